@@ -1,0 +1,10 @@
+//! One shard of the broker, and nothing that touches the outside world.
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod request;
+pub mod stats;
+pub mod wire;
