@@ -5,6 +5,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod id;
+pub mod limits;
 pub mod request;
 pub mod stats;
 pub mod wire;

@@ -1,0 +1,114 @@
+//! Every bound of a shard, by name. Those that users can set are in [`Options`].
+
+/// The longest command line in bytes, its line feed included (NSQ's read buffer).
+pub const LINE_BYTES_MAX: usize = 16 * 1024;
+/// Input of one connection that may wait, unparsed, beyond the largest command, before reading
+/// from it pauses.
+pub const INPUT_BYTES_MAX: usize = 256 * 1024;
+/// Output waiting for one connection at which deliveries to it and reading from it pause.
+pub const OUTPUT_BYTES_PAUSE: usize = 1024 * 1024;
+/// Commands of one connection in one turn; the rest waits for the next.
+pub const COMMANDS_PER_TURN_MAX: u32 = 4096;
+/// Messages delivered to one consumer before the next one has its turn.
+pub const DELIVERY_BATCH_MAX: u64 = 64;
+/// Messages delivered by one channel in one turn.
+pub const DELIVERIES_PER_TURN_MAX: u64 = 4096;
+/// Publishes forwarded to one other shard and not answered yet.
+pub const FORWARDS_UNANSWERED_MAX: u32 = 16 * 1024;
+/// Bytes of those publishes. One command may go over it, so that any size gets through.
+pub const FORWARD_BYTES_UNANSWERED_MAX: usize = 8 * 1024 * 1024;
+/// Publishes in a row for one other shard after which a producer moves there.
+pub const MOVE_AFTER_FORWARDS: u32 = 64;
+/// Timers that fire in one turn; the rest fires in the next.
+pub const TIMERS_PER_TURN_MAX: u32 = 16 * 1024;
+/// Time in milliseconds for which what a refused client still sends is read and thrown away, so
+/// that a reset does not overtake the error frame.
+pub const LINGER_MS: u64 = 500;
+/// Output buffers kept for reuse by one shard.
+pub const SPARE_BUFFERS_MAX: usize = 64;
+/// A larger output buffer is not kept for reuse.
+pub const SPARE_BUFFER_BYTES_MAX: usize = 1024 * 1024;
+/// Milliseconds between heartbeats when the client does not ask for another interval (NSQ).
+pub const HEARTBEAT_MS_DEFAULT: u64 = 30_000;
+/// Bytes of `output_buffer_size` when the client does not ask (NSQ).
+pub const OUTPUT_BUFFER_BYTES_DEFAULT: i64 = 16 * 1024;
+
+/// What the flags of nsqd set. Times in milliseconds, sizes in bytes.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The version that clients are told.
+    pub version: &'static str,
+    /// 0 to 1023, part of every message id.
+    pub node_id: u64,
+    /// Largest message.
+    pub max_msg_bytes: i64,
+    /// Largest body of MPUB, IDENTIFY and AUTH.
+    pub max_body_bytes: i64,
+    /// Largest RDY.
+    pub max_rdy_count: i64,
+    /// Time for a consumer to answer.
+    pub msg_timeout_ms: i64,
+    /// The most that a client may ask for, and the end of TOUCHing.
+    pub max_msg_timeout_ms: i64,
+    /// Longest delay of REQ and DPUB.
+    pub max_req_timeout_ms: i64,
+    /// Longest heartbeat interval.
+    pub max_heartbeat_interval_ms: i64,
+    /// Largest `output_buffer_size`.
+    pub max_output_buffer_bytes: i64,
+    /// Shortest `output_buffer_timeout`.
+    pub min_output_buffer_timeout_ms: i64,
+    /// Longest `output_buffer_timeout`.
+    pub max_output_buffer_timeout_ms: i64,
+    /// `output_buffer_timeout` when the client does not ask.
+    pub output_buffer_timeout_ms: i64,
+    /// The highest deflate level, as told to clients.
+    pub max_deflate_level: i64,
+    /// Consumers on one channel; 0 for no limit.
+    pub max_channel_consumers: u64,
+    /// Messages that an ephemeral topic or channel keeps.
+    pub mem_queue_size: u64,
+    /// Bytes of messages that this shard keeps.
+    pub memory_limit_bytes: usize,
+    /// Time for a new connection to send its magic bytes.
+    pub greeting_timeout_ms: u64,
+    /// The server's own, as told to clients.
+    pub topology_region: alloc::string::String,
+    /// The server's own, as told to clients.
+    pub topology_zone: alloc::string::String,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            version: "1.3.0",
+            node_id: 0,
+            max_msg_bytes: 1024 * 1024,
+            max_body_bytes: 5 * 1024 * 1024,
+            max_rdy_count: 2500,
+            msg_timeout_ms: 60_000,
+            max_msg_timeout_ms: 15 * 60_000,
+            max_req_timeout_ms: 3_600_000,
+            max_heartbeat_interval_ms: 60_000,
+            max_output_buffer_bytes: 64 * 1024,
+            min_output_buffer_timeout_ms: 25,
+            max_output_buffer_timeout_ms: 30_000,
+            output_buffer_timeout_ms: 250,
+            max_deflate_level: 6,
+            max_channel_consumers: 0,
+            mem_queue_size: 10_000,
+            memory_limit_bytes: 1024 * 1024 * 1024,
+            greeting_timeout_ms: 5_000,
+            topology_region: alloc::string::String::new(),
+            topology_zone: alloc::string::String::new(),
+        }
+    }
+}
+
+impl Options {
+    /// Messages that one MPUB may hold (NSQ: what fits when each has one byte).
+    #[must_use]
+    pub fn mpub_count_max(&self) -> i64 {
+        (self.max_body_bytes - 4) / 5
+    }
+}
