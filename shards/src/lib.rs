@@ -7,6 +7,10 @@ extern crate std;
 
 pub mod id;
 pub mod limits;
+pub mod log;
+pub mod outstanding;
 pub mod request;
+pub mod slots;
 pub mod stats;
+pub mod wheel;
 pub mod wire;

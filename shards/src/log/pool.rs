@@ -1,0 +1,218 @@
+//! Memory for segments, recycled, within a budget.
+//!
+//! Blocks come in size classes, each four times the one below, carved out of chunks that the rim
+//! supplies (huge pages where it can: the first touch of fresh 4 KiB pages costs more than
+//! everything else a publish does). The block freed last is used first, while it is warm.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use alloc::{vec, vec::IntoIter};
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+
+/// Sizes of the classes in bytes. A quiet topic takes the first.
+const CLASS_BYTES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, CHUNK_BLOCK_BYTES];
+const CHUNK_BLOCK_BYTES: usize = 1 << 20;
+/// What the pool asks the rim for at a time.
+pub const CHUNK_BYTES: usize = 2 << 20;
+const OVERSIZE: usize = CLASS_BYTES.len();
+
+/// The class above, or the largest.
+#[must_use]
+pub fn larger(class: usize) -> usize {
+    (class + 1).min(OVERSIZE - 1)
+}
+
+/// The class below, or the smallest.
+#[must_use]
+pub fn smaller(class: usize) -> usize {
+    class.saturating_sub(1)
+}
+
+/// Supplies a chunk of [`CHUNK_BYTES`] that lives as long as the process; `None` when there is no
+/// memory.
+pub type Grow = Box<dyn FnMut() -> Option<&'static mut [u8]>>;
+
+/// A piece of the pool's memory. It goes back with [`Pool::give_back`].
+pub struct Block {
+    class: usize,
+    memory: Memory,
+}
+
+enum Memory {
+    Pooled(&'static mut [u8]),
+    Own(Box<[u8]>),
+}
+
+/// The recycled segments of one shard.
+pub struct Pool {
+    grow: Grow,
+    free: [Vec<&'static mut [u8]>; OVERSIZE],
+    limit_bytes: usize,
+    reserved_bytes: usize,
+    used_bytes: usize,
+}
+
+impl Pool {
+    /// A pool that never holds more than `limit_bytes`, rounded to chunks.
+    #[must_use]
+    pub fn new(limit_bytes: usize, grow: Grow) -> Pool {
+        let free = [const { Vec::new() }; OVERSIZE];
+        Pool { grow, free, limit_bytes, reserved_bytes: 0, used_bytes: 0 }
+    }
+
+    /// A block of at least `bytes`, of the class where there is room for it; `None` when the
+    /// budget is used up.
+    pub fn take(&mut self, class: usize, bytes: usize) -> Option<Block> {
+        let Some(least) = CLASS_BYTES.iter().position(|&size| size >= bytes) else {
+            return self.take_oversize(bytes);
+        };
+        let class = class.max(least);
+        // When the budget has no room for the class, a smaller block that is free will do.
+        let (class, memory) = (least..=class).rev().find_map(|class| {
+            let memory = self.find(class)?;
+            Some((class, memory))
+        })?;
+        self.used_bytes += memory.len();
+        Some(Block { class, memory: Memory::Pooled(memory) })
+    }
+
+    /// Takes a block back.
+    pub fn give_back(&mut self, block: Block) {
+        self.used_bytes -= block.len();
+        match block.memory {
+            Memory::Pooled(memory) => self.free[block.class].push(memory),
+            Memory::Own(memory) => self.reserved_bytes -= memory.len(),
+        }
+    }
+
+    /// Bytes in blocks that are in use.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes
+    }
+
+    /// The most that it may hold.
+    #[must_use]
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
+    fn find(&mut self, class: usize) -> Option<&'static mut [u8]> {
+        if let Some(memory) = self.free[class].pop() {
+            return Some(memory);
+        }
+        let larger = match class + 1 {
+            OVERSIZE => self.chunk()?,
+            above => self.find(above)?,
+        };
+        for piece in split(larger, CLASS_BYTES[class]) {
+            self.free[class].push(piece);
+        }
+        self.free[class].pop()
+    }
+
+    fn chunk(&mut self) -> Option<&'static mut [u8]> {
+        if self.reserved_bytes + CHUNK_BYTES > self.limit_bytes.max(CHUNK_BYTES) {
+            return None;
+        }
+        let chunk = (self.grow)()?;
+        assert!(chunk.len() == CHUNK_BYTES, "the rim supplies whole chunks");
+        self.reserved_bytes += CHUNK_BYTES;
+        Some(chunk)
+    }
+
+    /// A message larger than the largest class has a block of its own.
+    fn take_oversize(&mut self, bytes: usize) -> Option<Block> {
+        if self.reserved_bytes + bytes > self.limit_bytes {
+            return None;
+        }
+        self.reserved_bytes += bytes;
+        self.used_bytes += bytes;
+        let memory = Memory::Own(vec![0; bytes].into_boxed_slice());
+        Some(Block { class: OVERSIZE, memory })
+    }
+}
+
+fn split(memory: &'static mut [u8], bytes: usize) -> IntoIter<&'static mut [u8]> {
+    // Last first, so that blocks are then used in the order of their addresses.
+    memory.chunks_exact_mut(bytes).rev().collect::<Vec<_>>().into_iter()
+}
+
+impl Deref for Block {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.memory {
+            Memory::Pooled(memory) => memory,
+            Memory::Own(memory) => memory,
+        }
+    }
+}
+
+impl DerefMut for Block {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match &mut self.memory {
+            Memory::Pooled(memory) => memory,
+            Memory::Own(memory) => memory,
+        }
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Block({} bytes)", self.len())
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pool({} of {} bytes)", self.used_bytes, self.limit_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Block, CHUNK_BYTES, Pool};
+    use alloc::boxed::Box;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    fn pool(limit_bytes: usize) -> Pool {
+        let grow = || Some(Box::leak(vec![0; CHUNK_BYTES].into_boxed_slice()));
+        Pool::new(limit_bytes, Box::new(grow))
+    }
+
+    #[test]
+    fn holds_no_more_than_its_budget() {
+        let mut pool = pool(4 << 20);
+        let blocks: Vec<Block> = core::iter::from_fn(|| pool.take(0, 100)).collect();
+        assert_eq!(blocks.len(), 1024);
+        assert_eq!(pool.used_bytes(), 4 << 20);
+        assert!(pool.take(4, 1).is_none());
+        blocks.into_iter().for_each(|block| pool.give_back(block));
+        assert_eq!(pool.used_bytes(), 0);
+        // All memory is in small pieces now: a topic that prefers large ones gets those.
+        assert_eq!(pool.take(4, 100).map(|block| block.len()), Some(4 << 10));
+    }
+
+    #[test]
+    fn messages_larger_than_a_segment_count_too() {
+        let mut pool = pool(8 << 20);
+        let first = pool.take(0, 5 << 20).unwrap();
+        assert_eq!(first.len(), 5 << 20);
+        assert!(pool.take(0, 5 << 20).is_none());
+        pool.give_back(first);
+        assert!(pool.take(0, 5 << 20).is_some());
+    }
+
+    #[test]
+    fn the_warm_block_is_used_first() {
+        let mut pool = pool(4 << 20);
+        let (first, second) = (pool.take(4, 1).unwrap(), pool.take(4, 1).unwrap());
+        let address = second.as_ptr();
+        pool.give_back(first);
+        pool.give_back(second);
+        assert_eq!(pool.take(4, 1).unwrap().as_ptr(), address);
+    }
+}
