@@ -23,7 +23,12 @@ pub fn first_sequence(wall_ns: i64) -> u64 {
 /// The id as it goes over the wire.
 #[must_use]
 pub fn encode(sequence: u64, node: u64) -> [u8; 16] {
-    let id = sequence << NODE_BITS | node;
+    text(sequence << NODE_BITS | node)
+}
+
+/// The number in 16 lower-case hex characters.
+#[must_use]
+pub fn text(id: u64) -> [u8; 16] {
     let mut text = [0; 16];
     text[..8].copy_from_slice(&hex8((id >> 32) as u32));
     text[8..].copy_from_slice(&hex8(id as u32));

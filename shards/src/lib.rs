@@ -1,16 +1,37 @@
 //! One shard of the broker, and nothing that touches the outside world.
+//!
+//! Bytes, letters from other shards and the time go in; bytes to send, letters and effects come
+//! out. The compiler keeps sockets, files, clocks and threads away: there is no `std` here.
+//!
+//! ```text
+//! bytes ──► wire ──► shard ──► topic's log ──► channel's cursor ──► client's output ──► bytes
+//!                      │                            │
+//!                      └── letters ──► other shards └── outstanding ◄── FIN, REQ, TOUCH, wheel
+//! ```
 #![no_std]
 
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-pub mod id;
-pub mod limits;
+pub mod wire;
+
+pub mod shard;
+
+pub mod placement;
+
+pub mod channel;
 pub mod log;
 pub mod outstanding;
+pub mod topic;
+
+pub mod client;
+
+pub mod mail;
 pub mod request;
-pub mod slots;
 pub mod stats;
+
+pub mod id;
+pub mod limits;
+pub mod slots;
 pub mod wheel;
-pub mod wire;

@@ -7,8 +7,6 @@ pub const LINE_BYTES_MAX: usize = 16 * 1024;
 pub const INPUT_BYTES_MAX: usize = 256 * 1024;
 /// Output waiting for one connection at which deliveries to it and reading from it pause.
 pub const OUTPUT_BYTES_PAUSE: usize = 1024 * 1024;
-/// Commands of one connection in one turn; the rest waits for the next.
-pub const COMMANDS_PER_TURN_MAX: u32 = 4096;
 /// Messages delivered to one consumer before the next one has its turn.
 pub const DELIVERY_BATCH_MAX: u64 = 64;
 /// Messages delivered by one channel in one turn.
@@ -17,6 +15,10 @@ pub const DELIVERIES_PER_TURN_MAX: u64 = 4096;
 pub const FORWARDS_UNANSWERED_MAX: u32 = 16 * 1024;
 /// Bytes of those publishes. One command may go over it, so that any size gets through.
 pub const FORWARD_BYTES_UNANSWERED_MAX: usize = 8 * 1024 * 1024;
+/// Publishes of one connection, answered or not, that wait for an earlier one's answer.
+pub const PENDING_MAX: usize = 64 * 1024;
+/// Of a channel's deliveries one in this many is a requeued message, however much waits before it.
+pub const REQUEUED_SHARE: u64 = 16;
 /// Publishes in a row for one other shard after which a producer moves there.
 pub const MOVE_AFTER_FORWARDS: u32 = 64;
 /// Timers that fire in one turn; the rest fires in the next.

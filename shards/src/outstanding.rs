@@ -38,6 +38,8 @@ pub struct Waiting {
     pub at: Position,
     /// Deliveries so far.
     pub attempts: u16,
+    /// The channel's end when it was requeued: its place in the queue.
+    pub behind: u64,
 }
 
 /// The outstanding messages of one channel. Each is in exactly one of the three states.
@@ -113,6 +115,12 @@ impl Outstanding {
     /// Puts a message behind those that wait to be delivered again.
     pub fn requeue(&mut self, message: Waiting) {
         self.requeued.push_back(message);
+    }
+
+    /// The message that `next_requeued` would give.
+    #[must_use]
+    pub fn peek_requeued(&self) -> Option<&Waiting> {
+        self.requeued.front()
     }
 
     /// The next message to be delivered again.
@@ -247,7 +255,8 @@ mod tests {
     #[test]
     fn states_are_counted_apart() {
         let mut outstanding = Outstanding::default();
-        let waiting = |sequence| Waiting { sequence, at: Position::default(), attempts: 0 };
+        let waiting =
+            |sequence| Waiting { sequence, at: Position::default(), attempts: 0, behind: 0 };
         outstanding.defer(waiting(5), TimerId::NONE);
         outstanding.requeue(waiting(6));
         assert_eq!((outstanding.deferred(), outstanding.requeued()), (1, 1));

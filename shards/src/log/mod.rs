@@ -96,10 +96,9 @@ impl Log {
     #[must_use]
     pub fn end(&self) -> Position {
         match self.segments.back() {
-            Some(Some(last)) => Position {
-                segment: self.first + self.segments.len() as u32 - 1,
-                offset: last.used,
-            },
+            Some(Some(last)) => {
+                Position { segment: self.first + self.segments.len() as u32 - 1, offset: last.used }
+            }
             _ => Position { segment: self.first + self.segments.len() as u32, offset: 0 },
         }
     }

@@ -230,7 +230,9 @@ fn plain<'a>(name: &[u8], params: Params<'a>) -> Result<Command<'a>, Refused> {
         b"NOP" => Command::Nothing,
         b"CLS" => Command::Close,
         b"SUB" => Command::Subscribe(params),
-        _ => return Err(Refusal::new(format_args!("E_INVALID invalid command ")).echo(name).into()),
+        _ => {
+            return Err(Refusal::new(format_args!("E_INVALID invalid command ")).echo(name).into());
+        }
     })
 }
 
@@ -307,9 +309,7 @@ fn multi_publish<'a>(body: Body<'a, '_>, params: Params<'a>, progress: &mut Prog
             Ok(Step::Whole(Command::Publish(publish), end))
         }
         Err(Lack::More(need, missing)) => Ok(Step::Partial(need, missing)),
-        Err(Lack::Bad(refusal)) => {
-            Err(Refused { refusal: Some(refusal), creates: Some(topic) })
-        }
+        Err(Lack::Bad(refusal)) => Err(Refused { refusal: Some(refusal), creates: Some(topic) }),
     }
 }
 
@@ -333,9 +333,7 @@ fn check_messages(body: Body<'_, '_>, progress: &mut Progress) -> Result<(u32, u
         return Err(bad(format_args!("E_BAD_BODY MPUB invalid body size {size}")));
     }
     if i64::from(size) > max_body_bytes {
-        return Err(bad(format_args!(
-            "E_BAD_BODY MPUB body too big {size} > {max_body_bytes}"
-        )));
+        return Err(bad(format_args!("E_BAD_BODY MPUB body too big {size} > {max_body_bytes}")));
     }
     let lacks_count = |need| Lack::More(need, missing("E_BAD_BODY", "message count"));
     let count = body.size(body.start + 4).map_err(lacks_count)?;

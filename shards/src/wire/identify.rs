@@ -189,7 +189,9 @@ impl<'de> Visitor<'de> for Fields {
                 "client_id" => map.next_value_seed(Said(&mut asked.client_id))?,
                 "hostname" => map.next_value_seed(Said(&mut asked.hostname))?,
                 "user_agent" => map.next_value_seed(Said(&mut asked.user_agent))?,
-                "feature_negotiation" => map.next_value_seed(Said(&mut asked.feature_negotiation))?,
+                "feature_negotiation" => {
+                    map.next_value_seed(Said(&mut asked.feature_negotiation))?
+                }
                 "heartbeat_interval" => map.next_value_seed(Said(&mut asked.heartbeat_interval))?,
                 "output_buffer_size" => map.next_value_seed(Said(&mut asked.output_buffer_size))?,
                 "output_buffer_timeout" => {

@@ -1,0 +1,304 @@
+//! One connection: who it is, what it has subscribed to, what it waits for.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use hashbrown::HashMap;
+
+use crate::limits::{OUTPUT_BYTES_PAUSE, Options};
+use crate::slots::Key;
+use crate::stats::ClientStats;
+use crate::wheel::TimerId;
+use crate::wire::command::Progress;
+use crate::wire::errors::Refusal;
+use crate::wire::frame;
+use crate::wire::identify::{Identify, Settings};
+use crate::wire::names::Name;
+
+/// Topics of which a connection's publishes are counted one by one.
+const PUBLISHED_TOPICS_MAX: usize = 64;
+
+/// What the rim knows of a peer when it accepts a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// Its address without the port; empty for a unix socket. The name of a client that does not
+    /// IDENTIFY.
+    pub ip: String,
+    /// `ip:port`, or `@`.
+    pub address: String,
+}
+
+/// The part of a connection that moves with it from shard to shard.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Where it comes from.
+    pub peer: Peer,
+    /// What it said of itself.
+    pub identity: Identify,
+    /// What was negotiated.
+    pub settings: Settings,
+    /// Whether its magic bytes have come.
+    pub greeted: bool,
+    /// When it connected, seconds since the Unix epoch.
+    pub connected_s: i64,
+    /// When its last command was complete.
+    pub active_ms: u64,
+    /// When the next heartbeat is due.
+    pub heartbeat_at_ms: u64,
+    /// Messages that it published, per topic.
+    pub published: Published,
+}
+
+impl Session {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(peer: Peer, now_ms: u64, wall_ns: i64, options: &Options) -> Session {
+        let identity = Identify {
+            client_id: peer.ip.clone(),
+            hostname: peer.ip.clone(),
+            ..Identify::default()
+        };
+        Session {
+            peer,
+            identity,
+            settings: Settings::new(options),
+            greeted: false,
+            connected_s: wall_ns / 1_000_000_000,
+            active_ms: now_ms,
+            heartbeat_at_ms: 0,
+            published: Published::default(),
+        }
+    }
+}
+
+/// How many messages a connection published to which topics.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    last: Option<(Name, u64)>,
+    others: HashMap<Name, u64>,
+}
+
+impl Published {
+    /// Counts `messages` more. Beyond the first topics only the last one is kept.
+    pub fn add(&mut self, topic: &Name, messages: u64) {
+        if let Some((name, count)) = &mut self.last
+            && name == topic
+        {
+            *count += messages;
+            return;
+        }
+        let before = self.others.remove(topic).unwrap_or(0);
+        if let Some((name, count)) = self.last.replace((*topic, before + messages))
+            && self.others.len() < PUBLISHED_TOPICS_MAX
+        {
+            self.others.insert(name, count);
+        }
+    }
+
+    /// The count for `topic`, or for the topic published to last.
+    #[must_use]
+    pub fn count(&self, topic: Option<&str>) -> Option<(Name, u64)> {
+        let Some(topic) = topic else {
+            return self.last;
+        };
+        let others = self.others.iter().map(|(name, count)| (*name, *count));
+        self.last.into_iter().chain(others).find(|(name, _)| name.as_str() == topic)
+    }
+}
+
+/// Where in its life a connection is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its commands are carried out.
+    Open,
+    /// It moves to this worker as soon as its publishes are answered.
+    Leaving(u16),
+    /// It ends as soon as its publishes are answered and everything is sent.
+    Ending(Option<Refusal>),
+    /// Refused and told so; what it still sends is thrown away for a moment.
+    Lingering,
+}
+
+/// What a connection has subscribed to.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscription {
+    /// The channel, which knows its topic.
+    pub channel: Key,
+    /// Whether it said CLS.
+    pub closing: bool,
+}
+
+/// Where publishes to the last topic go.
+#[derive(Clone, Copy, Debug)]
+pub enum Route {
+    /// The topic is here.
+    Here(Key),
+    /// It belongs to this shard.
+    There(u16),
+}
+
+/// The answer to a publish, in its place among the others.
+#[derive(Debug)]
+pub enum Pending {
+    /// Another shard has it; the command's name for an error text.
+    Asked(&'static str),
+    /// It is queued.
+    Done,
+    /// Refused, and the connection with it.
+    Refused(Refusal),
+}
+
+/// A connection as its shard sees it.
+#[derive(Debug)]
+pub struct Client {
+    /// What would move with it.
+    pub session: Box<Session>,
+    /// Where in its life it is.
+    pub phase: Phase,
+    /// Its channel.
+    pub subscription: Option<Subscription>,
+    /// RDY.
+    pub ready_count: u64,
+    /// Messages that it has.
+    pub in_flight: u64,
+    /// Messages sent to it.
+    pub message_count: u64,
+    /// Messages that it finished.
+    pub finish_count: u64,
+    /// Messages that it requeued.
+    pub requeue_count: u64,
+    /// In its channel's list of consumers that can take more.
+    pub queued: bool,
+    /// Bytes of an unfinished command, or of everything while it may not go on.
+    pub input: Vec<u8>,
+    /// Bytes at which it is worth looking at `input` again.
+    pub needs: usize,
+    /// How far an MPUB at the start of `input` has been checked.
+    pub progress: Progress,
+    /// Its commands wait; the rim does not read from it.
+    pub paused: bool,
+    /// The peer sends no more.
+    pub ended: bool,
+    /// Bytes to be sent.
+    pub output: Vec<u8>,
+    /// How many of them the kernel has taken.
+    pub sent: usize,
+    /// In the list of connections that have something to send.
+    pub dirty: bool,
+    /// Since when the kernel takes nothing.
+    pub stuck_since_ms: Option<u64>,
+    /// The topic published to last.
+    pub last_topic: Option<(Name, Route)>,
+    /// Publishes that went to other shards, and those behind them.
+    pub pending: VecDeque<Pending>,
+    /// Number of the first of them.
+    pub first_ticket: u32,
+    /// Publishes in a row to one other shard.
+    pub streak: (u16, u32),
+    /// Fires for the heartbeat, the read deadline, or the end of lingering.
+    pub timer: TimerId,
+}
+
+impl Client {
+    /// A connection that arrives with this.
+    #[must_use]
+    pub fn new(session: Box<Session>, output: Vec<u8>) -> Client {
+        Client {
+            session,
+            phase: Phase::Open,
+            subscription: None,
+            ready_count: 0,
+            in_flight: 0,
+            message_count: 0,
+            finish_count: 0,
+            requeue_count: 0,
+            queued: false,
+            input: Vec::new(),
+            needs: 0,
+            progress: Progress::default(),
+            paused: false,
+            ended: false,
+            output,
+            sent: 0,
+            dirty: false,
+            stuck_since_ms: None,
+            last_topic: None,
+            pending: VecDeque::new(),
+            first_ticket: 0,
+            streak: (0, 0),
+            timer: TimerId::NONE,
+        }
+    }
+
+    /// Whether a message may be sent to it now.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.in_flight < self.ready_count && self.phase == Phase::Open && !self.is_full()
+    }
+
+    /// Whether so much waits to be sent that nothing is added that can wait.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.output.len() - self.sent >= OUTPUT_BYTES_PAUSE
+    }
+
+    /// Whether its commands are carried out.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Number of the state as `/stats` shows it (NSQ).
+    #[must_use]
+    pub fn state(&self) -> u8 {
+        match self.subscription {
+            None => 0,
+            Some(Subscription { closing: false, .. }) => 3,
+            Some(Subscription { closing: true, .. }) => 4,
+        }
+    }
+
+    /// Appends the answers that have come, as far as none is missing before them. The refusal
+    /// after which the connection ends, when there is one.
+    pub fn settle_pending(&mut self) -> Option<Refusal> {
+        while let Some(pending) = self.pending.pop_front() {
+            match pending {
+                Pending::Asked(verb) => {
+                    self.pending.push_front(Pending::Asked(verb));
+                    return None;
+                }
+                Pending::Done => self.output.extend_from_slice(frame::OK),
+                Pending::Refused(refusal) => {
+                    self.pending.clear();
+                    return Some(refusal);
+                }
+            }
+            self.first_ticket = self.first_ticket.wrapping_add(1);
+        }
+        None
+    }
+
+    /// Its counters; `topic` picks among the topics that it published to.
+    #[must_use]
+    pub fn stats(&self, topic: Option<&str>) -> ClientStats {
+        let Session { peer, identity, settings, connected_s, published, .. } = &*self.session;
+        ClientStats {
+            client_id: identity.client_id.clone(),
+            hostname: identity.hostname.clone(),
+            user_agent: identity.user_agent.clone(),
+            remote_address: peer.address.clone(),
+            state: self.state(),
+            ready_count: self.ready_count,
+            in_flight_count: self.in_flight,
+            message_count: self.message_count,
+            finish_count: self.finish_count,
+            requeue_count: self.requeue_count,
+            connect_ts_s: *connected_s,
+            sample_rate: settings.sample_rate,
+            topology_region: identity.topology_region.clone(),
+            topology_zone: identity.topology_zone.clone(),
+            pub_counts: published.count(topic),
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! From a topic's log over a channel's cursor into a consumer's output, at the end of each turn.
+
+use super::{Alarm, Shard};
+use crate::channel::{Channel, Next};
+use crate::client::Client;
+use crate::limits::{DELIVERIES_PER_TURN_MAX, DELIVERY_BATCH_MAX};
+use crate::log::Position;
+use crate::outstanding::{InFlight, Waiting};
+use crate::slots::Key;
+use crate::topic::Topic;
+use crate::wheel::{TimerId, Wheel};
+use crate::wire::frame::ATTEMPTS_OFFSET;
+
+impl Shard {
+    /// Gives the topic's new messages to its channels, when they are to have them.
+    pub(super) fn hand_over(&mut self, topic_key: Key) {
+        let Some(topic) = self.topics.get_mut(topic_key) else { return };
+        if !topic.is_flowing() || topic.handed == topic.head {
+            return;
+        }
+        let new = topic.head - topic.handed;
+        topic.handed = topic.head;
+        topic.handed_at = topic.log.end();
+        for &key in &topic.channels {
+            let Some(channel) = self.channels.get_mut(key) else { continue };
+            channel.message_count += new;
+            for &(sequence, at) in &topic.deferred {
+                channel.not_waiting += 1;
+                topic.log.pin(at, 1);
+                let delay_ms = topic.log.record(at).delay_ms;
+                let waiting = Waiting { sequence, at, attempts: 0, behind: 0 };
+                let alarm = Alarm::Deferred { channel: key, sequence };
+                let timer = self.wheel.set(after(self.now.mono_ms, delay_ms), alarm);
+                channel.outstanding.defer(waiting, timer);
+            }
+            if !channel.marked {
+                channel.marked = true;
+                self.marked.push(key);
+            }
+        }
+        topic.deferred.clear();
+    }
+
+    /// Delivers what the channels have to those who can take it.
+    pub(super) fn deliver_marked(&mut self) {
+        for index in 0..self.touched.len() {
+            self.hand_over(self.touched[index]);
+        }
+        let mut marked = core::mem::take(&mut self.marked);
+        for key in marked.drain(..) {
+            if let Some(channel) = self.channels.get_mut(key) {
+                channel.marked = false;
+            }
+            if self.deliver(key) {
+                self.mark(key);
+            }
+        }
+        if self.marked.is_empty() {
+            self.marked = marked;
+        }
+    }
+
+    /// One channel's deliveries of this turn. True when there is more to deliver.
+    fn deliver(&mut self, key: Key) -> bool {
+        let Some(topic_key) = self.channels.get(key).map(|channel| channel.topic) else {
+            return false;
+        };
+        let mut left = DELIVERIES_PER_TURN_MAX;
+        while left > 0 {
+            let Some(channel) = self.channels.get_mut(key) else { return false };
+            let Some(&client_key) = channel.ready.front() else { return false };
+            let Some(topic) = self.topics.get_mut(topic_key) else { return false };
+            if channel.paused || channel.depth(topic.handed) == 0 {
+                return false;
+            }
+            let Some(client) = self.clients.get_mut(client_key) else {
+                channel.ready.pop_front();
+                continue;
+            };
+            let now_ms = self.now.mono_ms;
+            let delivery = Delivery { key, channel, topic, client_key, client, now_ms };
+            let sampled = delivery.client.session.settings.sample_rate > 0;
+            let done = if sampled {
+                self.deliver_sample(key, client_key)
+            } else {
+                delivery.batch(left.min(DELIVERY_BATCH_MAX), &mut self.wheel)
+            };
+            left = left.saturating_sub(done.max(1));
+            self.next_consumer(key, client_key);
+            self.touch(topic_key);
+            self.soil(client_key);
+        }
+        true
+    }
+
+    /// After a batch the next consumer has its turn; one that can take no more leaves the list.
+    fn next_consumer(&mut self, key: Key, client_key: Key) {
+        let (Some(channel), Some(client)) =
+            (self.channels.get_mut(key), self.clients.get_mut(client_key))
+        else {
+            return;
+        };
+        channel.ready.pop_front();
+        client.queued = client.is_ready();
+        if client.queued {
+            channel.ready.push_back(client_key);
+        }
+    }
+
+    /// One message for a consumer that wants a sample: what it does not want is dropped for the
+    /// whole channel, as in the original.
+    fn deliver_sample(&mut self, key: Key, client_key: Key) -> u64 {
+        let roll = self.random(100);
+        let (Some(channel), Some(client)) =
+            (self.channels.get_mut(key), self.clients.get_mut(client_key))
+        else {
+            return 0;
+        };
+        let Some(topic) = self.topics.get_mut(channel.topic) else { return 0 };
+        let wanted = roll <= u64::from(client.session.settings.sample_rate.unsigned_abs());
+        let now_ms = self.now.mono_ms;
+        let mut delivery = Delivery { key, channel, topic, client_key, client, now_ms };
+        if wanted {
+            return delivery.batch(1, &mut self.wheel);
+        }
+        match delivery.channel.next(delivery.topic.handed) {
+            Some(Next::New) => {
+                delivery.pass();
+            }
+            Some(Next::Again(message)) => {
+                let topic_key = delivery.channel.topic;
+                self.unpin(topic_key, message.at);
+            }
+            None => return 0,
+        }
+        1
+    }
+
+    /// Puts a consumer that can take messages into its channel's list.
+    pub(super) fn queue_if_ready(&mut self, key: Key) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(subscription) = client.subscription else { return };
+        if client.queued || !client.is_ready() {
+            return;
+        }
+        let Some(channel) = self.channels.get_mut(subscription.channel) else { return };
+        client.queued = true;
+        channel.ready.push_back(key);
+        if !channel.marked {
+            channel.marked = true;
+            self.marked.push(subscription.channel);
+        }
+    }
+
+    /// Puts a message back behind what its channel has waiting.
+    pub(super) fn requeue(&mut self, key: Key, mut message: Waiting) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        message.behind = self.topics.get(channel.topic).map_or(0, |topic| topic.handed);
+        channel.outstanding.requeue(message);
+        self.mark(key);
+    }
+
+    /// Keeps a message back for a time.
+    pub(super) fn defer(&mut self, key: Key, message: Waiting, delay_ms: u64) {
+        let alarm = Alarm::Deferred { channel: key, sequence: message.sequence };
+        let timer = self.wheel.set(after(self.now.mono_ms, delay_ms), alarm);
+        if let Some(channel) = self.channels.get_mut(key) {
+            channel.outstanding.defer(message, timer);
+        }
+    }
+
+    /// Sets the timer of a message in flight.
+    pub(super) fn message_alarm(&mut self, key: Key, sequence: u64, deadline_ms: u64) -> TimerId {
+        self.wheel.set(after(deadline_ms, 0), Alarm::Message { channel: key, sequence })
+    }
+
+    /// A message is not outstanding any more on one channel.
+    pub(super) fn unpin(&mut self, topic_key: Key, at: Position) {
+        if let Some(topic) = self.topics.get_mut(topic_key) {
+            topic.log.unpin(at, topic.low, &mut self.pool);
+        }
+    }
+
+    /// Drops what ephemeral topics and channels have too much, and frees what nobody wants.
+    pub(super) fn settle_touched(&mut self) {
+        let mut touched = core::mem::take(&mut self.touched);
+        for key in touched.drain(..) {
+            self.settle(key);
+        }
+        self.touched = touched;
+    }
+
+    fn settle(&mut self, key: Key) {
+        let Some(topic) = self.topics.get_mut(key) else { return };
+        topic.touched = false;
+        let max = self.options.mem_queue_size;
+        if topic.name.is_ephemeral() {
+            topic.drop_above(max);
+        }
+        let mut low = topic.log.settle(topic.handed_at).segment;
+        let mut idle = topic.handed == topic.head && topic.log.pins() == 0;
+        for &channel in &topic.channels {
+            let Some(channel) = self.channels.get_mut(channel) else { continue };
+            if channel.name.is_ephemeral() {
+                channel.drop_above(max, topic);
+            }
+            low = low.min(topic.log.settle(channel.at).segment);
+            idle &= channel.cursor == topic.handed;
+        }
+        if idle && !topic.log.is_empty() {
+            topic.handed_at = topic.log.rewind(&mut self.pool);
+            topic.low = topic.handed_at.segment;
+            for &channel in &topic.channels {
+                let Some(channel) = self.channels.get_mut(channel) else { continue };
+                channel.at = topic.handed_at;
+                channel.outstanding.shrink();
+            }
+        } else if low > topic.low {
+            topic.log.free_below(topic.low, low, &mut self.pool);
+            topic.low = low;
+        }
+    }
+}
+
+/// A deadline that is never early: the turn's time may be up to a millisecond old.
+fn after(now_ms: u64, delay_ms: u64) -> u64 {
+    now_ms + delay_ms + 1
+}
+
+/// A channel about to deliver to a consumer.
+struct Delivery<'a> {
+    key: Key,
+    channel: &'a mut Channel,
+    topic: &'a mut Topic,
+    client_key: Key,
+    client: &'a mut Client,
+    now_ms: u64,
+}
+
+impl Delivery<'_> {
+    /// Delivers up to `max` messages, as many as the consumer takes. How many it were.
+    fn batch(mut self, max: u64, wheel: &mut Wheel<Alarm>) -> u64 {
+        let timeout_ms = self.client.session.settings.msg_timeout_ms;
+        let deadline_ms = after(self.now_ms, timeout_ms);
+        let mut done = 0;
+        while done < max && self.client.is_ready() {
+            let Some(next) = self.channel.next(self.topic.handed) else { break };
+            let (sequence, at, attempts) = match next {
+                Next::Again(message) => (message.sequence, message.at, message.attempts),
+                Next::New => self.take_new(),
+            };
+            let attempts = attempts.wrapping_add(1);
+            let frame = self.topic.log.record(at).frame;
+            let start = self.client.output.len();
+            self.client.output.extend_from_slice(frame);
+            self.client.output[start + ATTEMPTS_OFFSET..][..2]
+                .copy_from_slice(&attempts.to_be_bytes());
+            let timer = wheel.set(deadline_ms, Alarm::Message { channel: self.key, sequence });
+            let client = self.client_key;
+            let delivered_ms = self.now_ms;
+            let message = InFlight { client, at, attempts, timer, delivered_ms };
+            self.channel.outstanding.deliver(sequence, message);
+            self.client.in_flight += 1;
+            self.channel.delivered += 1;
+            done += 1;
+        }
+        self.client.message_count += done;
+        done
+    }
+
+    /// The message at the cursor, pinned, and the cursor past it.
+    fn take_new(&mut self) -> (u64, Position, u16) {
+        let (sequence, at) = self.pass();
+        self.topic.log.pin(at, 1);
+        self.channel.global_msg_count += 1;
+        (sequence, at, 0)
+    }
+
+    /// Moves the cursor over the next message, and over all before it that are not waiting.
+    fn pass(&mut self) -> (u64, Position) {
+        self.channel.pass(self.topic)
+    }
+}
+
+impl Channel {
+    fn pass(&mut self, topic: &Topic) -> (u64, Position) {
+        loop {
+            if let Some(skip) = self.skips.pop_front_if(|skip| skip.from == self.cursor) {
+                self.not_waiting -= skip.to - skip.from;
+                self.cursor = skip.to;
+                self.at = skip.at;
+                continue;
+            }
+            let at = topic.log.settle(self.at);
+            let sequence = self.cursor;
+            let record = topic.log.record(at);
+            self.cursor += 1;
+            self.at = record.next;
+            if record.delay_ms == 0 {
+                return (sequence, at);
+            }
+            // It is among the deferred ones, or was.
+            self.not_waiting -= 1;
+        }
+    }
+
+    /// Drops the oldest of more than `max` waiting messages.
+    fn drop_above(&mut self, max: u64, topic: &Topic) {
+        let waiting = topic.handed - self.cursor - self.not_waiting;
+        for _ in max..waiting {
+            self.pass(topic);
+            self.dropped_count += 1;
+        }
+    }
+}
+
+impl Topic {
+    /// Drops the oldest of more than `max` messages that no channel has been given.
+    fn drop_above(&mut self, max: u64) {
+        while self.head - self.handed > max {
+            let at = self.log.settle(self.handed_at);
+            self.handed_at = self.log.record(at).next;
+            self.handed += 1;
+            self.dropped_count += 1;
+        }
+        while self.deferred.front().is_some_and(|&(sequence, _)| sequence < self.handed) {
+            self.deferred.pop_front();
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What HTTP asks for, and the life of topics and channels.
+
+use super::{Shard, memory_limit_reached};
+use crate::channel::{Channel, Skip};
+use crate::request::{ChannelAction, Publish, Reply, Request, TopicAction};
+use crate::slots::Key;
+use crate::wire::names::Name;
+
+impl Shard {
+    /// Carries out what HTTP asks of this shard.
+    pub(super) fn carry_out_request(&mut self, request: Request) -> Reply {
+        match request {
+            Request::Publish(publish) => self.publish_from_http(&publish),
+            Request::CreateTopic(topic) => {
+                self.topic(&topic);
+                Reply::Done
+            }
+            Request::Topic(topic, action) => match self.find_topic(&topic) {
+                Some(key) => {
+                    self.act_on_topic(key, action);
+                    Reply::Done
+                }
+                None => Reply::TopicNotFound,
+            },
+            Request::CreateChannel(topic, channel) => match self.names.get(&topic) {
+                Some(&key) => {
+                    self.channel(key, &channel);
+                    Reply::Done
+                }
+                None => Reply::TopicNotFound,
+            },
+            Request::Channel(topic, channel, action) => {
+                let Some(&key) = self.names.get(&topic) else { return Reply::TopicNotFound };
+                match self.find_channel(key, &channel) {
+                    Some(key) => {
+                        self.act_on_channel(key, action);
+                        Reply::Done
+                    }
+                    None => Reply::ChannelNotFound,
+                }
+            }
+            Request::Stats(query) => Reply::Stats(self.report(&query)),
+        }
+    }
+
+    fn publish_from_http(&mut self, publish: &Publish) -> Reply {
+        let topic = self.topic(&publish.topic);
+        if self.append(topic, publish.defer_ms, publish.bodies()) {
+            Reply::Done
+        } else {
+            Reply::Refused(memory_limit_reached())
+        }
+    }
+
+    fn act_on_topic(&mut self, key: Key, action: TopicAction) {
+        self.hand_over(key);
+        match action {
+            TopicAction::Delete => return self.delete_topic(key),
+            TopicAction::Empty => self.empty_topic(key),
+            TopicAction::Pause | TopicAction::Unpause => {
+                if let Some(topic) = self.topics.get_mut(key) {
+                    topic.paused = action == TopicAction::Pause;
+                }
+                self.hand_over(key);
+            }
+        }
+        self.touch(key);
+    }
+
+    fn act_on_channel(&mut self, key: Key, action: ChannelAction) {
+        match action {
+            ChannelAction::Delete => self.delete_channel(key),
+            ChannelAction::Empty => self.empty_channel(key),
+            ChannelAction::Pause | ChannelAction::Unpause => {
+                if let Some(channel) = self.channels.get_mut(key) {
+                    channel.paused = action == ChannelAction::Pause;
+                }
+                self.mark(key);
+            }
+        }
+    }
+
+    fn find_channel(&self, topic: Key, name: &Name) -> Option<Key> {
+        let channels = &self.topics.get(topic)?.channels;
+        let named = |key: &&Key| self.channels.get(**key).is_some_and(|c| c.name == *name);
+        channels.iter().find(named).copied()
+    }
+
+    /// The channel of this name, created when there is none. The first channel of a topic gets
+    /// its backlog, later ones only what comes after them.
+    pub(super) fn channel(&mut self, topic_key: Key, name: &Name) -> Key {
+        if let Some(key) = self.find_channel(topic_key, name) {
+            return key;
+        }
+        self.hand_over(topic_key);
+        let topic = self.topics.get_mut(topic_key).expect("channels are made for topics that are");
+        let channel = Channel::new(*name, topic_key, topic.handed, topic.handed_at);
+        let key = self.channels.insert(channel);
+        topic.channels.push(key);
+        self.hand_over(topic_key);
+        self.touch(topic_key);
+        key
+    }
+
+    /// Drops what no channel has been given. Channels that are still behind that skip it later.
+    fn empty_topic(&mut self, key: Key) {
+        let Some(topic) = self.topics.get_mut(key) else { return };
+        let (from, to, at) = (topic.handed, topic.head, topic.log.end());
+        topic.handed = to;
+        topic.handed_at = at;
+        topic.deferred.clear();
+        for &channel in &topic.channels {
+            let Some(channel) = self.channels.get_mut(channel) else { continue };
+            if channel.cursor == from {
+                channel.cursor = to;
+                channel.at = at;
+            } else if from < to {
+                channel.not_waiting += to - from;
+                channel.skips.push_back(Skip { from, to, at });
+            }
+        }
+    }
+
+    /// Drops everything that a channel has.
+    fn empty_channel(&mut self, key: Key) {
+        let Some(topic_key) = self.channels.get(key).map(|channel| channel.topic) else { return };
+        self.hand_over(topic_key);
+        self.forget_outstanding(key);
+        let (Some(channel), Some(topic)) =
+            (self.channels.get_mut(key), self.topics.get_mut(topic_key))
+        else {
+            return;
+        };
+        channel.cursor = topic.handed;
+        channel.at = topic.handed_at;
+        channel.not_waiting = 0;
+        channel.skips.clear();
+        for index in 0..self.channels.get(key).map_or(0, |channel| channel.clients.len()) {
+            let Some(client) = self.channels.get(key).map(|channel| channel.clients[index]) else {
+                return;
+            };
+            if let Some(client) = self.clients.get_mut(client) {
+                client.in_flight = 0;
+            }
+            self.queue_if_ready(client);
+        }
+        self.touch(topic_key);
+    }
+
+    fn forget_outstanding(&mut self, key: Key) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        let Some(topic) = self.topics.get_mut(channel.topic) else { return };
+        channel.outstanding.clear(|at, timer| {
+            if let Some(timer) = timer {
+                self.wheel.cancel(timer);
+            }
+            topic.log.unpin(at, topic.low, &mut self.pool);
+        });
+    }
+
+    /// Removes a channel with everything in it. An ephemeral topic goes with its last channel.
+    pub(super) fn delete_channel(&mut self, key: Key) {
+        let Some(topic_key) = self.channels.get(key).map(|channel| channel.topic) else { return };
+        self.hand_over(topic_key);
+        self.forget_outstanding(key);
+        let Some(channel) = self.channels.remove(key) else { return };
+        self.disconnect_all(&channel.clients);
+        let Some(topic) = self.topics.get_mut(topic_key) else { return };
+        topic.channels.retain(|&other| other != key);
+        if topic.channels.is_empty() && topic.name.is_ephemeral() {
+            return self.delete_topic(topic_key);
+        }
+        self.touch(topic_key);
+    }
+
+    fn delete_topic(&mut self, key: Key) {
+        let Some(mut topic) = self.topics.remove(key) else { return };
+        self.names.remove(&topic.name);
+        for channel in core::mem::take(&mut topic.channels) {
+            let Some(mut channel) = self.channels.remove(channel) else { continue };
+            channel.outstanding.clear(|_, timer| {
+                if let Some(timer) = timer {
+                    self.wheel.cancel(timer);
+                }
+            });
+            self.disconnect_all(&channel.clients);
+        }
+        topic.log.clear(&mut self.pool);
+    }
+}
+
+impl Publish {
+    /// The bodies, one by one.
+    pub(super) fn bodies(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[..];
+        self.lengths.iter().map(move |&length| {
+            let (body, behind) = rest.split_at(length as usize);
+            rest = behind;
+            body
+        })
+    }
+}

@@ -1,0 +1,282 @@
+//! The shard: events in, effects out.
+//!
+//! The rim tells it the time, what arrived on which connection and in which mailbox; the shard
+//! changes its topics and clients and leaves behind bytes to send, letters for other shards, and
+//! [`Effect`]s. It never waits and never calls out, so a turn of it can be replayed from its
+//! inputs alone.
+//!
+//! Reading order: `connection` (a client's life), `commands`, `publish`, `deliver`, `forward`
+//! (other shards), `manage` (what HTTP and emptiness do), `alarm` (time), `report`.
+
+mod alarm;
+mod commands;
+mod connection;
+mod deliver;
+mod forward;
+mod manage;
+mod publish;
+mod report;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use hashbrown::HashMap;
+
+use crate::channel::Channel;
+use crate::client::Client;
+use crate::limits::{Options, SPARE_BUFFER_BYTES_MAX, SPARE_BUFFERS_MAX};
+use crate::log::Pool;
+use crate::log::pool::Grow;
+use crate::mail::{Answer, Letter};
+use crate::placement::Placement;
+use crate::request::Reply;
+use crate::slots::{Key, Slots};
+use crate::topic::Topic;
+use crate::wheel::Wheel;
+use crate::wire::names::Name;
+
+pub use connection::Departure;
+pub use forward::Lane;
+
+/// The time of one turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Monotonic, for every deadline; the same clock for all shards of a process.
+    pub mono_ms: u64,
+    /// Nanoseconds since the Unix epoch, for timestamps.
+    pub wall_ns: i64,
+}
+
+/// What the rim is to do with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Stop reading from it, then [`Shard::depart`] with it and hand it to that worker.
+    Move(Key, u16),
+    /// Close it; the shard has forgotten it.
+    Close(Key),
+    /// Tell the peer that nothing more comes, but go on reading.
+    Finish(Key),
+    /// Read nothing until `Resume`.
+    Pause(Key),
+    /// Read again.
+    Resume(Key),
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug)]
+enum Alarm {
+    /// A consumer has not answered.
+    Message { channel: Key, sequence: u64 },
+    /// A deferred message's time has come.
+    Deferred { channel: Key, sequence: u64 },
+    /// A heartbeat, a read deadline, or the end of lingering.
+    Client(Key),
+}
+
+/// One shard. See the module's text.
+#[derive(Debug)]
+pub struct Shard {
+    options: Options,
+    placement: Placement,
+    now: Now,
+    clients: Slots<Client>,
+    topics: Slots<Topic>,
+    names: HashMap<Name, Key>,
+    channels: Slots<Channel>,
+    wheel: Wheel<Alarm>,
+    pool: Pool,
+    /// Channels that may have something to deliver.
+    marked: Vec<Key>,
+    /// Topics that something happened to.
+    touched: Vec<Key>,
+    /// Clients with something to send.
+    dirty: Vec<Key>,
+    effects: Vec<Effect>,
+    lanes: Vec<Lane>,
+    answers: Vec<Vec<Answer>>,
+    letters: Vec<(u16, Letter)>,
+    replies: Vec<(u64, Reply)>,
+    spare_buffers: Vec<Vec<u8>>,
+    /// Where the topics created in this turn start, so that no two are alike.
+    random: u64,
+    publishes_refused: u64,
+    clients_panicked: u64,
+}
+
+/// What a shard is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The flags.
+    pub options: Options,
+    /// Where topics live, and which worker this is.
+    pub placement: Placement,
+    /// How many workers there are, acceptors included.
+    pub workers: u16,
+    /// The start of time.
+    pub now: Now,
+    /// Where the sampling of messages starts.
+    pub seed: u64,
+}
+
+impl Shard {
+    /// A shard with nothing in it; `grow` supplies memory for its log.
+    #[must_use]
+    pub fn new(parts: Parts, grow: Grow) -> Shard {
+        let Parts { options, placement, workers, now, seed } = parts;
+        let workers = usize::from(workers);
+        Shard {
+            pool: Pool::new(options.memory_limit_bytes, grow),
+            options,
+            placement,
+            now,
+            clients: Slots::default(),
+            topics: Slots::default(),
+            names: HashMap::new(),
+            channels: Slots::default(),
+            wheel: Wheel::new(now.mono_ms),
+            marked: Vec::new(),
+            touched: Vec::new(),
+            dirty: Vec::new(),
+            effects: Vec::new(),
+            lanes: (0..workers).map(|_| Lane::default()).collect(),
+            answers: (0..workers).map(|_| Vec::new()).collect(),
+            letters: Vec::new(),
+            replies: Vec::new(),
+            spare_buffers: Vec::new(),
+            random: seed | 1,
+            publishes_refused: 0,
+            clients_panicked: 0,
+        }
+    }
+
+    /// Begins a turn: everything until [`Shard::finish_turn`] happens at this time. Fires the
+    /// timers that are due.
+    pub fn begin_turn(&mut self, now: Now) {
+        self.now = Now { mono_ms: now.mono_ms.max(self.now.mono_ms), wall_ns: now.wall_ns };
+        self.fire_alarms();
+    }
+
+    /// Ends a turn: delivers, batches letters. The effects, letters, replies and dirty clients
+    /// are then there to be taken.
+    pub fn finish_turn(&mut self) {
+        self.deliver_marked();
+        self.settle_touched();
+        self.seal_letters();
+    }
+
+    /// When the next turn is due if nothing arrives. A time that is past means at once.
+    #[must_use]
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        if !self.marked.is_empty() {
+            return Some(self.now.mono_ms);
+        }
+        self.wheel.next_deadline_ms()
+    }
+
+    /// What is to be done with connections, in this order.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        core::mem::take(&mut self.effects)
+    }
+
+    /// Gives the list of `take_effects` back, so that it is not allocated anew.
+    pub fn reuse_effects(&mut self, mut effects: Vec<Effect>) {
+        effects.clear();
+        if self.effects.is_empty() {
+            self.effects = effects;
+        }
+    }
+
+    /// Letters for other workers.
+    pub fn take_letters(&mut self) -> impl Iterator<Item = (u16, Letter)> {
+        self.letters.drain(..)
+    }
+
+    /// Answers to what was asked here, by ticket.
+    pub fn take_replies(&mut self) -> impl Iterator<Item = (u64, Reply)> {
+        self.replies.drain(..)
+    }
+
+    /// A connection with bytes to send; `None` when all have been taken.
+    pub fn take_dirty(&mut self) -> Option<Key> {
+        let key = self.dirty.pop()?;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.dirty = false;
+        }
+        Some(key)
+    }
+
+    /// Connections that this shard drives.
+    #[must_use]
+    pub fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// The topic of this name, created when there is none.
+    fn topic(&mut self, name: &Name) -> Key {
+        if let Some(&key) = self.names.get(name) {
+            return key;
+        }
+        let key = self.topics.insert(Topic::new(*name, self.now.wall_ns));
+        self.names.insert(*name, key);
+        key
+    }
+
+    /// The topic of this name as HTTP wrote it.
+    fn find_topic(&self, name: &str) -> Option<Key> {
+        let name = Name::parse(name.as_bytes())?;
+        self.names.get(&name).copied()
+    }
+
+    fn mark(&mut self, key: Key) {
+        if let Some(channel) = self.channels.get_mut(key)
+            && !channel.marked
+        {
+            channel.marked = true;
+            self.marked.push(key);
+        }
+    }
+
+    fn touch(&mut self, key: Key) {
+        if let Some(topic) = self.topics.get_mut(key)
+            && !topic.touched
+        {
+            topic.touched = true;
+            self.touched.push(key);
+        }
+    }
+
+    /// Marks a client whose output has grown.
+    fn soil(&mut self, key: Key) {
+        if let Some(client) = self.clients.get_mut(key)
+            && !client.dirty
+        {
+            client.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// Takes an empty buffer, warm if there is one.
+    fn buffer(&mut self) -> Vec<u8> {
+        self.spare_buffers.pop().unwrap_or_default()
+    }
+
+    fn keep_buffer(&mut self, mut buffer: Vec<u8>) {
+        let fits = (1..=SPARE_BUFFER_BYTES_MAX).contains(&buffer.capacity());
+        if fits && self.spare_buffers.len() < SPARE_BUFFERS_MAX {
+            buffer.clear();
+            self.spare_buffers.push(buffer);
+        }
+    }
+
+    /// A number from 0 to `below - 1` (xorshift: samples need no better).
+    fn random(&mut self, below: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % below
+    }
+}
+
+/// Why a publish is refused when there is no memory, as TCP clients see it after `E_PUB_FAILED`.
+fn memory_limit_reached() -> String {
+    String::from("memory limit reached")
+}

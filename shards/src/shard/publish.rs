@@ -1,0 +1,151 @@
+//! Publishing, for clients here and for other shards and HTTP.
+
+use super::{Shard, memory_limit_reached};
+use crate::client::{Pending, Phase, Route};
+use crate::limits::PENDING_MAX;
+use crate::slots::Key;
+use crate::topic::Stamp;
+use crate::wire::command::Publish;
+use crate::wire::errors::Refusal;
+use crate::wire::frame;
+use crate::wire::names::Name;
+
+impl Shard {
+    /// PUB, MPUB or DPUB. False when the client has to leave or wait first.
+    pub(super) fn publish(&mut self, key: Key, publish: &Publish<'_>) -> bool {
+        let Some(client) = self.clients.get(key) else { return true };
+        if client.pending.len() >= PENDING_MAX || client.is_full() {
+            self.pause(key);
+            return false;
+        }
+        let route = match client.last_topic {
+            Some((name, route)) if name == publish.topic && self.is_current(route) => route,
+            _ => self.route(key, &publish.topic),
+        };
+        match route {
+            Route::Here(topic) => self.publish_here(key, topic, publish),
+            Route::There(owner) if !self.placement.is_shard() || self.should_move(key, owner) => {
+                self.leave(key, owner);
+                return false;
+            }
+            Route::There(owner) => {
+                if !self.forward_publish(key, owner, publish) {
+                    return false;
+                }
+            }
+        }
+        if let Some(client) = self.clients.get_mut(key) {
+            client.session.published.add(&publish.topic, u64::from(publish.messages.count));
+        }
+        true
+    }
+
+    /// Whether the topic that a route leads to is still there.
+    fn is_current(&self, route: Route) -> bool {
+        match route {
+            Route::Here(topic) => self.topics.get(topic).is_some(),
+            Route::There(_) => true,
+        }
+    }
+
+    fn route(&mut self, key: Key, topic: &Name) -> Route {
+        let owner = self.placement.owner(topic);
+        let route = if owner == self.placement.me {
+            Route::Here(self.topic(topic))
+        } else {
+            Route::There(owner)
+        };
+        if let Some(client) = self.clients.get_mut(key) {
+            client.last_topic = Some((*topic, route));
+        }
+        route
+    }
+
+    fn publish_here(&mut self, key: Key, topic: Key, publish: &Publish<'_>) {
+        let queued = self.append(topic, publish.delay_ms, publish.messages);
+        let refusal = (!queued).then(|| publish_failed(publish.verb, &memory_limit_reached()));
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.streak.1 = 0;
+        if !client.pending.is_empty() {
+            client.pending.push_back(refusal.map_or(Pending::Done, Pending::Refused));
+        } else if let Some(refusal) = refusal {
+            self.refuse(key, refusal);
+        } else {
+            client.output.extend_from_slice(frame::OK);
+            self.soil(key);
+        }
+    }
+
+    /// Queues messages on a topic of this shard. False when memory ran out: the messages before
+    /// the one that had no room stay queued, as in the original.
+    pub(super) fn append<'a>(
+        &mut self,
+        topic_key: Key,
+        delay_ms: u64,
+        messages: impl Iterator<Item = &'a [u8]>,
+    ) -> bool {
+        let stamp =
+            Stamp { timestamp_ns: self.now.wall_ns, node_id: self.options.node_id, delay_ms };
+        let Some(topic) = self.topics.get_mut(topic_key) else { return false };
+        let mut queued = true;
+        for body in messages {
+            if topic.publish(body, stamp, &mut self.pool).is_err() {
+                queued = false;
+                self.publishes_refused += 1;
+                break;
+            }
+        }
+        self.touch(topic_key);
+        queued
+    }
+
+    /// The topic that a refused MPUB leaves behind, when it would live here.
+    pub(super) fn create_topic_for(&mut self, _client: Key, topic: Name) {
+        let owner = self.placement.owner(&topic);
+        if owner == self.placement.me {
+            self.topic(&topic);
+        } else {
+            self.ask_to_create(owner, topic);
+        }
+    }
+
+    /// A publish was answered by the shard that has its topic.
+    pub(super) fn publish_answered(
+        &mut self,
+        key: Key,
+        first: u32,
+        count: u32,
+        refused: Option<&str>,
+    ) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        for ticket in 0..count {
+            let index = first.wrapping_add(ticket).wrapping_sub(client.first_ticket);
+            let Some(pending) = client.pending.get_mut(index as usize) else { continue };
+            if let Pending::Asked(verb) = pending {
+                *pending = match refused {
+                    None => Pending::Done,
+                    Some(reason) => Pending::Refused(publish_failed(verb, reason)),
+                };
+            }
+        }
+        let refusal = client.settle_pending();
+        let answered = client.pending.is_empty();
+        if refusal.is_some() {
+            // It comes before whatever else the client was about to leave or end for.
+            client.phase = Phase::Open;
+        }
+        self.soil(key);
+        if let Some(refusal) = refusal {
+            return self.refuse(key, refusal);
+        }
+        if answered {
+            self.advance_phase(key);
+        }
+        self.wake(key);
+    }
+}
+
+/// The refusal of a publish that could not be queued.
+fn publish_failed(verb: &str, reason: &str) -> Refusal {
+    Refusal::new(format_args!("E_{verb}_FAILED {verb} failed {reason}"))
+}
