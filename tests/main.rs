@@ -13,3 +13,6 @@ mod protocol;
 
 #[cfg(test)]
 mod identify;
+
+#[cfg(test)]
+mod flow;

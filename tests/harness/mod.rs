@@ -31,3 +31,14 @@ pub fn eventually(what: &str, within: Duration, mut ready: impl FnMut() -> bool)
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// Asserts that something happened when it was due: never before, and not long after.
+///
+/// `start` is a moment before the broker's own clock began to run.
+#[track_caller]
+pub fn assert_due(start: Instant, due: Duration, late: Duration) {
+    let elapsed = start.elapsed();
+    let early = Duration::from_millis(2);
+    assert!(elapsed + early >= due, "after {elapsed:?}, but due only after {due:?}");
+    assert!(elapsed <= due + late, "after {elapsed:?}, but due after {due:?}");
+}

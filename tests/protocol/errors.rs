@@ -37,7 +37,7 @@ fn magic_and_dispatch() {
         (Init, "NO\n", "E_INVALID invalid command NO"),
         (Init, "NOP\r\r\n", "E_INVALID invalid command NOP<0d>"),
         (Init, "NOP\t\n", "E_INVALID invalid command NOP<09>"),
-        (Init, "<ff00>\n", "E_INVALID invalid command <ff00>"),
+        (Init, "<ff><00>\n", "E_INVALID invalid command <ff><00>"),
         (Init, "é\n", "E_INVALID invalid command é"),
         (Subscribed, "BOGUS\n", "E_INVALID invalid command BOGUS"),
         (Closing, "\n", "E_INVALID invalid command "),
