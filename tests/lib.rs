@@ -1,1 +1,0 @@
-//! What the black-box tests share: starting a broker, and a small wire client of their own.

@@ -1,0 +1,18 @@
+//! Black-box tests: they start the built broker and talk to it as its users do.
+//!
+//! `SHOAL_BIN` names the broker (default `target/release/shoal`). With `SHOAL_TEST_PEER` naming a
+//! binary of the original nsqd the same tests run against that one: whatever they say about the
+//! protocol has to be true there first. Most of the time is spent waiting, so
+//! `cargo test -p shoal-tests -- --test-threads=8` is quicker.
+
+#[cfg(test)]
+mod harness;
+
+#[cfg(test)]
+mod protocol;
+
+#[cfg(test)]
+mod identify;
+
+#[cfg(test)]
+mod flow;
