@@ -1,2 +1,3 @@
 //! x
+mod nsqd;
 fn main() {}

@@ -1,0 +1,37 @@
+//! The bounds of a shard's ring.
+
+use std::time::Duration;
+
+/// Requests that fit into the submission queue by default; more are submitted in several steps.
+pub const ENTRIES: u32 = 256;
+
+/// The completion queue is this many times as long as the submission queue: one multishot receive
+/// completes many times.
+pub const COMPLETIONS_PER_ENTRY: u32 = 4;
+
+/// Receive buffers by default.
+pub const BUFFERS: u16 = 64;
+
+/// Most receive buffers that the kernel takes in one group.
+pub const BUFFERS_MAX: u16 = 1 << 15;
+
+/// Bytes of one receive buffer by default.
+pub const BUFFER_BYTES: usize = 16 << 10;
+
+/// Most bytes of one receive buffer: what one connection may bring in one event.
+pub const BUFFER_BYTES_MAX: usize = 1 << 20;
+
+/// Most completions taken in one call of `events`, so that a flood of them cannot keep a shard
+/// from its timers, its mailbox and its sends.
+pub const EVENTS_PER_CALL_MAX: usize = 512;
+
+/// Longest single sleep. Nothing depends on waking after it; it keeps every `Duration` within what
+/// the kernel takes.
+pub const SLEEP_MAX: Duration = Duration::from_secs(3600);
+
+/// How often, and for how long each time, a ring that is dropped waits for the kernel to let go of
+/// its buffers before it leaves them to the kernel for good.
+pub const TEARDOWN_ROUNDS: usize = 100;
+
+/// See [`TEARDOWN_ROUNDS`].
+pub const TEARDOWN_ROUND: Duration = Duration::from_millis(10);

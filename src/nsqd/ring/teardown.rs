@@ -1,0 +1,47 @@
+//! The end of a ring: nothing that the kernel still writes to may be freed, and no connection that
+//! it accepted may be left without an owner.
+
+use std::mem::ManuallyDrop;
+
+use super::Ring;
+use super::key::Token;
+use super::limits::{TEARDOWN_ROUND, TEARDOWN_ROUNDS};
+
+impl Drop for Ring {
+    /// Closes everything and waits, not for long, until the kernel is done. If that fails the
+    /// buffers stay allocated for good, since the kernel may still write to them.
+    fn drop(&mut self) {
+        for listener in 0..self.listeners.len() {
+            self.stop_accept(listener);
+        }
+        for key in self.sockets.keys() {
+            self.close(key);
+        }
+        if self.doorbell_poll.armed {
+            self.doorbell_poll.cancelling = true;
+            self.cancel(Token::of_doorbell());
+        }
+        for _ in 0..TEARDOWN_ROUNDS {
+            // An unowned connection in a late completion is closed by dropping its event.
+            while self.events(|event| drop(event)) {}
+            if !self.in_flight() {
+                // SAFETY: the buffers are dropped once, here, and no request can touch them.
+                unsafe { ManuallyDrop::drop(&mut self.buffers) };
+                return;
+            }
+            if self.queue.wait(Some(TEARDOWN_ROUND)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Ring {
+    fn in_flight(&self) -> bool {
+        let listening = self
+            .listeners
+            .iter()
+            .any(|listener| listener.accept.in_flight());
+        listening || self.doorbell_poll.in_flight() || self.sockets.in_flight()
+    }
+}
