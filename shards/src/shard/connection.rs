@@ -196,6 +196,11 @@ impl Shard {
         self.clients.get(key).map_or(&[], |client| &client.output[client.sent..])
     }
 
+    /// The kernel takes bytes for a client again.
+    pub fn writable(&mut self, key: Key) {
+        self.soil(key);
+    }
+
     /// The kernel took this many bytes of `output`; the rim tries again when it takes more.
     pub fn sent(&mut self, key: Key, bytes: usize) {
         let now_ms = self.now.mono_ms;

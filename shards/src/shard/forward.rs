@@ -34,6 +34,11 @@ impl Lane {
             || self.unanswered_bytes >= FORWARD_BYTES_UNANSWERED_MAX
     }
 
+    /// Whether nothing waits to be posted.
+    pub(super) fn is_idle(&self) -> bool {
+        self.batch.forwards.is_empty()
+    }
+
     fn add(&mut self, forward: Forward) {
         self.unanswered += 1;
         self.unanswered_bytes += forward.length as usize;
@@ -76,12 +81,12 @@ impl Shard {
     pub fn ask(&mut self, to: u16, ticket: u64, request: Request) {
         if to == self.placement.me {
             let reply = self.carry_out_request(request);
-            self.replies.push((ticket, reply));
+            self.replies.push_back((ticket, reply));
             return;
         }
         match request {
             Request::Publish(publish) => self.forward_from_http(to, ticket, &publish),
-            request => self.letters.push((to, Letter::Ask(ticket, request))),
+            request => self.letters.push_back((to, Letter::Ask(ticket, request))),
         }
     }
 
@@ -89,7 +94,7 @@ impl Shard {
         let lane = &mut self.lanes[usize::from(to)];
         if lane.is_full() {
             let reason = String::from("too many publishes under way");
-            self.replies.push((ticket, Reply::Refused(reason)));
+            self.replies.push_back((ticket, Reply::Refused(reason)));
             return;
         }
         let start = lane.batch.bytes.len();
@@ -109,7 +114,7 @@ impl Shard {
 
     /// Has a topic created by its owner; whether it was, nobody asks.
     pub(super) fn ask_to_create(&mut self, owner: u16, topic: Name) {
-        self.letters.push((owner, Letter::Ask(NOBODY, Request::CreateTopic(topic))));
+        self.letters.push_back((owner, Letter::Ask(NOBODY, Request::CreateTopic(topic))));
     }
 
     /// A letter came.
@@ -120,10 +125,10 @@ impl Shard {
             Letter::Ask(ticket, request) => {
                 let reply = self.carry_out_request(request);
                 if ticket != NOBODY {
-                    self.letters.push((from, Letter::Reply(ticket, reply)));
+                    self.letters.push_back((from, Letter::Reply(ticket, reply)));
                 }
             }
-            Letter::Reply(ticket, reply) => self.replies.push((ticket, reply)),
+            Letter::Reply(ticket, reply) => self.replies.push_back((ticket, reply)),
         }
     }
 
@@ -157,9 +162,9 @@ impl Shard {
                 (Origin::Client(key, first), refused) => {
                     self.publish_answered(key, first, answer.count, refused.as_deref());
                 }
-                (Origin::Ticket(ticket), None) => self.replies.push((ticket, Reply::Done)),
+                (Origin::Ticket(ticket), None) => self.replies.push_back((ticket, Reply::Done)),
                 (Origin::Ticket(ticket), Some(reason)) => {
-                    self.replies.push((ticket, Reply::Refused(reason)));
+                    self.replies.push_back((ticket, Reply::Refused(reason)));
                 }
             }
         }
@@ -176,13 +181,13 @@ impl Shard {
         for (to, lane) in self.lanes.iter_mut().enumerate() {
             if !lane.batch.forwards.is_empty() {
                 let batch = core::mem::take(&mut lane.batch);
-                self.letters.push((to as u16, Letter::Publishes(batch)));
+                self.letters.push_back((to as u16, Letter::Publishes(batch)));
             }
         }
         for (to, answers) in self.answers.iter_mut().enumerate() {
             if !answers.is_empty() {
                 let answers = core::mem::take(answers);
-                self.letters.push((to as u16, Letter::Answers(answers)));
+                self.letters.push_back((to as u16, Letter::Answers(answers)));
             }
         }
     }

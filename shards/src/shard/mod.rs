@@ -17,6 +17,7 @@ mod manage;
 mod publish;
 mod report;
 
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use hashbrown::HashMap;
@@ -93,8 +94,8 @@ pub struct Shard {
     effects: Vec<Effect>,
     lanes: Vec<Lane>,
     answers: Vec<Vec<Answer>>,
-    letters: Vec<(u16, Letter)>,
-    replies: Vec<(u64, Reply)>,
+    letters: VecDeque<(u16, Letter)>,
+    replies: VecDeque<(u64, Reply)>,
     spare_buffers: Vec<Vec<u8>>,
     /// Where the topics created in this turn start, so that no two are alike.
     random: u64,
@@ -139,8 +140,8 @@ impl Shard {
             effects: Vec::new(),
             lanes: (0..workers).map(|_| Lane::default()).collect(),
             answers: (0..workers).map(|_| Vec::new()).collect(),
-            letters: Vec::new(),
-            replies: Vec::new(),
+            letters: VecDeque::new(),
+            replies: VecDeque::new(),
             spare_buffers: Vec::new(),
             random: seed | 1,
             publishes_refused: 0,
@@ -163,12 +164,22 @@ impl Shard {
         self.seal_letters();
     }
 
-    /// When the next turn is due if nothing arrives. A time that is past means at once.
+    /// Whether the next turn is due at once: something is left to do that nothing will announce.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !(self.marked.is_empty()
+            && self.touched.is_empty()
+            && self.dirty.is_empty()
+            && self.effects.is_empty()
+            && self.letters.is_empty()
+            && self.replies.is_empty()
+            && self.answers.iter().all(Vec::is_empty)
+            && self.lanes.iter().all(Lane::is_idle))
+    }
+
+    /// When the next turn is due if nothing arrives.
     #[must_use]
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        if !self.marked.is_empty() {
-            return Some(self.now.mono_ms);
-        }
         self.wheel.next_deadline_ms()
     }
 
@@ -185,14 +196,14 @@ impl Shard {
         }
     }
 
-    /// Letters for other workers.
-    pub fn take_letters(&mut self) -> impl Iterator<Item = (u16, Letter)> {
-        self.letters.drain(..)
+    /// The next letter for another worker.
+    pub fn take_letter(&mut self) -> Option<(u16, Letter)> {
+        self.letters.pop_front()
     }
 
-    /// Answers to what was asked here, by ticket.
-    pub fn take_replies(&mut self) -> impl Iterator<Item = (u64, Reply)> {
-        self.replies.drain(..)
+    /// The next reply to what was asked here, with its ticket.
+    pub fn take_reply(&mut self) -> Option<(u64, Reply)> {
+        self.replies.pop_front()
     }
 
     /// A connection with bytes to send; `None` when all have been taken.

@@ -1,0 +1,153 @@
+//! One worker: a shard (or the acceptor, which is a shard that owns no topics) with its ring, its
+//! mailbox and its HTTP connections, turning.
+//!
+//! A worker is one task of a glommio executor. It sleeps in its own ring; everything it waits for
+//! (sockets, the doorbell, deadlines) ends that sleep. HTTP connections are tasks beside it,
+//! which run when it yields to them, and only then.
+//!
+//! In the order of a turn: `clock`, `sockets` (whose is what), `intake` (what arrived), `web`
+//! (HTTP), `outflow` (what leaves).
+
+mod clock;
+mod intake;
+mod memory;
+mod outflow;
+mod sockets;
+mod turn;
+mod web;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use shards::limits::Options;
+use shards::mail::Letter;
+use shards::placement::Placement;
+use shards::shard::{Departure, Parts, Shard};
+
+use super::doorbell::Doorbell;
+use super::http::facts::Facts;
+use super::mailbox::{Lane, Mailbox};
+use super::ring::{Reading, Ring, RingOptions};
+use clock::Clock;
+use intake::Intake;
+use sockets::Sockets;
+use web::Web;
+
+/// What workers send each other.
+#[derive(Debug)]
+pub enum Mail {
+    /// From shard to shard.
+    Letter(Letter),
+    /// A connection that belongs to the receiver now.
+    Arrival(OwnedFd, Departure),
+    /// An HTTP connection that was just accepted.
+    Http(OwnedFd),
+}
+
+impl Mail {
+    /// Connections and answers do not queue behind publishes.
+    fn lane(&self) -> Lane {
+        match self {
+            Mail::Letter(letter) if !letter.is_answer() => Lane::Data,
+            _ => Lane::Answer,
+        }
+    }
+}
+
+/// A socket that a worker accepts connections from.
+#[derive(Debug)]
+pub struct Listening {
+    /// Bound and listening.
+    pub socket: OwnedFd,
+    /// Whether HTTP is spoken on it, or else NSQ's protocol.
+    pub http: bool,
+}
+
+/// What a worker is made of. It travels to the worker's thread and is put together there.
+#[derive(Debug)]
+pub struct WorkerParts {
+    /// The flags of its shard.
+    pub options: Options,
+    /// Which worker it is, and where topics live.
+    pub placement: Placement,
+    /// Its lanes to the others.
+    pub mailbox: Mailbox<Mail>,
+    /// Wakes it.
+    pub doorbell: Doorbell,
+    /// Says that it is to stop; the doorbell rings as well.
+    pub stop: flume::Receiver<()>,
+    /// What it accepts connections from.
+    pub listening: Vec<Listening>,
+    /// What HTTP tells about the process.
+    pub facts: Arc<Facts>,
+    /// When the process started: the zero of its monotonic clock.
+    pub started: Instant,
+    /// Where its sampling starts.
+    pub seed: u64,
+}
+
+/// A worker on its thread.
+#[derive(Debug)]
+pub struct Worker {
+    shard: Shard,
+    ring: Ring,
+    reading: Reading,
+    sockets: Sockets,
+    mailbox: Mailbox<Mail>,
+    /// Mail to be posted, by receiver and lane (data, answers). It stays here while its lane is
+    /// full; credits bound how much that can be.
+    unposted: Vec<[VecDeque<Mail>; 2]>,
+    web: Web,
+    intake: Intake,
+    clock: Clock,
+    stop: flume::Receiver<()>,
+    shards: u16,
+    /// The shard that gets the next HTTP connection.
+    next_shard: u16,
+}
+
+impl Worker {
+    /// Puts a worker together, on the thread where it will run.
+    ///
+    /// # Errors
+    /// When its ring cannot be made or a listener is not usable.
+    pub fn new(parts: WorkerParts) -> io::Result<Worker> {
+        let WorkerParts { options, placement, mailbox, doorbell, stop, listening, .. } = parts;
+        let mut clock = Clock::new(parts.started);
+        let workers = mailbox.workers();
+        let (shards, is_shard) = (placement.shards, placement.is_shard());
+        let web = Web::new(parts.facts, placement.clone(), clock.instant());
+        let shard_parts = Parts {
+            options,
+            placement,
+            workers: u16::try_from(workers).map_err(io::Error::other)?,
+            now: clock.tick(),
+            seed: parts.seed,
+        };
+        let mut ring = Ring::new(&RingOptions::default(), doorbell)?;
+        let mut intake = Intake::default();
+        for listening in listening {
+            ring.listen(listening.socket)?;
+            intake.http_listeners.push(listening.http);
+        }
+        Ok(Worker {
+            shard: Shard::new(shard_parts, Box::new(memory::chunks())),
+            ring,
+            // The acceptor gives most connections away after their first command: it receives
+            // once at a time, so that nothing has to be cancelled for that.
+            reading: if is_shard { Reading::Continuous } else { Reading::Single },
+            sockets: Sockets::default(),
+            mailbox,
+            unposted: (0..workers).map(|_| <[VecDeque<Mail>; 2]>::default()).collect(),
+            web,
+            intake,
+            clock,
+            stop,
+            shards,
+            next_shard: 0,
+        })
+    }
+}

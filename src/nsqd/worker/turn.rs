@@ -1,0 +1,66 @@
+//! The turn: sleep, take what arrived, let the shard work, send what came of it.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::Worker;
+
+impl Worker {
+    /// Turns until told to stop, then closes everything.
+    ///
+    /// # Errors
+    /// When the ring is unusable.
+    pub async fn run(mut self) -> io::Result<()> {
+        while self.stop.is_empty() {
+            self.sleep()?;
+            let now = self.clock.tick();
+            self.shard.begin_turn(now);
+            self.take_events();
+            self.after_events();
+            self.take_mail();
+            self.run_web().await;
+            self.shard.finish_turn();
+            self.settle_clients();
+            self.reread();
+            self.post_letters();
+        }
+        self.close();
+        Ok(())
+    }
+
+    /// Sleeps until something happens or is due.
+    fn sleep(&mut self) -> io::Result<()> {
+        if self.intake.more || self.web.is_stirred() || self.shard.has_work() {
+            return self.ring.poll();
+        }
+        let timeout = self.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        if timeout == Some(Duration::ZERO) {
+            return self.ring.poll();
+        }
+        let Worker { ring, mailbox, stop, .. } = self;
+        ring.wait(timeout, || mailbox.is_idle() && stop.is_empty())
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let shard = self.shard.next_deadline_ms();
+        let rest = self.intake.next_deadline_ms();
+        let mono_ms = shard.into_iter().chain(rest).min();
+        mono_ms.map(|ms| self.clock.at(ms)).into_iter().chain(self.web.next_deadline()).min()
+    }
+
+    /// Ends every connection. What clients were sent is on its way; nothing else is promised in
+    /// memory.
+    fn close(&mut self) {
+        for listener in 0..self.intake.http_listeners.len() {
+            self.ring.stop_accept(listener);
+        }
+        let sockets: Vec<_> = self.sockets.iter().collect();
+        for socket in sockets {
+            self.ring.close(socket);
+        }
+        // Descriptors in use by the kernel are released by the process's end.
+        if let Err(error) = self.ring.poll() {
+            tracing::debug!("the last poll of a ring failed - {error}");
+        }
+    }
+}
