@@ -5,13 +5,14 @@
 //! counted, and the count is logged once there is room again. So no shard ever waits for a
 //! terminal. The level can be changed while running.
 
+mod queue;
+
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use jiff::Zoned;
 use tracing::field::{Field, Visit};
@@ -20,14 +21,12 @@ use tracing::span;
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use queue::Queue;
+
 /// Lines that wait for the writer; what comes on top is dropped.
 const QUEUED_LINES_MAX: usize = 8192;
-/// Lines that are written with one call.
-const BATCH_LINES_MAX: usize = 256;
 /// How long the end of a program waits for a blocked standard error.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often a flush tries to get into a full queue.
-const FLUSH_RETRY: Duration = Duration::from_millis(1);
 
 /// How much a line matters. The numbers are those of `/config/log_level`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,9 +53,7 @@ impl LogLevel {
             "warn" => Ok(LogLevel::Warn),
             "error" => Ok(LogLevel::Error),
             "fatal" => Ok(LogLevel::Fatal),
-            _ => Err(format!(
-                "invalid log level '{text}' (debug, info, warn, error, fatal)"
-            )),
+            _ => Err(format!("invalid log level '{text}' (debug, info, warn, error, fatal)")),
         }
     }
 
@@ -114,10 +111,7 @@ pub fn start(prefix: &str, level: LogLevel) -> io::Result<LogGuard> {
     set_level(level);
     if QUEUE.get().is_none() {
         let queue = Queue::start(io::stderr(), prefix, QUEUED_LINES_MAX)?;
-        let subscriber = NsqSubscriber {
-            queue: queue.clone(),
-            level: &LEVEL,
-        };
+        let subscriber = NsqSubscriber { queue: queue.clone(), level: &LEVEL };
         if QUEUE.set(queue).is_ok() {
             // Only a test could have installed another one before.
             let _ = tracing::subscriber::set_global_default(subscriber);
@@ -187,125 +181,7 @@ fn line(prefix: &str, level: LogLevel, text: &str) -> String {
 }
 
 fn escape(c: char) -> String {
-    if c.is_control() {
-        c.escape_default().to_string()
-    } else {
-        c.to_string()
-    }
-}
-
-/// The way from any thread to the writer.
-#[derive(Clone, Debug)]
-struct Queue {
-    prefix: Arc<str>,
-    sender: SyncSender<Message>,
-    /// Lines that found the queue full: added to by every thread, taken by the writer.
-    dropped: Arc<AtomicU64>,
-}
-
-enum Message {
-    Line(String),
-    /// Answered when everything before it is written.
-    Flush(SyncSender<()>),
-}
-
-impl Queue {
-    fn start(
-        writer: impl Write + Send + 'static,
-        prefix: &str,
-        lines_max: usize,
-    ) -> io::Result<Queue> {
-        let (sender, receiver) = sync_channel(lines_max);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let prefix: Arc<str> = Arc::from(prefix);
-        let mut back = Writer {
-            writer,
-            receiver,
-            dropped: Arc::clone(&dropped),
-            prefix: Arc::clone(&prefix),
-            buffer: Vec::new(),
-        };
-        std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || back.run())?;
-        Ok(Queue {
-            prefix,
-            sender,
-            dropped,
-        })
-    }
-
-    /// Never waits.
-    fn push(&self, line: String) {
-        if self.sender.try_send(Message::Line(line)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Waits until everything pushed before is written, or for `timeout`.
-    fn flush(&self, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
-        let (done, written) = sync_channel(1);
-        let mut message = Message::Flush(done);
-        while let Err(error) = self.sender.try_send(message) {
-            match error {
-                TrySendError::Full(back) if Instant::now() < deadline => message = back,
-                TrySendError::Full(_) | TrySendError::Disconnected(_) => return false,
-            }
-            std::thread::sleep(FLUSH_RETRY);
-        }
-        written
-            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            .is_ok()
-    }
-}
-
-/// The thread's side of the queue.
-struct Writer<W> {
-    writer: W,
-    receiver: Receiver<Message>,
-    dropped: Arc<AtomicU64>,
-    prefix: Arc<str>,
-    buffer: Vec<u8>,
-}
-
-impl<W: Write> Writer<W> {
-    fn run(&mut self) {
-        while let Ok(message) = self.receiver.recv() {
-            let mut flushes = Vec::new();
-            self.take(message, &mut flushes);
-            for _ in 1..BATCH_LINES_MAX {
-                let Ok(message) = self.receiver.try_recv() else {
-                    break;
-                };
-                self.take(message, &mut flushes);
-            }
-            self.write();
-            for flush in flushes {
-                // Whoever waited may have given up.
-                let _ = flush.try_send(());
-            }
-        }
-    }
-
-    fn take(&mut self, message: Message, flushes: &mut Vec<SyncSender<()>>) {
-        match message {
-            Message::Line(line) => self.buffer.extend_from_slice(line.as_bytes()),
-            Message::Flush(done) => flushes.push(done),
-        }
-    }
-
-    fn write(&mut self) {
-        let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            let text = format!("LOG: {dropped} lines were dropped: standard error was blocked");
-            self.buffer
-                .extend_from_slice(line(&self.prefix, LogLevel::Warn, &text).as_bytes());
-        }
-        // A closed standard error must not end the broker, and there is nowhere to say it.
-        let _ = self.writer.write_all(&self.buffer);
-        self.buffer.clear();
-    }
+    if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
 }
 
 /// What stands behind `tracing`'s macros.
@@ -339,8 +215,7 @@ impl Subscriber for NsqSubscriber {
         event.record(&mut text);
         text.message.push_str(&text.fields);
         let level = LogLevel::of(*event.metadata().level());
-        self.queue
-            .push(line(&self.queue.prefix, level, &text.message));
+        self.queue.push(line(&self.queue.prefix, level, &text.message));
     }
 
     // Spans are not used: they would cost on every message and NSQ's format has no place for them.
@@ -385,70 +260,28 @@ impl Visit for Text {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
     use std::sync::atomic::{AtomicU8, Ordering};
-    use std::sync::{Arc, Mutex, mpsc};
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use jiff::civil::date;
     use jiff::tz::TimeZone;
 
+    use super::queue::tests::Gate;
     use super::{LogLevel, NsqSubscriber, Precision, Queue, line, time_text};
-
-    /// Keeps what is written, and writes only while somebody lets it.
-    #[derive(Clone)]
-    struct Gate {
-        written: Arc<Mutex<Vec<u8>>>,
-        open: Arc<Mutex<()>>,
-    }
-
-    impl Gate {
-        fn new() -> Gate {
-            Gate {
-                written: Arc::default(),
-                open: Arc::default(),
-            }
-        }
-
-        fn text(&self) -> String {
-            String::from_utf8(self.written.lock().unwrap().clone()).unwrap()
-        }
-    }
-
-    impl Write for Gate {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let _open = self.open.lock().unwrap();
-            self.written.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     const LONG: Duration = Duration::from_secs(10);
 
     #[test]
     fn times_are_written_as_in_go() {
-        let time = date(2026, 11, 3)
-            .at(7, 11, 41, 407_101_999)
-            .to_zoned(TimeZone::UTC)
-            .unwrap();
-        assert_eq!(
-            time_text(&time, Precision::Microseconds),
-            "2026/11/03 07:11:41.407101"
-        );
+        let time = date(2026, 11, 3).at(7, 11, 41, 407_101_999).to_zoned(TimeZone::UTC).unwrap();
+        assert_eq!(time_text(&time, Precision::Microseconds), "2026/11/03 07:11:41.407101");
         assert_eq!(time_text(&time, Precision::Seconds), "2026/11/03 07:11:41");
     }
 
     #[test]
     fn an_event_is_one_line_whatever_a_client_sent() {
         let line = line("[x] ", LogLevel::Warn, "bad \n[x] FATAL: forged\x1b[31m ü");
-        assert!(
-            line.ends_with(" WARNING: bad \\n[x] FATAL: forged\\u{1b}[31m ü\n"),
-            "{line}"
-        );
+        assert!(line.ends_with(" WARNING: bad \\n[x] FATAL: forged\\u{1b}[31m ü\n"), "{line}");
         assert_eq!(line.matches('\n').count(), 1);
     }
 
@@ -457,10 +290,7 @@ mod tests {
         static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
         let gate = Gate::new();
         let queue = Queue::start(gate.clone(), "[nsqd] ", 100).unwrap();
-        let subscriber = NsqSubscriber {
-            queue: queue.clone(),
-            level: &LEVEL,
-        };
+        let subscriber = NsqSubscriber { queue: queue.clone(), level: &LEVEL };
         tracing::subscriber::with_default(subscriber, || {
             for round in 0..2 {
                 tracing::debug!("debug {round}");
@@ -474,10 +304,7 @@ mod tests {
         });
         assert!(queue.flush(LONG));
         let text = gate.text();
-        let lines: Vec<&str> = text
-            .lines()
-            .map(|line| &line["[nsqd] ".len() + 27..])
-            .collect();
+        let lines: Vec<&str> = text.lines().map(|line| &line["[nsqd] ".len() + 27..]).collect();
         assert_eq!(
             lines,
             [
@@ -488,61 +315,7 @@ mod tests {
                 "WARNING: glommio::sys: warn 1",
             ]
         );
-        assert!(
-            text.lines().all(|line| line.starts_with("[nsqd] 20")),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_blocked_writer_stops_nobody_and_lost_lines_are_counted() {
-        let gate = Gate::new();
-        let queue = Queue::start(gate.clone(), "[x] ", 4).unwrap();
-        let closed = gate.open.lock().unwrap();
-        let start = Instant::now();
-        for number in 0..50 {
-            queue.push(line("[x] ", LogLevel::Info, &format!("number {number}")));
-        }
-        assert!(
-            !queue.flush(Duration::from_millis(30)),
-            "flushed through a blocked writer"
-        );
-        assert!(start.elapsed() < LONG, "somebody waited");
-        drop(closed);
-        assert!(queue.flush(LONG));
-        // The flush before may still have been in the queue; another one sees the count.
-        queue.push(line("[x] ", LogLevel::Info, "last"));
-        assert!(queue.flush(LONG));
-        let text = gate.text();
-        let written = text.matches("number").count();
-        let dropped: usize = text
-            .lines()
-            .filter_map(|line| line.split_once("WARNING: LOG: "))
-            .map(|(_, rest)| rest.split(' ').next().unwrap().parse::<usize>().unwrap())
-            .sum();
-        assert!(dropped >= 50 - 4 - 5, "{text}");
-        assert_eq!(written + dropped, 50, "{text}");
-    }
-
-    #[test]
-    fn every_thread_gets_its_lines_out() {
-        let gate = Gate::new();
-        let queue = Queue::start(gate.clone(), "", 10_000).unwrap();
-        let (done, all_done) = mpsc::channel();
-        for thread in 0..4 {
-            let (queue, done) = (queue.clone(), done.clone());
-            std::thread::spawn(move || {
-                for number in 0..500 {
-                    queue.push(format!("{thread} {number}\n"));
-                }
-                done.send(()).unwrap();
-            });
-        }
-        for _ in 0..4 {
-            all_done.recv_timeout(LONG).unwrap();
-        }
-        assert!(queue.flush(LONG));
-        assert_eq!(gate.text().lines().count(), 2000);
+        assert!(text.lines().all(|line| line.starts_with("[nsqd] 20")), "{text}");
     }
 
     #[test]
@@ -556,9 +329,6 @@ mod tests {
             assert_eq!(level.to_string(), shown);
         }
         let error = LogLevel::parse("warning").unwrap_err();
-        assert_eq!(
-            error,
-            "invalid log level 'warning' (debug, info, warn, error, fatal)"
-        );
+        assert_eq!(error, "invalid log level 'warning' (debug, info, warn, error, fatal)");
     }
 }

@@ -25,11 +25,8 @@ struct Entry {
     run: fn(&[OsString]) -> ExitCode,
 }
 
-const PROGRAMS: &[Entry] = &[Entry {
-    name: "nsqd",
-    about: "receives, keeps and delivers messages",
-    run: run_nsqd,
-}];
+const PROGRAMS: &[Entry] =
+    &[Entry { name: "nsqd", about: "receives, keeps and delivers messages", run: run_nsqd }];
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -54,10 +51,7 @@ enum Choice<'a> {
 
 /// Finds the program by the name of the binary, or else by the first argument.
 fn choose(args: &[OsString]) -> Choice<'_> {
-    let called = args
-        .first()
-        .and_then(|path| Path::new(path).file_name())
-        .and_then(OsStr::to_str);
+    let called = args.first().and_then(|path| Path::new(path).file_name()).and_then(OsStr::to_str);
     let rest = args.get(1..).unwrap_or_default();
     if let Some(entry) = called.and_then(find) {
         return Choice::Run(entry, rest);
@@ -71,18 +65,13 @@ fn choose(args: &[OsString]) -> Choice<'_> {
     }
     match first.as_ref() {
         "help" | "-h" | "-help" | "--help" => Choice::Help,
-        "version" | "-version" | "--version" => Choice::Stop(Stop::Version(format!(
-            "{SHOAL} v{}",
-            version::SHOAL_VERSION
-        ))),
-        flag if flag.starts_with('-') => Choice::Stop(Stop::Usage(format!(
-            "{flag}: flags come after a program.\n\n{}",
-            help()
-        ))),
-        other => Choice::Stop(Stop::Usage(format!(
-            "there is no program {other:?}.\n\n{}",
-            help()
-        ))),
+        "version" | "-version" | "--version" => {
+            Choice::Stop(Stop::Version(format!("{SHOAL} v{}", version::SHOAL_VERSION)))
+        }
+        flag if flag.starts_with('-') => {
+            Choice::Stop(Stop::Usage(format!("{flag}: flags come after a program.\n\n{}", help())))
+        }
+        other => Choice::Stop(Stop::Usage(format!("there is no program {other:?}.\n\n{}", help()))),
     }
 }
 
@@ -122,10 +111,8 @@ mod tests {
         let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
         match choose(&args) {
             Choice::Run(entry, rest) => {
-                let rest: Vec<String> = rest
-                    .iter()
-                    .map(|arg| arg.to_string_lossy().into_owned())
-                    .collect();
+                let rest: Vec<String> =
+                    rest.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
                 format!("{}({})", entry.name, rest.join(" "))
             }
             Choice::Help => "help".to_owned(),
@@ -150,10 +137,7 @@ mod tests {
         assert_eq!(chosen("shoal -h"), "help");
         assert!(chosen("shoal --version").starts_with("shoal v"));
         assert_eq!(chosen("shoal nsqdd"), "there is no program \"nsqdd\".");
-        assert_eq!(
-            chosen("shoal -tcp-address=x"),
-            "-tcp-address=x: flags come after a program."
-        );
+        assert_eq!(chosen("shoal -tcp-address=x"), "-tcp-address=x: flags come after a program.");
         assert!(help().contains("  nsqd "));
     }
 }

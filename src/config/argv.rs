@@ -25,19 +25,14 @@ pub struct Given {
 /// Reads the arguments after the program's name.
 pub fn parse(program: &'static Program, args: &[OsString]) -> Result<Given, Stop> {
     let (rewritten, ignored) = rewrite(program, args)?;
-    let matches = command(program)
-        .try_get_matches_from(rewritten)
-        .map_err(|error| {
-            let text = error.render().to_string();
-            match error.kind() {
-                ErrorKind::DisplayHelp => Stop::Help(text),
-                _ => Stop::Usage(text),
-            }
-        })?;
-    let mut given = Given {
-        values: Vec::new(),
-        ignored,
-    };
+    let matches = command(program).try_get_matches_from(rewritten).map_err(|error| {
+        let text = error.render().to_string();
+        match error.kind() {
+            ErrorKind::DisplayHelp => Stop::Help(text),
+            _ => Stop::Usage(text),
+        }
+    })?;
+    let mut given = Given { values: Vec::new(), ignored };
     for flag in program.flags() {
         if let Some(value) = value_of(program, flag, &matches)? {
             given.values.push((flag, value));
@@ -48,10 +43,7 @@ pub fn parse(program: &'static Program, args: &[OsString]) -> Result<Given, Stop
 
 /// A usage error in our own words.
 pub fn usage(program: &Program, text: &str) -> Stop {
-    Stop::Usage(format!(
-        "{text}\n\nFor more information, try '{} --help'.",
-        program.name
-    ))
+    Stop::Usage(format!("{text}\n\nFor more information, try '{} --help'.", program.name))
 }
 
 /// Turns each flag into `--flag=value`; the second list is what comes after the flags.
@@ -62,10 +54,7 @@ fn rewrite(
     let mut texts = Vec::with_capacity(args.len());
     for arg in args {
         let text = arg.to_str().ok_or_else(|| {
-            usage(
-                program,
-                &format!("argument {:?} is not valid UTF-8", arg.to_string_lossy()),
-            )
+            usage(program, &format!("argument {:?} is not valid UTF-8", arg.to_string_lossy()))
         })?;
         texts.push(text.to_owned());
     }
@@ -127,11 +116,7 @@ fn command(program: &'static Program) -> Command {
 }
 
 fn arg(flag: &'static Flag) -> Arg {
-    let values = if flag.kind.stands_alone() {
-        0..=1
-    } else {
-        1..=1
-    };
+    let values = if flag.kind.stands_alone() { 0..=1 } else { 1..=1 };
     Arg::new(flag.name)
         .long(flag.name)
         .value_name(flag.kind.placeholder())
@@ -161,10 +146,8 @@ fn value_of(
     };
     let mut whole: Option<Value> = None;
     for text in texts {
-        let value = flag
-            .kind
-            .parse(text)
-            .map_err(|problem| unreadable(program, flag, text, &problem))?;
+        let value =
+            flag.kind.parse(text).map_err(|problem| unreadable(program, flag, text, &problem))?;
         match &mut whole {
             Some(whole) => whole.merge(value),
             None => whole = Some(value),
@@ -178,14 +161,10 @@ fn unreadable(program: &Program, flag: &Flag, text: &str, problem: &str) -> Stop
     match flag.kind {
         // The original ends differently here, and with 1.
         Kind::Floats => Stop::Plain(format!("Could not parse: {problem}")),
-        Kind::Bool => usage(
-            program,
-            &format!("invalid boolean value {text:?} for -{name}: {problem}"),
-        ),
-        _ => usage(
-            program,
-            &format!("invalid value {text:?} for flag -{name}: {problem}"),
-        ),
+        Kind::Bool => {
+            usage(program, &format!("invalid boolean value {text:?} for -{name}: {problem}"))
+        }
+        _ => usage(program, &format!("invalid value {text:?} for flag -{name}: {problem}")),
     }
 }
 
@@ -230,26 +209,13 @@ mod tests {
 
     fn value(line: &str, name: &str) -> Option<Value> {
         let given = read(line).unwrap();
-        given
-            .values
-            .into_iter()
-            .find(|(flag, _)| flag.name == name)
-            .map(|(_, value)| value)
+        given.values.into_iter().find(|(flag, _)| flag.name == name).map(|(_, value)| value)
     }
 
     #[test]
     fn every_go_form_gives_the_same_value() {
-        for line in [
-            "-tcp-address=x",
-            "--tcp-address=x",
-            "-tcp-address x",
-            "--tcp-address x",
-        ] {
-            assert_eq!(
-                value(line, "tcp-address"),
-                Some(Value::Text("x".into())),
-                "{line}"
-            );
+        for line in ["-tcp-address=x", "--tcp-address=x", "-tcp-address x", "--tcp-address x"] {
+            assert_eq!(value(line, "tcp-address"), Some(Value::Text("x".into())), "{line}");
         }
         for line in ["-n 5", "--n=0x5", "-n=+5", "--n 1 -n 5"] {
             assert_eq!(value(line, "n"), Some(Value::Int(5)), "{line}");
@@ -258,11 +224,7 @@ mod tests {
 
     #[test]
     fn truth_values_stand_alone_or_after_an_equals_sign() {
-        for (line, on) in [
-            ("--deflate", true),
-            ("-deflate=false", false),
-            ("--deflate=0", false),
-        ] {
+        for (line, on) in [("--deflate", true), ("-deflate=false", false), ("--deflate=0", false)] {
             assert_eq!(value(line, "deflate"), Some(Value::Bool(on)), "{line}");
         }
         // Go ends its flags at `false` here, and so the address is never seen.
@@ -279,27 +241,15 @@ mod tests {
             value("--tcp-address --deflate", "tcp-address"),
             Some(Value::Text("--deflate".into()))
         );
-        assert_eq!(
-            value("--tcp-address=", "tcp-address"),
-            Some(Value::Text(String::new()))
-        );
-        assert_eq!(
-            value("--tcp-address=a=b", "tcp-address"),
-            Some(Value::Text("a=b".into()))
-        );
+        assert_eq!(value("--tcp-address=", "tcp-address"), Some(Value::Text(String::new())));
+        assert_eq!(value("--tcp-address=a=b", "tcp-address"), Some(Value::Text("a=b".into())));
     }
 
     #[test]
     fn the_last_scalar_wins_and_lists_append() {
+        assert_eq!(value("-wait 1s -wait=2s", "wait"), Some(Value::DurationNs(2_000_000_000)));
         assert_eq!(
-            value("-wait 1s -wait=2s", "wait"),
-            Some(Value::DurationNs(2_000_000_000))
-        );
-        assert_eq!(
-            value(
-                "-lookupd-tcp-address a:1,b:2 --lookupd-tcp-address=c:3",
-                "lookupd-tcp-address"
-            ),
+            value("-lookupd-tcp-address a:1,b:2 --lookupd-tcp-address=c:3", "lookupd-tcp-address"),
             Some(Value::Texts(vec!["a:1,b:2".into(), "c:3".into()]))
         );
         assert_eq!(
@@ -318,9 +268,7 @@ mod tests {
 
     #[track_caller]
     fn check_usage(line: &str, parts: &[&str]) {
-        let Err(Stop::Usage(text)) = read(line) else {
-            panic!("{line} is accepted")
-        };
+        let Err(Stop::Usage(text)) = read(line) else { panic!("{line} is accepted") };
         for part in parts.iter().chain(&["--help"]) {
             assert!(text.contains(part), "{line}: {text}");
         }
@@ -336,10 +284,7 @@ mod tests {
         check_usage("-n=1x", &["invalid value \"1x\" for flag -n"]);
         check_usage("-n 1x -n 1", &["invalid value \"1x\" for flag -n"]);
         check_usage("-wait=5", &["\"5\" for flag -wait", "missing unit"]);
-        check_usage(
-            "--deflate=maybe",
-            &["invalid boolean value \"maybe\" for -deflate"],
-        );
+        check_usage("--deflate=maybe", &["invalid boolean value \"maybe\" for -deflate"]);
         check_usage("--old=5", &["invalid boolean value \"5\" for -old"]);
     }
 
@@ -354,17 +299,8 @@ mod tests {
     #[test]
     fn help_lists_flags_with_defaults_and_hides_the_deprecated() {
         for line in ["--help", "-h", "-help", "-n 1 -h"] {
-            let Err(Stop::Help(text)) = read(line) else {
-                panic!("{line} is no help")
-            };
-            for part in [
-                "An example.",
-                "Basics",
-                "More",
-                "--wait",
-                "[default: 1m]",
-                "where to",
-            ] {
+            let Err(Stop::Help(text)) = read(line) else { panic!("{line} is no help") };
+            for part in ["An example.", "Basics", "More", "--wait", "[default: 1m]", "where to"] {
                 assert!(text.contains(part), "{part}: {text}");
             }
             assert!(!text.contains("--old"), "{text}");

@@ -34,11 +34,7 @@ pub fn parse_go_duration(text: &str) -> Result<i64, String> {
         rest = after;
     }
     let magnitude_ns = i64::try_from(total_ns).map_err(|_| invalid())?;
-    Ok(if negative {
-        -magnitude_ns
-    } else {
-        magnitude_ns
-    })
+    Ok(if negative { -magnitude_ns } else { magnitude_ns })
 }
 
 /// Nanoseconds in a millisecond.
@@ -68,11 +64,7 @@ fn scaled(number: &str, scale_ns: u64) -> Option<u64> {
     if fraction.contains('.') {
         return None;
     }
-    let whole: u64 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().ok()?
-    };
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     // More digits than this are below a nanosecond in any unit.
     let fraction = &fraction[..fraction.len().min(FRACTION_DIGITS_MAX)];
     let mut fraction_ns: u128 = 0;
@@ -80,9 +72,7 @@ fn scaled(number: &str, scale_ns: u64) -> Option<u64> {
         let digits = u32::try_from(fraction.len()).ok()?;
         fraction_ns = fraction.parse::<u128>().ok()? * u128::from(scale_ns) / 10_u128.pow(digits);
     }
-    whole
-        .checked_mul(scale_ns)?
-        .checked_add(u64::try_from(fraction_ns).ok()?)
+    whole.checked_mul(scale_ns)?.checked_add(u64::try_from(fraction_ns).ok()?)
 }
 
 fn split_at_first(text: &str, stop: impl Fn(char) -> bool) -> (&str, &str) {
@@ -128,10 +118,7 @@ mod tests {
             ("10", "time: missing unit in duration \"10\""),
             ("1m30", "time: missing unit in duration \"1m30\""),
             ("1d", "time: unknown unit \"d\" in duration \"1d\""),
-            (
-                "9223372036854775808ns",
-                "time: invalid duration \"9223372036854775808ns\"",
-            ),
+            ("9223372036854775808ns", "time: invalid duration \"9223372036854775808ns\""),
             ("3000000h", "time: invalid duration \"3000000h\""),
         ] {
             assert_eq!(parse_go_duration(text), Err(message.to_owned()), "{text}");

@@ -11,10 +11,7 @@ pub fn hostname() -> String {
     let mut buffer = [0_u8; HOSTNAME_BYTES_MAX];
     // SAFETY: the pointer and the length are those of a live, writable buffer.
     let failed = unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len()) } != 0;
-    let length = buffer
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(buffer.len());
+    let length = buffer.iter().position(|&byte| byte == 0).unwrap_or(buffer.len());
     if failed || length == 0 {
         return "localhost".to_owned();
     }

@@ -14,6 +14,7 @@ pub mod settings;
 pub mod toml_file;
 pub mod value;
 
+mod nsqd_checks;
 mod nsqd_flags;
 
 pub mod duration;

@@ -12,46 +12,16 @@ pub static NSQD: Program = Program {
     about: "Receives, keeps and delivers messages: NSQ's daemon, thread per core.",
     version_line: version::daemon_line,
     groups: &[
-        Group {
-            title: "Basics",
-            flags: BASICS,
-        },
-        Group {
-            title: "Addresses",
-            flags: ADDRESSES,
-        },
-        Group {
-            title: "Cores and memory",
-            flags: CORES,
-        },
-        Group {
-            title: "Data",
-            flags: DATA,
-        },
-        Group {
-            title: "Messages",
-            flags: MESSAGES,
-        },
-        Group {
-            title: "What clients may ask for",
-            flags: CLIENTS,
-        },
-        Group {
-            title: "Authorization",
-            flags: AUTH,
-        },
-        Group {
-            title: "TLS",
-            flags: TLS,
-        },
-        Group {
-            title: "Statistics",
-            flags: STATISTICS,
-        },
-        Group {
-            title: "Experiments",
-            flags: EXPERIMENTS,
-        },
+        Group { title: "Basics", flags: BASICS },
+        Group { title: "Addresses", flags: ADDRESSES },
+        Group { title: "Cores and memory", flags: CORES },
+        Group { title: "Data", flags: DATA },
+        Group { title: "Messages", flags: MESSAGES },
+        Group { title: "What clients may ask for", flags: CLIENTS },
+        Group { title: "Authorization", flags: AUTH },
+        Group { title: "TLS", flags: TLS },
+        Group { title: "Statistics", flags: STATISTICS },
+        Group { title: "Experiments", flags: EXPERIMENTS },
     ],
 };
 
@@ -68,49 +38,19 @@ const NO_SCAN: &str = "no effect: timeouts are exact, channels are not scanned";
 const BASICS: &[Flag] = &[
     Flag::new("version", Bool, "false", "Print the version and exit").only_flag(),
     Flag::new("config", Text, "", "Path of a configuration file (TOML)").only_flag(),
-    Flag::new(
-        "check",
-        Bool,
-        "false",
-        "Run the checks of a start, print the plan and exit",
-    )
-    .only_flag(),
-    Flag::new(
-        "log-level",
-        LogLevel,
-        "info",
-        "Least level logged: debug, info, warn, error, fatal",
-    ),
-    Flag::new(
-        "log-prefix",
-        Text,
-        "[nsqd] ",
-        "What every line of the log begins with",
-    ),
-    Flag::new(
-        "verbose",
-        Bool,
-        "false",
-        "it has no effect, use --log-level",
-    )
-    .only_flag()
-    .deprecated(),
-    Flag::new(
-        "node-id",
-        Int,
-        "",
-        "Part of message ids that no other nsqd has, 0 to 1023",
-    )
-    .key("id")
-    .computed("from the host name"),
-    Flag::new(
-        "worker-id",
-        Bool,
-        "false",
-        "it has no effect, use --node-id",
-    )
-    .only_flag()
-    .deprecated(),
+    Flag::new("check", Bool, "false", "Run the checks of a start, print the plan and exit")
+        .only_flag(),
+    Flag::new("log-level", LogLevel, "info", "Least level logged: debug, info, warn, error, fatal"),
+    Flag::new("log-prefix", Text, "[nsqd] ", "What every line of the log begins with"),
+    Flag::new("verbose", Bool, "false", "it has no effect, use --log-level")
+        .only_flag()
+        .deprecated(),
+    Flag::new("node-id", Int, "", "Part of message ids that no other nsqd has, 0 to 1023")
+        .key("id")
+        .computed("from the host name"),
+    Flag::new("worker-id", Bool, "false", "it has no effect, use --node-id")
+        .only_flag()
+        .deprecated(),
 ];
 
 const ADDRESSES: &[Flag] = &[
@@ -133,13 +73,8 @@ const ADDRESSES: &[Flag] = &[
         "Where HTTPS clients connect: <host>:<port>; \"\" for nowhere",
     )
     .not_yet("HTTPS is not served yet"),
-    Flag::new(
-        "broadcast-address",
-        Text,
-        "",
-        "Address that lookup servers give to clients",
-    )
-    .computed("the host name"),
+    Flag::new("broadcast-address", Text, "", "Address that lookup servers give to clients")
+        .computed("the host name"),
     Flag::new(
         "broadcast-tcp-port",
         Int,
@@ -152,25 +87,11 @@ const ADDRESSES: &[Flag] = &[
         "0",
         "HTTP port that lookup servers give to clients; 0 for the one that is listened on",
     ),
-    Flag::list(
-        "lookupd-tcp-address",
-        Texts,
-        "A nsqlookupd's TCP address; may be repeated",
-    )
-    .key("nsqlookupd_tcp_addresses")
-    .not_yet(NO_LOOKUP),
-    Flag::new(
-        "topology-region",
-        Text,
-        "",
-        "Region of this node, made of one or more zones",
-    ),
-    Flag::new(
-        "topology-zone",
-        Text,
-        "",
-        "Zone of this node, which fails as a whole",
-    ),
+    Flag::list("lookupd-tcp-address", Texts, "A nsqlookupd's TCP address; may be repeated")
+        .key("nsqlookupd_tcp_addresses")
+        .not_yet(NO_LOOKUP),
+    Flag::new("topology-region", Text, "", "Region of this node, made of one or more zones"),
+    Flag::new("topology-zone", Text, "", "Zone of this node, which fails as a whole"),
     Flag::new(
         "greeting-timeout",
         Duration,
@@ -180,150 +101,48 @@ const ADDRESSES: &[Flag] = &[
 ];
 
 const CORES: &[Flag] = &[
-    Flag::new(
-        "shards",
-        Int,
-        "0",
-        "Threads that own topics; 0 for one per usable core",
-    ),
-    Flag::new(
-        "acceptors",
-        Int,
-        "1",
-        "Threads that accept connections; only 1 for now",
-    ),
+    Flag::new("shards", Int, "0", "Threads that own topics; 0 for one per usable core"),
+    Flag::new("acceptors", Int, "1", "Threads that accept connections; only 1 for now"),
     Flag::list(
         "topic-shard",
         Texts,
         "<topic>=<shard>: put a topic on this shard, counted from 0; may be repeated",
     ),
-    Flag::new(
-        "memory-limit",
-        Bytes,
-        "",
-        "Memory for messages of all shards, like 512MB or 4GB",
-    )
-    .computed("half of what the machine or the cgroup has"),
+    Flag::new("memory-limit", Bytes, "", "Memory for messages of all shards, like 512MB or 4GB")
+        .computed("half of what the machine or the cgroup has"),
 ];
 
 const DATA: &[Flag] = &[
-    Flag::new(
-        "data-path",
-        Text,
-        "",
-        "Directory for data; it must exist; \"\" for the current one",
-    ),
-    Flag::new(
-        "mem-queue-size",
-        Int,
-        "10000",
-        "Messages of a topic or channel kept in memory",
-    )
-    .not_yet("it bounds only #ephemeral topics and channels: nothing overflows to disk yet"),
-    Flag::new(
-        "max-bytes-per-file",
-        Int,
-        "104857600",
-        "Size at which a data file is full",
-    )
-    .not_yet(NO_DISK),
-    Flag::new(
-        "sync-every",
-        Int,
-        "2500",
-        "Messages between two syncs to disk",
-    )
-    .not_yet(NO_DISK),
-    Flag::new(
-        "sync-timeout",
-        Duration,
-        "2s",
-        "Time between two syncs to disk",
-    )
-    .not_yet(NO_DISK),
+    Flag::new("data-path", Text, "", "Directory for data; it must exist; \"\" for the current one"),
+    Flag::new("mem-queue-size", Int, "10000", "Messages of a topic or channel kept in memory")
+        .not_yet("it bounds only #ephemeral topics and channels: nothing overflows to disk yet"),
+    Flag::new("max-bytes-per-file", Int, "104857600", "Size at which a data file is full")
+        .not_yet(NO_DISK),
+    Flag::new("sync-every", Int, "2500", "Messages between two syncs to disk").not_yet(NO_DISK),
+    Flag::new("sync-timeout", Duration, "2s", "Time between two syncs to disk").not_yet(NO_DISK),
     Flag::new("queue-scan-worker-pool-max", Int, "4", NO_SCAN),
     Flag::new("queue-scan-selection-count", Int, "20", NO_SCAN),
 ];
 
 const MESSAGES: &[Flag] = &[
-    Flag::new(
-        "msg-timeout",
-        Duration,
-        "1m",
-        "How long a client may keep a message by default",
-    ),
-    Flag::new(
-        "max-msg-timeout",
-        Duration,
-        "15m",
-        "The longest msg-timeout a client may ask for",
-    ),
-    Flag::new(
-        "max-msg-size",
-        Int,
-        "1048576",
-        "The largest message, in bytes",
-    ),
-    Flag::new(
-        "max-req-timeout",
-        Duration,
-        "1h",
-        "The longest a message may be put off",
-    ),
-    Flag::new(
-        "max-body-size",
-        Int,
-        "5242880",
-        "The largest body of a command, in bytes",
-    ),
-    Flag::new(
-        "max-channel-consumers",
-        Int,
-        "0",
-        "Consumers of one channel; 0 for any number",
-    ),
+    Flag::new("msg-timeout", Duration, "1m", "How long a client may keep a message by default"),
+    Flag::new("max-msg-timeout", Duration, "15m", "The longest msg-timeout a client may ask for"),
+    Flag::new("max-msg-size", Int, "1048576", "The largest message, in bytes"),
+    Flag::new("max-req-timeout", Duration, "1h", "The longest a message may be put off"),
+    Flag::new("max-body-size", Int, "5242880", "The largest body of a command, in bytes"),
+    Flag::new("max-channel-consumers", Int, "0", "Consumers of one channel; 0 for any number"),
 ];
 
 const CLIENTS: &[Flag] = &[
-    Flag::new(
-        "max-heartbeat-interval",
-        Duration,
-        "1m",
-        "The longest heartbeat interval",
-    ),
+    Flag::new("max-heartbeat-interval", Duration, "1m", "The longest heartbeat interval"),
     Flag::new("max-rdy-count", Int, "2500", "The highest RDY count"),
-    Flag::new(
-        "max-output-buffer-size",
-        Int,
-        "65536",
-        "The largest output buffer, in bytes",
-    ),
-    Flag::new(
-        "max-output-buffer-timeout",
-        Duration,
-        "30s",
-        "The longest wait before a flush",
-    ),
-    Flag::new(
-        "min-output-buffer-timeout",
-        Duration,
-        "25ms",
-        "The shortest wait before a flush",
-    ),
-    Flag::new(
-        "output-buffer-timeout",
-        Duration,
-        "250ms",
-        "The wait before a flush by default",
-    ),
+    Flag::new("max-output-buffer-size", Int, "65536", "The largest output buffer, in bytes"),
+    Flag::new("max-output-buffer-timeout", Duration, "30s", "The longest wait before a flush"),
+    Flag::new("min-output-buffer-timeout", Duration, "25ms", "The shortest wait before a flush"),
+    Flag::new("output-buffer-timeout", Duration, "250ms", "The wait before a flush by default"),
     Flag::new("deflate", Bool, "true", "Let clients compress with deflate").not_yet(NO_COMPRESSION),
-    Flag::new(
-        "max-deflate-level",
-        Int,
-        "6",
-        "The highest deflate level, 1 to 9",
-    )
-    .not_yet(NO_COMPRESSION),
+    Flag::new("max-deflate-level", Int, "6", "The highest deflate level, 1 to 9")
+        .not_yet(NO_COMPRESSION),
     Flag::new("snappy", Bool, "true", "Let clients compress with snappy").not_yet(NO_COMPRESSION),
 ];
 
@@ -335,25 +154,10 @@ const AUTH: &[Flag] = &[
     )
     .key("auth_http_addresses")
     .not_yet(NO_AUTH),
-    Flag::new(
-        "auth-http-request-method",
-        Text,
-        "get",
-        "How auth servers are asked: get or post",
-    )
-    .not_yet(NO_AUTH),
-    Flag::new(
-        "http-client-connect-timeout",
-        Duration,
-        "2s",
-        "Time to connect to a server by HTTP",
-    ),
-    Flag::new(
-        "http-client-request-timeout",
-        Duration,
-        "5s",
-        "Time for a request to a server",
-    ),
+    Flag::new("auth-http-request-method", Text, "get", "How auth servers are asked: get or post")
+        .not_yet(NO_AUTH),
+    Flag::new("http-client-connect-timeout", Duration, "2s", "Time to connect to a server by HTTP"),
+    Flag::new("http-client-request-timeout", Duration, "5s", "Time for a request to a server"),
 ];
 
 const TLS: &[Flag] = &[
@@ -366,20 +170,9 @@ const TLS: &[Flag] = &[
         "Certificates of clients: require, or require-verify",
     )
     .not_yet(NO_TLS),
-    Flag::new(
-        "tls-root-ca-file",
-        Text,
-        "",
-        "Path of the authorities' certificates",
-    )
-    .not_yet(NO_TLS),
-    Flag::new(
-        "tls-required",
-        TlsRequired,
-        "false",
-        "Refuse clients without TLS",
-    )
-    .not_yet(NO_TLS),
+    Flag::new("tls-root-ca-file", Text, "", "Path of the authorities' certificates")
+        .not_yet(NO_TLS),
+    Flag::new("tls-required", TlsRequired, "false", "Refuse clients without TLS").not_yet(NO_TLS),
     Flag::new(
         "tls-min-version",
         TlsVersion,
@@ -391,35 +184,14 @@ const TLS: &[Flag] = &[
 
 const STATISTICS: &[Flag] = &[
     Flag::new("statsd-address", Text, "", "UDP <host>:<port> of a statsd").not_yet(NO_STATSD),
-    Flag::new(
-        "statsd-interval",
-        Duration,
-        "1m",
-        "Time between two reports",
-    )
-    .not_yet(NO_STATSD),
+    Flag::new("statsd-interval", Duration, "1m", "Time between two reports").not_yet(NO_STATSD),
     Flag::new("statsd-mem-stats", Bool, "true", "Report memory as well").not_yet(NO_STATSD),
-    Flag::new(
-        "statsd-prefix",
-        Text,
-        "nsq.%s",
-        "What keys begin with; %s becomes the host",
-    )
-    .not_yet(NO_STATSD),
-    Flag::new(
-        "statsd-udp-packet-size",
-        Int,
-        "508",
-        "Size of a packet, in bytes",
-    )
-    .not_yet(NO_STATSD),
-    Flag::new(
-        "statsd-exclude-ephemeral",
-        Bool,
-        "false",
-        "Leave out #ephemeral ones",
-    )
-    .not_yet(NO_STATSD),
+    Flag::new("statsd-prefix", Text, "nsq.%s", "What keys begin with; %s becomes the host")
+        .not_yet(NO_STATSD),
+    Flag::new("statsd-udp-packet-size", Int, "508", "Size of a packet, in bytes")
+        .not_yet(NO_STATSD),
+    Flag::new("statsd-exclude-ephemeral", Bool, "false", "Leave out #ephemeral ones")
+        .not_yet(NO_STATSD),
     Flag::list(
         "e2e-processing-latency-percentile",
         Floats,
@@ -427,13 +199,8 @@ const STATISTICS: &[Flag] = &[
     )
     .key("e2e_processing_latency_percentiles")
     .not_yet(NO_E2E),
-    Flag::new(
-        "e2e-processing-latency-window-time",
-        Duration,
-        "10m",
-        "Time that they look back",
-    )
-    .not_yet(NO_E2E),
+    Flag::new("e2e-processing-latency-window-time", Duration, "10m", "Time that they look back")
+        .not_yet(NO_E2E),
 ];
 
 const EXPERIMENTS: &[Flag] = &[Flag::list(

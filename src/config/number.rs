@@ -44,9 +44,7 @@ pub fn parse_go_bool(text: &str) -> Option<bool> {
 /// Reads a size in bytes: a number and perhaps `KB`, `MB`, `GB` or `TB`, which are powers of 1024.
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let upper = text.trim().to_ascii_uppercase();
-    let split = upper
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(upper.len());
+    let split = upper.find(|c: char| !c.is_ascii_digit()).unwrap_or(upper.len());
     let (digits, suffix) = upper.split_at(split);
     let shift = match suffix.trim_start() {
         "" | "B" => 0,

@@ -44,9 +44,7 @@ impl Settings {
         let mut settings = Settings::defaults(program);
         if !given.ignored.is_empty() {
             let ignored = given.ignored.join(" ");
-            settings
-                .warnings
-                .push(format!("arguments after the flags are ignored: {ignored}"));
+            settings.warnings.push(format!("arguments after the flags are ignored: {ignored}"));
         }
         for (flag, value) in given.values {
             settings.put(flag, value, Source::Flag);
@@ -69,31 +67,21 @@ impl Settings {
     fn defaults(program: &'static Program) -> Settings {
         let settings = program
             .flags()
-            .map(|flag| Setting {
-                flag,
-                value: default_value(flag),
-                source: Source::Default,
-            })
+            .map(|flag| Setting { flag, value: default_value(flag), source: Source::Default })
             .collect();
-        Settings {
-            settings,
-            warnings: Vec::new(),
-        }
+        Settings { settings, warnings: Vec::new() }
     }
 
     fn apply_file(&mut self, path: &str, table: &toml::Table) -> Result<(), Stop> {
         for (key, written) in table {
             let Some(at) = self.position_of_key(key) else {
-                self.warnings
-                    .push(format!("{path}: {key} is no setting and is ignored"));
+                self.warnings.push(format!("{path}: {key} is no setting and is ignored"));
                 continue;
             };
             let flag = self.settings[at].flag;
             // The original looks at these three even when the command line overrides them.
-            let checked = matches!(
-                flag.kind,
-                Kind::LogLevel | Kind::TlsRequired | Kind::TlsVersion
-            );
+            let checked =
+                matches!(flag.kind, Kind::LogLevel | Kind::TlsRequired | Kind::TlsVersion);
             if self.settings[at].source == Source::Flag && !checked {
                 continue;
             }
@@ -121,12 +109,10 @@ impl Settings {
                 continue;
             }
             if let Some(missing) = flag.not_yet {
-                self.warnings
-                    .push(format!("--{} is set, but {missing}", flag.name));
+                self.warnings.push(format!("--{} is set, but {missing}", flag.name));
             }
             if flag.deprecated {
-                self.warnings
-                    .push(format!("--{} is deprecated: {}", flag.name, flag.help));
+                self.warnings.push(format!("--{} is deprecated: {}", flag.name, flag.help));
             }
         }
     }
@@ -142,12 +128,7 @@ impl Settings {
     #[cfg_attr(not(test), expect(dead_code, reason = "what GET /config will call"))]
     pub fn shown(&self, key: &str) -> Option<String> {
         let setting = &self.settings[self.position_of_key(key)?];
-        Some(
-            setting
-                .value
-                .as_ref()
-                .map_or_else(String::new, Value::render),
-        )
+        Some(setting.value.as_ref().map_or_else(String::new, Value::render))
     }
 
     /// A truth value.
@@ -244,23 +225,19 @@ impl Settings {
     }
 
     fn position_of_key(&self, key: &str) -> Option<usize> {
-        self.settings
-            .iter()
-            .position(|setting| match setting.flag.toml {
-                TomlKey::None => false,
-                TomlKey::Named(named) => named == key,
-                TomlKey::FlagName => setting.flag.toml_key().as_deref() == Some(key),
-            })
+        self.settings.iter().position(|setting| match setting.flag.toml {
+            TomlKey::None => false,
+            TomlKey::Named(named) => named == key,
+            TomlKey::FlagName => setting.flag.toml_key().as_deref() == Some(key),
+        })
     }
 }
 
 fn default_value(flag: &Flag) -> Option<Value> {
     match flag.default {
-        Default::Text(text) => Some(
-            flag.kind
-                .parse(text)
-                .expect("defaults in the tables can be read"),
-        ),
+        Default::Text(text) => {
+            Some(flag.kind.parse(text).expect("defaults in the tables can be read"))
+        }
         Default::Empty if flag.kind == Kind::Floats => Some(Value::Floats(Vec::new())),
         Default::Empty => Some(Value::Texts(Vec::new())),
         Default::Computed(_) => None,
@@ -291,15 +268,11 @@ mod tests {
                 Flag::new("version", Kind::Bool, "false", "version").only_flag(),
                 Flag::new("config", Kind::Text, "", "file").only_flag(),
                 Flag::new("log-level", Kind::LogLevel, "info", "level"),
-                Flag::new("node-id", Kind::Int, "", "id")
-                    .computed("the host")
-                    .key("id"),
+                Flag::new("node-id", Kind::Int, "", "id").computed("the host").key("id"),
                 Flag::new("msg-timeout", Kind::Duration, "1m", "timeout"),
                 Flag::list("peer", Kind::Texts, "peers").key("peers"),
                 Flag::new("later", Kind::Bool, "false", "later").not_yet("it does nothing yet"),
-                Flag::new("old", Kind::Bool, "false", "use --new")
-                    .deprecated()
-                    .only_flag(),
+                Flag::new("old", Kind::Bool, "false", "use --new").deprecated().only_flag(),
             ],
         }],
     };
@@ -321,11 +294,7 @@ mod tests {
 
     #[test]
     fn a_flag_beats_the_file_and_the_file_beats_the_default() {
-        let settings = load(
-            "msg_timeout = \"2s\"\nid = 7\npeers = \"a,b\"",
-            &["-peer=c"],
-        )
-        .unwrap();
+        let settings = load("msg_timeout = \"2s\"\nid = 7\npeers = \"a,b\"", &["-peer=c"]).unwrap();
         assert_eq!(settings.duration_ns("msg-timeout"), 2_000_000_000);
         assert_eq!(settings.int_if_given("node-id"), Some(7));
         assert_eq!(settings.texts("peer"), ["c"]);
@@ -343,19 +312,9 @@ mod tests {
     #[test]
     fn settings_are_shown_under_their_file_keys_only() {
         let settings = load("", &[]).unwrap();
-        assert_eq!(
-            settings.shown("msg_timeout").as_deref(),
-            Some("60000000000")
-        );
+        assert_eq!(settings.shown("msg_timeout").as_deref(), Some("60000000000"));
         assert_eq!(settings.shown("peers").as_deref(), Some("[]"));
-        for key in [
-            "peer",
-            "node_id",
-            "msg-timeout",
-            "config",
-            "version",
-            "nope",
-        ] {
+        for key in ["peer", "node_id", "msg-timeout", "config", "version", "nope"] {
             assert_eq!(settings.shown(key), None, "{key}");
         }
     }

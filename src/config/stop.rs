@@ -38,10 +38,7 @@ impl Stop {
                 ExitCode::from(2)
             }
             Stop::Plain(text) => {
-                to_stderr(&format!(
-                    "{} {text}",
-                    log::now_text(log::Precision::Seconds)
-                ));
+                to_stderr(&format!("{} {text}", log::now_text(log::Precision::Seconds)));
                 ExitCode::FAILURE
             }
             Stop::Fatal(text) => log::fatal(program, &text),

@@ -14,14 +14,8 @@ pub static NSQ_TAIL: Program = Program {
     about: "Prints the messages of topics as they come.",
     version_line: version::tool_line,
     groups: &[
-        Group {
-            title: "What",
-            flags: WHAT,
-        },
-        Group {
-            title: "Where from",
-            flags: WHERE_FROM,
-        },
+        Group { title: "What", flags: WHAT },
+        Group { title: "Where from", flags: WHERE_FROM },
     ],
 };
 
@@ -30,37 +24,14 @@ const WHAT: &[Flag] = &[
     Flag::list("topic", Texts, "A topic; may be repeated"),
     Flag::new("channel", Text, "", "The channel on each topic")
         .computed("a random one that vanishes afterwards"),
-    Flag::new(
-        "n",
-        Int,
-        "0",
-        "Stop after this many messages of a topic; 0 for never",
-    ),
-    Flag::new(
-        "print-topic",
-        Bool,
-        "false",
-        "Print the topic in front of each message",
-    ),
+    Flag::new("n", Int, "0", "Stop after this many messages of a topic; 0 for never"),
+    Flag::new("print-topic", Bool, "false", "Print the topic in front of each message"),
 ];
 
 const WHERE_FROM: &[Flag] = &[
-    Flag::list(
-        "nsqd-tcp-address",
-        Texts,
-        "A nsqd's TCP address; may be repeated",
-    ),
-    Flag::list(
-        "lookupd-http-address",
-        Texts,
-        "A nsqlookupd's HTTP address; may be repeated",
-    ),
-    Flag::new(
-        "max-in-flight",
-        Int,
-        "200",
-        "Messages that may be on their way at once",
-    ),
+    Flag::list("nsqd-tcp-address", Texts, "A nsqd's TCP address; may be repeated"),
+    Flag::list("lookupd-http-address", Texts, "A nsqlookupd's HTTP address; may be repeated"),
+    Flag::new("max-in-flight", Int, "200", "Messages that may be on their way at once"),
     Flag::list(
         "consumer-opt",
         Texts,
@@ -143,9 +114,6 @@ mod tests {
         assert_eq!((options.max_in_flight, options.message_count), (200, 0));
         assert!(options.channel.is_empty() && options.topics.is_empty() && !options.print_topic);
         assert!(warnings.is_empty());
-        assert_eq!(
-            load("-version").unwrap_err(),
-            Stop::Version("nsq_tail v1.3.0".to_owned())
-        );
+        assert_eq!(load("-version").unwrap_err(), Stop::Version("nsq_tail v1.3.0".to_owned()));
     }
 }

@@ -17,8 +17,7 @@ use super::value::{Kind, Value};
 pub fn read(path: &Path) -> Result<toml::Table, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("open {}: {}", path.display(), errno_text(&error)))?;
-    text.parse::<toml::Table>()
-        .map_err(|error| syntax_error(&text, &error))
+    text.parse::<toml::Table>().map_err(|error| syntax_error(&text, &error))
 }
 
 /// Bends a value of the file into one of the given kind. The error says what is wrong with it.
@@ -74,9 +73,9 @@ fn coerce_bool(value: &Toml) -> Result<bool, String> {
 fn coerce_int(value: &Toml) -> Result<i64, String> {
     match value {
         Toml::Integer(number) => Ok(*number),
-        Toml::String(text) => text
-            .parse()
-            .map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax")),
+        Toml::String(text) => {
+            text.parse().map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+        }
         other => Err(format!("invalid int64 value type {}", other.type_str())),
     }
 }
@@ -87,10 +86,7 @@ fn coerce_duration(value: &Toml) -> Result<i64, String> {
         Toml::Integer(ms) => ms
             .checked_mul(NS_PER_MS.cast_signed())
             .ok_or_else(|| format!("{ms} milliseconds are more than 292 years")),
-        other => Err(format!(
-            "invalid time.Duration value type {}",
-            other.type_str()
-        )),
+        other => Err(format!("invalid time.Duration value type {}", other.type_str())),
     }
 }
 
@@ -112,10 +108,7 @@ fn coerce_texts(value: &Toml) -> Result<Vec<String>, String> {
             .iter()
             .map(|item| match item {
                 Toml::String(text) => Ok(text.clone()),
-                other => Err(format!(
-                    "invalid string value type {} in a list",
-                    other.type_str()
-                )),
+                other => Err(format!("invalid string value type {} in a list", other.type_str())),
             })
             .collect(),
         other => Err(format!("invalid []string value type {}", other.type_str())),
@@ -131,10 +124,7 @@ fn coerce_floats(value: &Toml) -> Result<Vec<f64>, String> {
             .map(|item| match item {
                 Toml::Float(number) => Ok(*number),
                 Toml::Integer(_) => coerce_float_text(&plain_text(item)),
-                other => Err(format!(
-                    "invalid float64 value type {} in a list",
-                    other.type_str()
-                )),
+                other => Err(format!("invalid float64 value type {} in a list", other.type_str())),
             })
             .collect(),
         other => Err(format!("invalid []float64 value type {}", other.type_str())),
@@ -142,9 +132,7 @@ fn coerce_floats(value: &Toml) -> Result<Vec<f64>, String> {
 }
 
 fn coerce_float_text(text: &str) -> Result<f64, String> {
-    text.trim()
-        .parse()
-        .map_err(|_| format!("strconv.ParseFloat: parsing {text:?}: invalid syntax"))
+    text.trim().parse().map_err(|_| format!("strconv.ParseFloat: parsing {text:?}: invalid syntax"))
 }
 
 #[cfg(test)]
@@ -168,11 +156,7 @@ mod tests {
             (Kind::Bool, "-7", Value::Bool(false)),
             (Kind::Int, "7", Value::Int(7)),
             (Kind::Int, "\"-7\"", Value::Int(-7)),
-            (
-                Kind::Duration,
-                "\"1m30s\"",
-                Value::DurationNs(90_000_000_000),
-            ),
+            (Kind::Duration, "\"1m30s\"", Value::DurationNs(90_000_000_000)),
             (Kind::Duration, "250", Value::DurationNs(250_000_000)),
             (Kind::Text, "\"${HOME}\"", Value::Text("${HOME}".into())),
             (Kind::Text, "5", Value::Text("5".into())),
@@ -182,23 +166,11 @@ mod tests {
             (Kind::Texts, "[]", texts(&[])),
             (Kind::Floats, "[1.0, 0.99]", Value::Floats(vec![1.0, 0.99])),
             (Kind::Floats, "[0.5, 1]", Value::Floats(vec![0.5, 1.0])),
-            (
-                Kind::Floats,
-                "\"0.5, 0.99\"",
-                Value::Floats(vec![0.5, 0.99]),
-            ),
+            (Kind::Floats, "\"0.5, 0.99\"", Value::Floats(vec![0.5, 0.99])),
             (Kind::Bytes, "1024", Value::Bytes(1024)),
             (Kind::Bytes, "\"1KB\"", Value::Bytes(1024)),
-            (
-                Kind::TlsRequired,
-                "true",
-                Value::TlsRequired(TlsRequired::Yes),
-            ),
-            (
-                Kind::TlsRequired,
-                "\"tcp-https\"",
-                Value::TlsRequired(TlsRequired::ExceptHttp),
-            ),
+            (Kind::TlsRequired, "true", Value::TlsRequired(TlsRequired::Yes)),
+            (Kind::TlsRequired, "\"tcp-https\"", Value::TlsRequired(TlsRequired::ExceptHttp)),
         ] {
             assert_eq!(coerced(kind, written), Ok(value), "{kind:?} {written}");
         }

@@ -102,9 +102,9 @@ impl Kind {
     /// Reads one value as the command line spells it. The error says what is wrong with it.
     pub fn parse(self, text: &str) -> Result<Value, String> {
         match self {
-            Kind::Bool => parse_go_bool(text)
-                .map(Value::Bool)
-                .ok_or_else(|| "it is true or false".to_owned()),
+            Kind::Bool => {
+                parse_go_bool(text).map(Value::Bool).ok_or_else(|| "it is true or false".to_owned())
+            }
             Kind::Int => parse_go_int(text)
                 .map(Value::Int)
                 .ok_or_else(|| "it is not a whole number of 64 bits".to_owned()),
@@ -191,9 +191,7 @@ impl TlsVersion {
             "tls1.1" => Ok(TlsVersion::Tls11),
             "tls1.2" => Ok(TlsVersion::Tls12),
             "tls1.3" => Ok(TlsVersion::Tls13),
-            _ => Err(format!(
-                "unknown tlsVersionOption {text:?} (tls1.0, tls1.1, tls1.2, tls1.3)"
-            )),
+            _ => Err(format!("unknown tlsVersionOption {text:?} (tls1.0, tls1.1, tls1.2, tls1.3)")),
         }
     }
 }
@@ -201,10 +199,7 @@ impl TlsVersion {
 /// Numbers separated by commas, the highest first. The error is the part that is no number.
 fn parse_floats(text: &str) -> Result<Vec<f64>, String> {
     let read = |part: &str| part.parse::<f64>().map_err(|_| part.to_owned());
-    let mut floats = text
-        .split(',')
-        .map(read)
-        .collect::<Result<Vec<f64>, String>>()?;
+    let mut floats = text.split(',').map(read).collect::<Result<Vec<f64>, String>>()?;
     floats.sort_by(|a, b| b.total_cmp(a));
     Ok(floats)
 }
@@ -223,27 +218,11 @@ mod tests {
             (Kind::Bytes, "2KB", Value::Bytes(2048)),
             (Kind::Text, "", Value::Text(String::new())),
             (Kind::Texts, "a,b", Value::Texts(vec!["a,b".into()])),
-            (
-                Kind::Floats,
-                "0.5,1,0.99",
-                Value::Floats(vec![1.0, 0.99, 0.5]),
-            ),
+            (Kind::Floats, "0.5,1,0.99", Value::Floats(vec![1.0, 0.99, 0.5])),
             (Kind::LogLevel, "WARN", Value::LogLevel(LogLevel::Warn)),
-            (
-                Kind::TlsRequired,
-                "TCP-https",
-                Value::TlsRequired(TlsRequired::ExceptHttp),
-            ),
-            (
-                Kind::TlsRequired,
-                "True",
-                Value::TlsRequired(TlsRequired::Yes),
-            ),
-            (
-                Kind::TlsVersion,
-                "TLS1.2",
-                Value::TlsVersion(TlsVersion::Tls12),
-            ),
+            (Kind::TlsRequired, "TCP-https", Value::TlsRequired(TlsRequired::ExceptHttp)),
+            (Kind::TlsRequired, "True", Value::TlsRequired(TlsRequired::Yes)),
+            (Kind::TlsVersion, "TLS1.2", Value::TlsVersion(TlsVersion::Tls12)),
             (Kind::TlsVersion, "", Value::TlsVersion(TlsVersion::Tls10)),
         ] {
             assert_eq!(kind.parse(text), Ok(value), "{kind:?} {text}");
@@ -287,10 +266,7 @@ mod tests {
             (Value::TlsVersion(TlsVersion::Tls10), "769"),
             (Value::TlsRequired(TlsRequired::Yes), "2"),
             (Value::Text(String::new()), ""),
-            (
-                Value::Texts(vec!["a:1".into(), "b:2".into()]),
-                "[\"a:1\",\"b:2\"]",
-            ),
+            (Value::Texts(vec!["a:1".into(), "b:2".into()]), "[\"a:1\",\"b:2\"]"),
             (Value::Floats(vec![1.0, 0.99]), "[1,0.99]"),
         ] {
             assert_eq!(value.render(), shown);

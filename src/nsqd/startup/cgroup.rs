@@ -21,10 +21,7 @@ pub struct CgroupLimits {
 /// The limits of this process.
 pub fn limits() -> CgroupLimits {
     // No such file: no control groups, no limits.
-    read(
-        Path::new(MOUNT),
-        &fs::read_to_string(OWN_GROUPS).unwrap_or_default(),
-    )
+    read(Path::new(MOUNT), &fs::read_to_string(OWN_GROUPS).unwrap_or_default())
 }
 
 fn read(mount: &Path, own_groups: &str) -> CgroupLimits {
@@ -54,10 +51,7 @@ fn directories(mount: &Path, controllers: &str, group: &str) -> Vec<PathBuf> {
     };
     let group = Path::new(group.trim_start_matches('/'));
     let above: Vec<&Path> = group.ancestors().collect();
-    mounts
-        .iter()
-        .flat_map(|mount| above.iter().map(|group| mount.join(group)))
-        .collect()
+    mounts.iter().flat_map(|mount| above.iter().map(|group| mount.join(group))).collect()
 }
 
 fn cpu_cores(directory: &Path) -> Option<f64> {
@@ -86,9 +80,7 @@ fn memory_bytes(directory: &Path) -> Option<u64> {
 }
 
 fn number_text(directory: &Path, file: &str) -> Option<String> {
-    fs::read_to_string(directory.join(file))
-        .ok()
-        .map(|text| text.trim().to_owned())
+    fs::read_to_string(directory.join(file)).ok().map(|text| text.trim().to_owned())
 }
 
 fn least<T>(one: Option<T>, other: Option<T>, min: fn(T, T) -> T) -> Option<T> {
@@ -112,34 +104,16 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let expected = CgroupLimits {
-            cpu_cores: cpu,
-            memory_bytes: memory,
-        };
+        let expected = CgroupLimits { cpu_cores: cpu, memory_bytes: memory };
         assert_eq!(read(mount.path(), own), expected, "{own} {files:?}");
     }
 
     #[test]
     fn version_2() {
-        check(
-            "0::/a/b\n",
-            &[("a/b/cpu.max", "150000 100000\n")],
-            Some(1.5),
-            None,
-        );
+        check("0::/a/b\n", &[("a/b/cpu.max", "150000 100000\n")], Some(1.5), None);
         check("0::/a/b\n", &[("a/b/cpu.max", "max 100000\n")], None, None);
-        check(
-            "0::/a\n",
-            &[("a/memory.max", "1073741824\n")],
-            None,
-            Some(1 << 30),
-        );
-        check(
-            "0::/a\n",
-            &[("a/memory.max", "max"), ("a/memory.high", "512")],
-            None,
-            Some(512),
-        );
+        check("0::/a\n", &[("a/memory.max", "1073741824\n")], None, Some(1 << 30));
+        check("0::/a\n", &[("a/memory.max", "max"), ("a/memory.high", "512")], None, Some(512));
     }
 
     #[test]
@@ -152,12 +126,7 @@ mod tests {
         ];
         check("0::/a/b\n", &files, Some(2.0), Some(4096));
         // In a container the path is the host's and the files lie at the root.
-        check(
-            "0::/host/path\n",
-            &[("cpu.max", "50000 100000")],
-            Some(0.5),
-            None,
-        );
+        check("0::/host/path\n", &[("cpu.max", "50000 100000")], Some(0.5), None);
     }
 
     #[test]
@@ -170,15 +139,9 @@ mod tests {
             ("memory/memory.limit_in_bytes", "9223372036854771712\n"),
         ];
         check(own, &files, Some(3.0), Some(2048));
-        let files = [
-            ("cpu/c/cpu.cfs_quota_us", "-1\n"),
-            ("cpu/c/cpu.cfs_period_us", "100000\n"),
-        ];
+        let files = [("cpu/c/cpu.cfs_quota_us", "-1\n"), ("cpu/c/cpu.cfs_period_us", "100000\n")];
         check(own, &files, None, None);
-        let files = [
-            ("cpu/c/cpu.cfs_quota_us", "5"),
-            ("cpu/c/cpu.cfs_period_us", "0"),
-        ];
+        let files = [("cpu/c/cpu.cfs_quota_us", "5"), ("cpu/c/cpu.cfs_period_us", "0")];
         check(own, &files, None, None);
     }
 

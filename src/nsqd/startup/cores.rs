@@ -43,11 +43,7 @@ pub fn plan(
         ));
     }
     let of_shards = affinity.iter().copied().cycle().take(shards).collect();
-    Ok(CorePlan {
-        of_shards,
-        usable,
-        warnings,
-    })
+    Ok(CorePlan { of_shards, usable, warnings })
 }
 
 /// The cores in this process's affinity mask, in ascending order.
@@ -58,10 +54,7 @@ pub fn affinity() -> Result<Vec<usize>, String> {
     let failed =
         unsafe { libc::sched_getaffinity(0, size_of_val(&mask), mask.as_mut_ptr().cast()) } != 0;
     if failed {
-        return Err(format!(
-            "cannot read the affinity mask: {}",
-            io::Error::last_os_error()
-        ));
+        return Err(format!("cannot read the affinity mask: {}", io::Error::last_os_error()));
     }
     Ok(cores_of(&mask))
 }
@@ -90,12 +83,7 @@ mod tests {
     fn check(affinity: &[usize], quota: Option<f64>, asked: usize, of_shards: &[usize]) {
         let plan = plan(affinity, quota, asked).unwrap();
         assert_eq!(plan.of_shards, of_shards, "{affinity:?} {quota:?} {asked}");
-        assert_eq!(
-            plan.warnings.is_empty(),
-            plan.shards() <= plan.usable,
-            "{:?}",
-            plan.warnings
-        );
+        assert_eq!(plan.warnings.is_empty(), plan.shards() <= plan.usable, "{:?}", plan.warnings);
     }
 
     #[test]

@@ -34,10 +34,7 @@ impl DataPathLock {
         }
         let problem = match file.try_lock() {
             Ok(()) => {
-                return Ok(DataPathLock {
-                    directory,
-                    _file: file,
-                });
+                return Ok(DataPathLock { directory, _file: file });
             }
             Err(TryLockError::WouldBlock) => "resource temporarily unavailable".to_owned(),
             Err(TryLockError::Error(error)) => errno_text(&error),

@@ -84,9 +84,7 @@ pub fn bind(name: &'static str, address: &str) -> Result<Option<BoundListener>, 
         Some((host, port)) => bind_tcp(name, host, port),
         None => bind_unix(name, Path::new(address)),
     };
-    bound
-        .map(Some)
-        .map_err(|problem| format!("listen ({address}) failed - listen {problem}"))
+    bound.map(Some).map_err(|problem| format!("listen ({address}) failed - listen {problem}"))
 }
 
 /// Takes `host:port` or `[host]:port` apart; `None` when the text is neither, and so a path.
@@ -134,31 +132,17 @@ struct Candidate {
 /// a name's IPv4 addresses come first, as in the original.
 fn candidates(host: &str, port: u16) -> Result<Vec<Candidate>, String> {
     if matches!(host, "" | "0.0.0.0" | "::") {
-        let any: [SocketAddr; 2] = [
-            (Ipv6Addr::UNSPECIFIED, port).into(),
-            (Ipv4Addr::UNSPECIFIED, port).into(),
-        ];
-        let shown = if host == "::" {
-            format!("[::]:{port}")
-        } else {
-            format!("{host}:{port}")
-        };
-        return Ok(any
-            .map(|address| Candidate {
-                address,
-                shown: shown.clone(),
-            })
-            .into());
+        let any: [SocketAddr; 2] =
+            [(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()];
+        let shown = if host == "::" { format!("[::]:{port}") } else { format!("{host}:{port}") };
+        return Ok(any.map(|address| Candidate { address, shown: shown.clone() }).into());
     }
     let mut addresses: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
         .map_err(|_| format!("lookup {host}: no such host"))?
         .collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
-    let candidate = |address: SocketAddr| Candidate {
-        address,
-        shown: address.to_string(),
-    };
+    let candidate = |address: SocketAddr| Candidate { address, shown: address.to_string() };
     Ok(addresses.into_iter().map(candidate).collect())
 }
 
@@ -230,11 +214,7 @@ pub struct UnixFile {
 impl UnixFile {
     fn of(path: &Path) -> io::Result<UnixFile> {
         let found = fs::symlink_metadata(path)?;
-        Ok(UnixFile {
-            path: path.to_owned(),
-            device: found.dev(),
-            inode: found.ino(),
-        })
+        Ok(UnixFile { path: path.to_owned(), device: found.dev(), inode: found.ino() })
     }
 }
 
@@ -289,9 +269,7 @@ mod tests {
         assert_ne!(port, 0);
         assert_eq!(listener.address.to_string(), format!("127.0.0.1:{port}"));
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-        let ListenerSocket::Tcp(socket) = &listener.socket else {
-            panic!("no TCP")
-        };
+        let ListenerSocket::Tcp(socket) = &listener.socket else { panic!("no TCP") };
         socket.accept().unwrap();
         let nothing_more = socket.accept().unwrap_err();
         assert_eq!(nothing_more.kind(), io::ErrorKind::WouldBlock);
@@ -334,9 +312,7 @@ mod tests {
         let other = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         other.set_reuse_port(true).unwrap();
         other.set_reuse_address(true).unwrap();
-        other
-            .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
-            .unwrap();
+        other.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
         other.listen(1).unwrap();
         let port = other.local_addr().unwrap().as_socket().unwrap().port();
         let error = bind("TCP", &format!("127.0.0.1:{port}")).unwrap_err();
@@ -348,9 +324,7 @@ mod tests {
         let first = bound("127.0.0.1:0");
         let address = first.address.to_string();
         let client = TcpStream::connect(&address).unwrap();
-        let ListenerSocket::Tcp(socket) = first.socket else {
-            panic!("no TCP")
-        };
+        let ListenerSocket::Tcp(socket) = first.socket else { panic!("no TCP") };
         // The side that closes first keeps the port for a while.
         drop(socket.accept().unwrap());
         drop(socket);
@@ -363,15 +337,9 @@ mod tests {
         for (address, problem) in [
             ("127.0.0.1:70000", "tcp: address 70000: invalid port"),
             ("127.0.0.1:abc", "tcp: lookup tcp/abc: unknown port"),
-            (
-                "8.8.8.8:0",
-                "tcp 8.8.8.8:0: bind: cannot assign requested address",
-            ),
+            ("8.8.8.8:0", "tcp 8.8.8.8:0: bind: cannot assign requested address"),
             ("no such host:1", "tcp: lookup no such host: no such host"),
-            (
-                "/nonexistent/s",
-                "unix /nonexistent/s: bind: no such file or directory",
-            ),
+            ("/nonexistent/s", "unix /nonexistent/s: bind: no such file or directory"),
         ] {
             assert_eq!(
                 bind("TCP", address).unwrap_err(),
@@ -392,9 +360,7 @@ mod tests {
         let mode = path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode & 0o700, 0o700, "{mode:o}");
         UnixStream::connect(&path).unwrap();
-        let ListenerSocket::Unix(socket) = &listener.socket else {
-            panic!("no unix socket")
-        };
+        let ListenerSocket::Unix(socket) = &listener.socket else { panic!("no unix socket") };
         socket.accept().unwrap();
         let error = bind("TCP", address).unwrap_err();
         assert!(

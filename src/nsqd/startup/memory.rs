@@ -42,10 +42,7 @@ pub fn limit(asked: Option<u64>, available: u64, shards: usize) -> Result<Memory
             size_text(available),
         )
     });
-    Ok(MemoryLimit {
-        limit_bytes,
-        warning,
-    })
+    Ok(MemoryLimit { limit_bytes, warning })
 }
 
 /// A size as people read it, in powers of 1024.
@@ -64,9 +61,7 @@ pub fn size_text(bytes: u64) -> String {
 }
 
 fn total_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -78,29 +73,20 @@ mod tests {
     #[test]
     fn half_of_what_there_is_by_default() {
         assert_eq!(limit(None, 8 << 30, 2).unwrap().limit_bytes, 4 << 30);
-        assert_eq!(
-            limit(Some(64 << 20), 8 << 30, 2).unwrap().limit_bytes,
-            64 << 20
-        );
+        assert_eq!(limit(Some(64 << 20), 8 << 30, 2).unwrap().limit_bytes, 64 << 20);
         assert_eq!(limit(None, 8 << 30, 2).unwrap().warning, None);
     }
 
     #[test]
     fn too_little_is_refused_and_too_much_is_said() {
         let error = limit(Some(7 << 20), 8 << 30, 2).unwrap_err();
-        assert!(
-            error.starts_with("--memory-limit is 7 MiB and must be at least 8 MiB"),
-            "{error}"
-        );
+        assert!(error.starts_with("--memory-limit is 7 MiB and must be at least 8 MiB"), "{error}");
         assert!(limit(Some(9 << 30), 8 << 30, 2).unwrap().warning.is_some());
     }
 
     #[test]
     fn the_tighter_of_machine_and_group_counts() {
-        assert_eq!(
-            total_bytes("MemFree: 1 kB\nMemTotal:       16384 kB\n"),
-            Some(16 << 20)
-        );
+        assert_eq!(total_bytes("MemFree: 1 kB\nMemTotal:       16384 kB\n"), Some(16 << 20));
         assert_eq!(total_bytes("MemTotal: many\n"), None);
         assert_eq!(available_bytes(Some(4096)), Ok(4096));
         assert!(available_bytes(None).unwrap() > 1 << 20);

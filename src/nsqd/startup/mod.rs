@@ -67,10 +67,7 @@ impl Prepared {
         let shards = self.cores.shards();
         let (have, limit) = (self.cores.usable, self.memory_limit_bytes);
         let mut lines = vec![
-            format!(
-                "SHARDS: {shards} on cores {:?} ({have} usable)",
-                self.cores.of_shards
-            ),
+            format!("SHARDS: {shards} on cores {:?} ({have} usable)", self.cores.of_shards),
             format!("MEMORY: messages may take {}", memory::size_text(limit)),
             self.resources.line(),
             format!("NSQ: data path {}", self.data_path.directory().display()),
@@ -82,11 +79,7 @@ impl Prepared {
 }
 
 fn check_topic_shards(options: &NsqdOptions, shards: usize) -> Result<(), String> {
-    match options
-        .topic_shards
-        .iter()
-        .find(|(_, shard)| *shard >= shards)
-    {
+    match options.topic_shards.iter().find(|(_, shard)| *shard >= shards) {
         Some((topic, shard)) => Err(format!(
             "--topic-shard puts {topic} on shard {shard}, but there are {shards} shards, \
              counted from 0"
@@ -117,16 +110,9 @@ mod tests {
         assert_eq!(first.cores.shards(), 2);
         assert_eq!(first.memory_limit_bytes, 64 << 20);
         assert!(first.http.is_none());
-        assert!(
-            first.plan_lines()[1].contains("64 MiB"),
-            "{:?}",
-            first.plan_lines()
-        );
+        assert!(first.plan_lines()[1].contains("64 MiB"), "{:?}", first.plan_lines());
         let error = prepared(&directory, line).unwrap_err();
-        assert!(
-            error.starts_with("failed to lock data-path: cannot flock directory"),
-            "{error}"
-        );
+        assert!(error.starts_with("failed to lock data-path: cannot flock directory"), "{error}");
         let port = first.tcp.as_ref().unwrap().port();
         drop(first);
         let again = format!("{line} --tcp-address=127.0.0.1:{port}");
@@ -138,9 +124,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let line = "--tcp-address= --http-address= --shards=2 --topic-shard=a=2";
         let error = prepared(&directory, line).unwrap_err();
-        assert!(
-            error.contains("puts a on shard 2, but there are 2 shards"),
-            "{error}"
-        );
+        assert!(error.contains("puts a on shard 2, but there are 2 shards"), "{error}");
     }
 }

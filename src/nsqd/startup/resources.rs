@@ -40,11 +40,7 @@ pub struct Resources {
 pub fn raise() -> Result<Resources, String> {
     let nofile = raise_to_hard(libc::RLIMIT_NOFILE)
         .map_err(|error| format!("cannot raise the limit on open files: {error}"))?;
-    let memlock = match set(
-        libc::RLIMIT_MEMLOCK,
-        libc::RLIM_INFINITY,
-        libc::RLIM_INFINITY,
-    ) {
+    let memlock = match set(libc::RLIMIT_MEMLOCK, libc::RLIM_INFINITY, libc::RLIM_INFINITY) {
         Ok(()) => libc::RLIM_INFINITY,
         Err(_) => raise_to_hard(libc::RLIMIT_MEMLOCK)
             .map_err(|error| format!("cannot raise the limit on locked memory: {error}"))?,
@@ -90,12 +86,8 @@ impl Resources {
 
     /// The limits in one line of the log.
     pub fn line(&self) -> String {
-        let files = self
-            .open_files
-            .map_or("any number of".to_owned(), |files| files.to_string());
-        let memlock = self
-            .memlock_bytes
-            .map_or("any amount".to_owned(), size_text);
+        let files = self.open_files.map_or("any number of".to_owned(), |files| files.to_string());
+        let memlock = self.memlock_bytes.map_or("any amount".to_owned(), size_text);
         format!("LIMITS: {files} open files, {memlock} of locked memory")
     }
 }
@@ -110,10 +102,7 @@ fn finite(limit: libc::rlim_t) -> Option<u64> {
 }
 
 fn raise_to_hard(resource: libc::__rlimit_resource_t) -> io::Result<libc::rlim_t> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is that of a live, writable limit.
     if unsafe { libc::getrlimit(resource, &raw mut limit) } != 0 {
         return Err(io::Error::last_os_error());
@@ -129,10 +118,7 @@ fn set(
     soft: libc::rlim_t,
     hard: libc::rlim_t,
 ) -> io::Result<()> {
-    let limit = libc::rlimit {
-        rlim_cur: soft,
-        rlim_max: hard,
-    };
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
     // SAFETY: the pointer is that of a live limit, which the kernel only reads.
     if unsafe { libc::setrlimit(resource, &raw const limit) } != 0 {
         return Err(io::Error::last_os_error());
@@ -159,33 +145,20 @@ mod tests {
     use super::{Resources, ipc_lock_in, memlock_needed, raise};
 
     fn resources(open_files: Option<u64>, memlock_bytes: Option<u64>) -> Resources {
-        Resources {
-            open_files,
-            memlock_bytes,
-            memlock_counts: true,
-        }
+        Resources { open_files, memlock_bytes, memlock_counts: true }
     }
 
     #[test]
     fn enough_is_not_mentioned() {
         assert_eq!(resources(None, None).check(64, 1), Ok(vec![]));
-        assert_eq!(
-            resources(Some(20_000), Some(8 << 20)).check(2, 1),
-            Ok(vec![])
-        );
+        assert_eq!(resources(Some(20_000), Some(8 << 20)).check(2, 1), Ok(vec![]));
     }
 
     #[test]
     fn too_little_locked_memory_is_an_error_with_its_remedy() {
         let error = resources(None, Some(64 << 10)).check(1, 1).unwrap_err();
-        assert!(
-            error.starts_with("only 64 KiB of memory may be locked"),
-            "{error}"
-        );
-        assert!(
-            error.contains("at least 512 KiB") && error.contains("LimitMEMLOCK"),
-            "{error}"
-        );
+        assert!(error.starts_with("only 64 KiB of memory may be locked"), "{error}");
+        assert!(error.contains("at least 512 KiB") && error.contains("LimitMEMLOCK"), "{error}");
         assert!(resources(None, Some(512 << 10)).check(1, 1).is_ok());
     }
 
@@ -194,18 +167,9 @@ mod tests {
         let tight = resources(Some(256), Some(8 << 20));
         let warnings = tight.check(64, 1).unwrap();
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(
-            warnings[0].contains("64 shards need about 21.2 MiB"),
-            "{warnings:?}"
-        );
-        assert!(
-            warnings[1].starts_with("only 256 files may be open"),
-            "{warnings:?}"
-        );
-        let exempt = Resources {
-            memlock_counts: false,
-            ..tight
-        };
+        assert!(warnings[0].contains("64 shards need about 21.2 MiB"), "{warnings:?}");
+        assert!(warnings[1].starts_with("only 256 files may be open"), "{warnings:?}");
+        let exempt = Resources { memlock_counts: false, ..tight };
         assert_eq!(exempt.check(64, 1).unwrap().len(), 1);
         assert_eq!(memlock_needed(1, 1), (3 * 205 + 128) << 10);
     }
@@ -213,9 +177,7 @@ mod tests {
     #[test]
     fn capabilities_are_read() {
         assert!(ipc_lock_in("Name:\tx\nCapEff:\t000001fffeffffff\n"));
-        assert!(!ipc_lock_in(
-            "CapPrm:\t000001ffffffffff\nCapEff:\t0000000000000000\n"
-        ));
+        assert!(!ipc_lock_in("CapPrm:\t000001ffffffffff\nCapEff:\t0000000000000000\n"));
     }
 
     #[test]
