@@ -30,6 +30,15 @@ pub enum OpenError {
     Subscribe(String),
 }
 
+impl OpenError {
+    /// Whether a tool that was told this address should not even begin. An nsqd that refuses the
+    /// channel may have it free later.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !matches!(self, OpenError::Subscribe(_))
+    }
+}
+
 /// A connection that is subscribed and waits for RDY.
 ///
 /// The peer's thread reads and answers heartbeats; the tool's thread sends everything else. The

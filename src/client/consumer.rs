@@ -371,7 +371,7 @@ impl Consumer {
     }
 
     fn refused(&self, id: PeerId, error: &OpenError) -> Option<String> {
-        if !self.discovers && !matches!(error, OpenError::Subscribe(_)) {
+        if !self.discovers && error.is_final() {
             return Some(error.to_string());
         }
         if let Some(peer) = self.peers.get(&id) {

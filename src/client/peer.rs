@@ -80,7 +80,13 @@ impl Peer {
             let began = Instant::now();
             match Connection::open(wanted, &self.options) {
                 Ok((connection, reader)) => self.consume(connection, reader)?,
-                Err(error) if first => self.tell(Event::Refused(self.id, error))?,
+                Err(error) if first => {
+                    let ends_all = self.reconnects && error.is_final();
+                    self.tell(Event::Refused(self.id, error))?;
+                    if ends_all {
+                        return Ok(());
+                    }
+                }
                 Err(error) => {
                     self.say(
                         Level::Error,
@@ -149,6 +155,9 @@ impl Peer {
     }
 
     fn pause(&self, delay: Duration) -> Result<(), ConsumerGone> {
+        if self.stopped.is_disconnected() {
+            return Err(ConsumerGone);
+        }
         let delay_s = delay.as_secs_f64();
         self.say(Level::Info, format_args!("re-connecting in {delay_s}s"));
         match self.stopped.recv_timeout(delay) {
