@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Arguments;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use flume::{Receiver, Sender};
 
 use super::codec::{Command, Message};
 use super::connection::{Connection, OpenError};
-use super::limits::{EVENTS_WAITING_MAX, EVENTS_WAITING_MIN, NSQDS_MAX};
+use super::limits::{EVENTS_WAITING_MAX, EVENTS_WAITING_MIN, NSQDS_MAX, STOP_TIMEOUT};
 use super::log::{Level, Log};
 use super::lookup::{Endpoint, Lookup};
 use super::options::ConsumerOptions;
@@ -92,13 +93,17 @@ pub enum Rest {
 
 /// Asks a consumer to stop, from any thread.
 #[derive(Clone, Debug)]
-pub struct Stopper(Sender<Event>);
+pub struct Stopper {
+    asked: Arc<AtomicBool>,
+    wake: Sender<Event>,
+}
 
 impl Stopper {
-    /// The consumer stops after the messages that already wait, which the tool still gets.
+    /// The consumer stops; messages that already wait still reach the tool. Never blocks.
     pub fn stop(&self) {
-        // It fails only when the consumer is gone, which is what was wanted.
-        let _ = self.0.send(Event::Stop);
+        self.asked.store(true, Ordering::Release);
+        // A full queue needs no waking, and a consumer that is gone has stopped.
+        let _ = self.wake.try_send(Event::Stop);
     }
 }
 
@@ -112,6 +117,7 @@ pub struct Consumer {
     events: (Sender<Event>, Receiver<Event>),
     // The sender is dropped to wake the threads that sleep.
     stopped: (Option<Sender<()>>, Receiver<()>),
+    stop_asked: Arc<AtomicBool>,
     // Messages were handed out since the last `Step::Idle`.
     busy: bool,
     postponed: Option<Event>,
@@ -198,6 +204,7 @@ impl Consumer {
             discovers: matches!(sources, Sources::Lookupds(_)),
             events: flume::bounded(waiting_max),
             stopped: (Some(stop), stopped),
+            stop_asked: Arc::default(),
             busy: false,
             postponed: None,
             stopping: None,
@@ -207,13 +214,19 @@ impl Consumer {
     /// For the thread that waits for signals.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.events.0.clone())
+        Stopper {
+            asked: Arc::clone(&self.stop_asked),
+            wake: self.events.0.clone(),
+        }
     }
 
     /// Waits for what comes next.
     pub fn next(&mut self) -> Step {
         loop {
             self.take_turns();
+            if self.stopping.is_none() && self.stop_asked.load(Ordering::Acquire) {
+                self.stop(Rest::Deliver, STOP_TIMEOUT);
+            }
             if let Some(stopping) = self.stopping
                 && (self.live_count() == 0 || Instant::now() >= stopping.until)
             {
@@ -338,7 +351,8 @@ impl Consumer {
             Event::Closed(id) => self.closed(id),
             Event::Gone(id) => drop(self.peers.remove(&id)),
             Event::Discovered(group, addresses) => self.discovered(group, &addresses),
-            Event::Stop => self.stop(Rest::Deliver, super::limits::STOP_TIMEOUT),
+            // Only there to wake; `next` looks at what was asked.
+            Event::Stop => {}
         }
         None
     }

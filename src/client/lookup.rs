@@ -36,6 +36,7 @@ impl Lookup {
         let interval = self.options.lookupd_poll_interval;
         let spread = interval.mul_f64(self.options.lookupd_poll_jitter * random_part());
         let mut wait = interval + spread;
+        let mut pause = interval;
         loop {
             for endpoint in &self.endpoints {
                 if !self.poll(endpoint) {
@@ -43,11 +44,15 @@ impl Lookup {
                 }
             }
             match self.recheck.recv_timeout(wait) {
-                // A moment for the nsqd to come back and register again.
-                Ok(()) => std::thread::sleep(LOOKUP_PAUSE_MIN.min(interval)),
-                Err(RecvTimeoutError::Timeout) => wait = interval,
+                // A moment for the lost nsqd to come back and register again, then ever longer ones.
+                Ok(()) => {
+                    pause = LOOKUP_PAUSE_MIN.min(interval);
+                    std::thread::sleep(pause);
+                }
+                Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(interval),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            wait = pause;
         }
     }
 

@@ -31,7 +31,7 @@ pub enum Event {
     Gone(PeerId),
     /// nsqlookupd knows these nsqds for a subscription.
     Discovered(usize, Vec<String>),
-    /// A signal asked for a clean stop.
+    /// A clean stop was asked for.
     Stop,
 }
 

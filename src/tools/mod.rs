@@ -3,13 +3,15 @@
 pub mod nsq_tail;
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::client::{Stopper, log};
+
+/// `timeout` and some supervisors signal both the program and its group: that is one signal.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// Why a tool ends without success.
 #[derive(Debug)]
@@ -39,20 +41,18 @@ impl Failure {
     }
 }
 
-/// SIGINT and SIGTERM stop the consumer cleanly; a second one ends the program at once, for the
+/// SIGINT and SIGTERM stop the consumer cleanly. Another one later ends the program at once, for the
 /// case that standard output is stuck.
 fn stop_on_signals(stopper: Stopper) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::Fatal(format!("cannot handle signals: {error}"));
-    let signalled = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds the flag unset.
-        let flag = Arc::clone(&signalled);
-        signal_hook::flag::register_conditional_shutdown(signal, 1, flag).map_err(failed)?;
-        signal_hook::flag::register(signal, Arc::clone(&signalled)).map_err(failed)?;
-    }
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     let wait = move || {
-        if signals.forever().next().is_some() {
+        let mut first_at = None;
+        for _ in signals.forever() {
+            let first_at = *first_at.get_or_insert_with(Instant::now);
+            if first_at.elapsed() > SAME_SIGNAL {
+                std::process::exit(1);
+            }
             stopper.stop();
         }
     };
