@@ -1,0 +1,24 @@
+//! What the programs are told: flags in Go's style, NSQ's TOML files, and the options from both.
+//!
+//! Each flag is one [`flag::Flag`] in a program's table. The parser, `--help`, the TOML keys and
+//! the defaults come from that value; [`nsqd::NsqdOptions`] and [`tail::TailOptions`] are what the
+//! rest of a program sees. What can go wrong ends as a [`stop::Stop`], which knows its exit code.
+
+pub mod nsqd;
+pub mod stop;
+pub mod tail;
+
+pub mod argv;
+pub mod flag;
+pub mod settings;
+pub mod toml_file;
+pub mod value;
+
+mod nsqd_checks;
+mod nsqd_flags;
+
+pub mod duration;
+pub mod go_text;
+pub mod host;
+pub mod number;
+pub mod version;

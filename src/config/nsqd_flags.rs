@@ -1,0 +1,211 @@
+//! nsqd's flags: the original's with its defaults, and Shoal's own.
+
+use super::flag::{Flag, Group, Program};
+use super::value::Kind::{
+    Bool, Bytes, Duration, Floats, Int, LogLevel, Text, Texts, TlsRequired, TlsVersion,
+};
+use super::version;
+
+/// nsqd as the command line sees it.
+pub static NSQD: Program = Program {
+    name: "nsqd",
+    about: "Receives, keeps and delivers messages: NSQ's daemon, thread per core.",
+    version_line: version::daemon_line,
+    groups: &[
+        Group { title: "Basics", flags: BASICS },
+        Group { title: "Addresses", flags: ADDRESSES },
+        Group { title: "Cores and memory", flags: CORES },
+        Group { title: "Data", flags: DATA },
+        Group { title: "Messages", flags: MESSAGES },
+        Group { title: "What clients may ask for", flags: CLIENTS },
+        Group { title: "Authorization", flags: AUTH },
+        Group { title: "TLS", flags: TLS },
+        Group { title: "Statistics", flags: STATISTICS },
+        Group { title: "Experiments", flags: EXPERIMENTS },
+    ],
+};
+
+const NO_LOOKUP: &str = "it is not registered with nsqlookupd yet";
+const NO_STATSD: &str = "nothing is sent to statsd yet";
+const NO_AUTH: &str = "clients are NOT authorized yet: everybody may do everything";
+const NO_TLS: &str = "there is no TLS yet: connections are NOT encrypted";
+const NO_E2E: &str = "end-to-end latencies are not measured yet";
+const NO_TOPOLOGY: &str = "the experiment does nothing yet";
+const NO_COMPRESSION: &str = "compression is not negotiated yet: clients are told that it is off";
+const NO_DISK: &str = "messages are not written to disk yet";
+const NO_SCAN: &str = "no effect: timeouts are exact, channels are not scanned";
+
+const BASICS: &[Flag] = &[
+    Flag::new("version", Bool, "false", "Print the version and exit").only_flag(),
+    Flag::new("config", Text, "", "Path of a configuration file (TOML)").only_flag(),
+    Flag::new("check", Bool, "false", "Run the checks of a start, print the plan and exit")
+        .only_flag(),
+    Flag::new("log-level", LogLevel, "info", "Least level logged: debug, info, warn, error, fatal"),
+    Flag::new("log-prefix", Text, "[nsqd] ", "What every line of the log begins with"),
+    Flag::new("verbose", Bool, "false", "it has no effect, use --log-level")
+        .only_flag()
+        .deprecated(),
+    Flag::new("node-id", Int, "", "Part of message ids that no other nsqd has, 0 to 1023")
+        .key("id")
+        .computed("from the host name"),
+    Flag::new("worker-id", Bool, "false", "it has no effect, use --node-id")
+        .only_flag()
+        .deprecated(),
+];
+
+const ADDRESSES: &[Flag] = &[
+    Flag::new(
+        "tcp-address",
+        Text,
+        "0.0.0.0:4150",
+        "Where TCP clients connect: <host>:<port>, or the path of a unix socket",
+    ),
+    Flag::new(
+        "http-address",
+        Text,
+        "0.0.0.0:4151",
+        "Where HTTP clients connect: <host>:<port>, or the path of a unix socket; \"\" for nowhere",
+    ),
+    Flag::new(
+        "https-address",
+        Text,
+        "0.0.0.0:4152",
+        "Where HTTPS clients connect: <host>:<port>; \"\" for nowhere",
+    )
+    .not_yet("HTTPS is not served yet"),
+    Flag::new("broadcast-address", Text, "", "Address that lookup servers give to clients")
+        .computed("the host name"),
+    Flag::new(
+        "broadcast-tcp-port",
+        Int,
+        "0",
+        "TCP port that lookup servers give to clients; 0 for the one that is listened on",
+    ),
+    Flag::new(
+        "broadcast-http-port",
+        Int,
+        "0",
+        "HTTP port that lookup servers give to clients; 0 for the one that is listened on",
+    ),
+    Flag::list("lookupd-tcp-address", Texts, "A nsqlookupd's TCP address; may be repeated")
+        .key("nsqlookupd_tcp_addresses")
+        .not_yet(NO_LOOKUP),
+    Flag::new("topology-region", Text, "", "Region of this node, made of one or more zones"),
+    Flag::new("topology-zone", Text, "", "Zone of this node, which fails as a whole"),
+    Flag::new(
+        "greeting-timeout",
+        Duration,
+        "5s",
+        "How long a new connection may take to send the protocol's first four bytes",
+    ),
+];
+
+const CORES: &[Flag] = &[
+    Flag::new("shards", Int, "0", "Threads that own topics; 0 for one per usable core"),
+    Flag::new("acceptors", Int, "1", "Threads that accept connections; only 1 for now"),
+    Flag::list(
+        "topic-shard",
+        Texts,
+        "<topic>=<shard>: put a topic on this shard, counted from 0; may be repeated",
+    ),
+    Flag::new("memory-limit", Bytes, "", "Memory for messages of all shards, like 512MB or 4GB")
+        .computed("half of what the machine or the cgroup has"),
+];
+
+const DATA: &[Flag] = &[
+    Flag::new("data-path", Text, "", "Directory for data; it must exist; \"\" for the current one"),
+    Flag::new("mem-queue-size", Int, "10000", "Messages of a topic or channel kept in memory")
+        .not_yet("it bounds only #ephemeral topics and channels: nothing overflows to disk yet"),
+    Flag::new("max-bytes-per-file", Int, "104857600", "Size at which a data file is full")
+        .not_yet(NO_DISK),
+    Flag::new("sync-every", Int, "2500", "Messages between two syncs to disk").not_yet(NO_DISK),
+    Flag::new("sync-timeout", Duration, "2s", "Time between two syncs to disk").not_yet(NO_DISK),
+    Flag::new("queue-scan-worker-pool-max", Int, "4", NO_SCAN),
+    Flag::new("queue-scan-selection-count", Int, "20", NO_SCAN),
+];
+
+const MESSAGES: &[Flag] = &[
+    Flag::new("msg-timeout", Duration, "1m", "How long a client may keep a message by default"),
+    Flag::new("max-msg-timeout", Duration, "15m", "The longest msg-timeout a client may ask for"),
+    Flag::new("max-msg-size", Int, "1048576", "The largest message, in bytes"),
+    Flag::new("max-req-timeout", Duration, "1h", "The longest a message may be put off"),
+    Flag::new("max-body-size", Int, "5242880", "The largest body of a command, in bytes"),
+    Flag::new("max-channel-consumers", Int, "0", "Consumers of one channel; 0 for any number"),
+];
+
+const CLIENTS: &[Flag] = &[
+    Flag::new("max-heartbeat-interval", Duration, "1m", "The longest heartbeat interval"),
+    Flag::new("max-rdy-count", Int, "2500", "The highest RDY count"),
+    Flag::new("max-output-buffer-size", Int, "65536", "The largest output buffer, in bytes"),
+    Flag::new("max-output-buffer-timeout", Duration, "30s", "The longest wait before a flush"),
+    Flag::new("min-output-buffer-timeout", Duration, "25ms", "The shortest wait before a flush"),
+    Flag::new("output-buffer-timeout", Duration, "250ms", "The wait before a flush by default"),
+    Flag::new("deflate", Bool, "true", "Let clients compress with deflate").not_yet(NO_COMPRESSION),
+    Flag::new("max-deflate-level", Int, "6", "The highest deflate level, 1 to 9")
+        .not_yet(NO_COMPRESSION),
+    Flag::new("snappy", Bool, "true", "Let clients compress with snappy").not_yet(NO_COMPRESSION),
+];
+
+const AUTH: &[Flag] = &[
+    Flag::list(
+        "auth-http-address",
+        Texts,
+        "An auth server: <host>:<port> or a whole URL; may be repeated",
+    )
+    .key("auth_http_addresses")
+    .not_yet(NO_AUTH),
+    Flag::new("auth-http-request-method", Text, "get", "How auth servers are asked: get or post")
+        .not_yet(NO_AUTH),
+    Flag::new("http-client-connect-timeout", Duration, "2s", "Time to connect to a server by HTTP"),
+    Flag::new("http-client-request-timeout", Duration, "5s", "Time for a request to a server"),
+];
+
+const TLS: &[Flag] = &[
+    Flag::new("tls-cert", Text, "", "Path of the certificate").not_yet(NO_TLS),
+    Flag::new("tls-key", Text, "", "Path of its key").not_yet(NO_TLS),
+    Flag::new(
+        "tls-client-auth-policy",
+        Text,
+        "",
+        "Certificates of clients: require, or require-verify",
+    )
+    .not_yet(NO_TLS),
+    Flag::new("tls-root-ca-file", Text, "", "Path of the authorities' certificates")
+        .not_yet(NO_TLS),
+    Flag::new("tls-required", TlsRequired, "false", "Refuse clients without TLS").not_yet(NO_TLS),
+    Flag::new(
+        "tls-min-version",
+        TlsVersion,
+        "tls1.0",
+        "The oldest TLS accepted: tls1.0, tls1.1, tls1.2, tls1.3",
+    )
+    .not_yet(NO_TLS),
+];
+
+const STATISTICS: &[Flag] = &[
+    Flag::new("statsd-address", Text, "", "UDP <host>:<port> of a statsd").not_yet(NO_STATSD),
+    Flag::new("statsd-interval", Duration, "1m", "Time between two reports").not_yet(NO_STATSD),
+    Flag::new("statsd-mem-stats", Bool, "true", "Report memory as well").not_yet(NO_STATSD),
+    Flag::new("statsd-prefix", Text, "nsq.%s", "What keys begin with; %s becomes the host")
+        .not_yet(NO_STATSD),
+    Flag::new("statsd-udp-packet-size", Int, "508", "Size of a packet, in bytes")
+        .not_yet(NO_STATSD),
+    Flag::new("statsd-exclude-ephemeral", Bool, "false", "Leave out #ephemeral ones")
+        .not_yet(NO_STATSD),
+    Flag::list(
+        "e2e-processing-latency-percentile",
+        Floats,
+        "Percentiles of the processing time, above 0 and up to 1.0, like 1.0,0.99; may be repeated",
+    )
+    .key("e2e_processing_latency_percentiles")
+    .not_yet(NO_E2E),
+    Flag::new("e2e-processing-latency-window-time", Duration, "10m", "Time that they look back")
+        .not_yet(NO_E2E),
+];
+
+const EXPERIMENTS: &[Flag] = &[Flag::list(
+    "enable-experiment",
+    Texts,
+    "Switch an experiment on: topology-aware-consumption; may be repeated",
+)
+.not_yet(NO_TOPOLOGY)];

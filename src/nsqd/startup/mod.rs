@@ -1,0 +1,129 @@
+//! What happens before the first shard starts: checks with a remedy in each complaint, cores,
+//! memory, the lock on the data path and the listeners.
+//!
+//! [`prepare`] does it all in one go, so that `--check` does exactly what a start does.
+
+pub mod cgroup;
+pub mod cores;
+pub mod data_path;
+pub mod listeners;
+pub mod memory;
+pub mod resources;
+
+use crate::config::nsqd::NsqdOptions;
+
+use cores::CorePlan;
+use data_path::DataPathLock;
+use listeners::BoundListener;
+use resources::Resources;
+
+/// Everything that a start has found and taken hold of.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The core of each shard.
+    pub cores: CorePlan,
+    /// Memory for the messages of all shards together.
+    pub memory_limit_bytes: u64,
+    /// The limits of the process, as they are now.
+    pub resources: Resources,
+    /// Keeps other brokers off the data directory, and names it.
+    pub data_path: DataPathLock,
+    /// Where TCP clients connect, unless that is switched off.
+    pub tcp: Option<BoundListener>,
+    /// Where HTTP clients connect, unless that is switched off.
+    pub http: Option<BoundListener>,
+    /// What the operator should hear about, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Checks and takes everything that the options ask for. The error is the end of the line
+/// `failed to instantiate nsqd - `.
+pub fn prepare(options: &NsqdOptions) -> Result<Prepared, String> {
+    let data_path = DataPathLock::take(&options.data_path)
+        .map_err(|problem| format!("failed to lock data-path: {problem}"))?;
+    let limits = cgroup::limits();
+    let cores = cores::plan(&cores::affinity()?, limits.cpu_cores, options.shards)?;
+    check_topic_shards(options, cores.shards())?;
+    let memory_bytes = memory::available_bytes(limits.memory_bytes)?;
+    let memory = memory::limit(options.memory_limit_bytes, memory_bytes, cores.shards())?;
+    let resources = resources::raise()?;
+    let mut warnings = cores.warnings.clone();
+    warnings.extend(memory.warning);
+    warnings.extend(resources.check(cores.shards(), options.acceptors)?);
+    Ok(Prepared {
+        cores,
+        memory_limit_bytes: memory.limit_bytes,
+        resources,
+        data_path,
+        tcp: listeners::bind("TCP", &options.tcp_address)?,
+        http: listeners::bind("HTTP", &options.http_address)?,
+        warnings,
+    })
+}
+
+impl Prepared {
+    /// What was found and decided, one line each, for the log and for `--check`.
+    pub fn plan_lines(&self) -> Vec<String> {
+        let shards = self.cores.shards();
+        let (have, limit) = (self.cores.usable, self.memory_limit_bytes);
+        let mut lines = vec![
+            format!("SHARDS: {shards} on cores {:?} ({have} usable)", self.cores.of_shards),
+            format!("MEMORY: messages may take {}", memory::size_text(limit)),
+            self.resources.line(),
+            format!("NSQ: data path {}", self.data_path.directory().display()),
+        ];
+        let listeners = [&self.tcp, &self.http].into_iter().flatten();
+        lines.extend(listeners.map(|bound| format!("{}: bound to {}", bound.name, bound.address)));
+        lines
+    }
+}
+
+fn check_topic_shards(options: &NsqdOptions, shards: usize) -> Result<(), String> {
+    match options.topic_shards.iter().find(|(_, shard)| *shard >= shards) {
+        Some((topic, shard)) => Err(format!(
+            "--topic-shard puts {topic} on shard {shard}, but there are {shards} shards, \
+             counted from 0"
+        )),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::{Prepared, prepare};
+    use crate::config::nsqd::NsqdOptions;
+
+    fn prepared(directory: &tempfile::TempDir, line: &str) -> Result<Prepared, String> {
+        let mut args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        args.push("--data-path".into());
+        args.push(directory.path().into());
+        prepare(&NsqdOptions::load(&args).unwrap())
+    }
+
+    #[test]
+    fn a_start_takes_everything_and_gives_it_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let line = "--tcp-address=127.0.0.1:0 --http-address= --shards=2 --memory-limit=64MB";
+        let first = prepared(&directory, line).unwrap();
+        assert_eq!(first.cores.shards(), 2);
+        assert_eq!(first.memory_limit_bytes, 64 << 20);
+        assert!(first.http.is_none());
+        assert!(first.plan_lines()[1].contains("64 MiB"), "{:?}", first.plan_lines());
+        let error = prepared(&directory, line).unwrap_err();
+        assert!(error.starts_with("failed to lock data-path: cannot flock directory"), "{error}");
+        let port = first.tcp.as_ref().unwrap().port();
+        drop(first);
+        let again = format!("{line} --tcp-address=127.0.0.1:{port}");
+        assert!(prepared(&directory, &again).is_ok());
+    }
+
+    #[test]
+    fn a_topic_needs_a_shard_that_exists() {
+        let directory = tempfile::tempdir().unwrap();
+        let line = "--tcp-address= --http-address= --shards=2 --topic-shard=a=2";
+        let error = prepared(&directory, line).unwrap_err();
+        assert!(error.contains("puts a on shard 2, but there are 2 shards"), "{error}");
+    }
+}
