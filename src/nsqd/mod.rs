@@ -1,0 +1,3 @@
+//! The broker's rim.
+
+pub mod http;
