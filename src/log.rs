@@ -121,7 +121,6 @@ pub fn start(prefix: &str, level: LogLevel) -> io::Result<LogGuard> {
 }
 
 /// The least level that is logged now.
-#[expect(dead_code, reason = "what GET /config/log_level will call")]
 pub fn level() -> LogLevel {
     LogLevel::from_number(LEVEL.load(Ordering::Relaxed))
 }

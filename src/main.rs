@@ -2,9 +2,12 @@
 //!
 //! `shoal` alone runs everything there is on defaults.
 
+mod client;
 mod config;
+mod http;
 mod log;
 mod nsqd;
+mod tools;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -12,6 +15,7 @@ use std::process::ExitCode;
 
 use config::nsqd::NsqdOptions;
 use config::stop::Stop;
+use config::tail::TailOptions;
 use config::version;
 
 /// The name of the binary itself.
@@ -25,8 +29,10 @@ struct Entry {
     run: fn(&[OsString]) -> ExitCode,
 }
 
-const PROGRAMS: &[Entry] =
-    &[Entry { name: "nsqd", about: "receives, keeps and delivers messages", run: run_nsqd }];
+const PROGRAMS: &[Entry] = &[
+    Entry { name: "nsqd", about: "receives, keeps and delivers messages", run: run_nsqd },
+    Entry { name: "nsq_tail", about: "prints the messages of topics", run: run_nsq_tail },
+];
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -97,6 +103,16 @@ fn run_nsqd(args: &[OsString]) -> ExitCode {
     match NsqdOptions::load(args) {
         Ok(options) => nsqd::run::run(options),
         Err(stop) => stop.report("nsqd"),
+    }
+}
+
+fn run_nsq_tail(args: &[OsString]) -> ExitCode {
+    match TailOptions::load(args) {
+        Ok((options, warnings)) => {
+            warnings.iter().for_each(|warning| eprintln!("nsq_tail: {warning}"));
+            tools::nsq_tail::run(options)
+        }
+        Err(stop) => stop.report("nsq_tail"),
     }
 }
 

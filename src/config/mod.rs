@@ -15,7 +15,7 @@ pub mod toml_file;
 pub mod value;
 
 mod nsqd_checks;
-mod nsqd_flags;
+pub mod nsqd_flags;
 
 pub mod duration;
 pub mod go_text;

@@ -125,7 +125,6 @@ impl Settings {
 
     /// The value of the setting that has this key in configuration files, as
     /// `GET /config/<key>` shows it. `None` when there is no such key.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what GET /config will call"))]
     pub fn shown(&self, key: &str) -> Option<String> {
         let setting = &self.settings[self.position_of_key(key)?];
         Some(setting.value.as_ref().map_or_else(String::new, Value::render))

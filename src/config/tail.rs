@@ -61,7 +61,6 @@ pub struct TailOptions {
 }
 
 impl TailOptions {
-    #[cfg_attr(not(test), expect(dead_code, reason = "nsq_tail is about to call it"))]
     /// Reads the arguments after the program's name. The second part is what to warn of.
     pub fn load(args: &[OsString]) -> Result<(TailOptions, Vec<String>), Stop> {
         let settings = Settings::load(&NSQ_TAIL, args)?;

@@ -1,7 +1,16 @@
 //! The broker's rim: everything of nsqd that touches the outside world.
+//!
+//! In the order of a process's life: `startup` checks and takes what is needed, `run` starts a
+//! `worker` per core and one that accepts, each with its `ring` and its `mailbox`, and `http`
+//! serves on all of them.
+
+pub mod run;
+pub mod startup;
 
 pub mod doorbell;
 pub mod mailbox;
 pub mod ring;
-pub mod run;
-pub mod startup;
+
+pub mod worker;
+
+pub mod http;

@@ -1,22 +1,49 @@
-//! nsqd from its options to its exit code.
+//! nsqd from its options to its exit code: a thread per worker, and this one for signals.
 
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
 
+use glommio::{LocalExecutorBuilder, Placement as CorePlacement, PoolPlacement};
+use shards::limits::Options;
+use shards::placement::Placement;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::doorbell::Doorbell;
+use super::http::facts::{Facts, Health, Limits, Options as ShownOptions};
+use super::mailbox::{LaneCapacities, Mailbox};
+use super::ring;
+use super::startup::listeners::{BoundListener, ListenerSocket, UnixFile};
+use super::startup::{self, Prepared};
+use super::worker::{Listening, Mail, Worker, WorkerParts};
 use crate::config::nsqd::NsqdOptions;
-use crate::config::version;
+use crate::config::version::{self, NSQ_VERSION};
+use crate::config::{flag::Flag, host, nsqd_flags::NSQD, value::Kind};
 use crate::log;
 
-use super::startup;
+/// Letters that fit between two workers; what finds no room waits with the sender.
+const LANES: LaneCapacities = LaneCapacities { data: 256, answer: 1024 };
+/// Entries of glommio's own rings, which stay nearly idle.
+const GLOMMIO_RING_ENTRIES: usize = 64;
+/// How long workers may take to stop before the process ends without them.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs nsqd until it is told to stop.
 pub fn run(options: NsqdOptions) -> ExitCode {
+    let started = Instant::now();
     let _log = match log::start(&options.log_prefix, options.log_level) {
         Ok(guard) => guard,
         Err(error) => return log::fatal("nsqd", &format!("cannot start the log: {error}")),
     };
     tracing::info!("{}", version::daemon_line("nsqd"));
     tracing::info!("ID: {}", options.node_id);
-    let prepared = match startup::prepare(&options) {
+    let prepared = match prepare(&options) {
         Ok(prepared) => prepared,
         Err(problem) => {
             return log::fatal("nsqd", &format!("failed to instantiate nsqd - {problem}"));
@@ -28,5 +55,287 @@ pub fn run(options: NsqdOptions) -> ExitCode {
     for warning in options.settings.warnings.iter().chain(&prepared.warnings) {
         tracing::warn!("{warning}");
     }
-    ExitCode::SUCCESS
+    if options.check {
+        tracing::info!("all checks passed");
+        return ExitCode::SUCCESS;
+    }
+    // Before any thread starts, so that none of them takes a signal's default action.
+    let signals = match Signals::new([SIGTERM, SIGINT]) {
+        Ok(signals) => signals,
+        Err(error) => return log::fatal("nsqd", &format!("cannot listen for signals - {error}")),
+    };
+    match serve(options, prepared, started, signals) {
+        Ok(()) => {
+            tracing::info!("NSQ: bye");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => log::fatal("nsqd", &problem),
+    }
+}
+
+fn prepare(options: &NsqdOptions) -> Result<Prepared, String> {
+    ring::probe().map_err(|problem| problem.to_string())?;
+    startup::prepare(options)
+}
+
+/// Starts the workers, waits for a signal, stops them.
+fn serve(
+    options: NsqdOptions,
+    prepared: Prepared,
+    started: Instant,
+    mut signals: Signals,
+) -> Result<(), String> {
+    let Prepared { cores, memory_limit_bytes, data_path, tcp, http, .. } = prepared;
+    let facts = Arc::new(facts(&options, tcp.as_ref(), http.as_ref(), started));
+    let shards = cores.of_shards.len();
+    let crew = Crew::new(shards + 1).map_err(|error| format!("cannot make doorbells - {error}"))?;
+    let listeners: Vec<_> = [&tcp, &http].into_iter().flatten().map(announcement).collect();
+    let bound = tcp.into_iter().chain(http).map(listening);
+    let (listening, _unix_files): (Vec<_>, Vec<_>) = bound.unzip();
+    let memory_limit_bytes = usize::try_from(memory_limit_bytes).unwrap_or(usize::MAX) / shards;
+    let overrides: Vec<_> =
+        options.topic_shards.iter().map(|&(topic, shard)| (topic, shard as u16)).collect();
+    let mut listening = Some(listening);
+    let core_of = |worker: usize| cores.of_shards.get(worker).copied();
+    let crew = crew.start(core_of, |worker| PartsOf {
+        options: shard_options(&options, memory_limit_bytes),
+        placement: Placement::new(worker as u16, shards as u16, &overrides),
+        // Listeners belong to the last worker, which accepts.
+        listening: if worker == shards { listening.take().unwrap_or_default() } else { Vec::new() },
+        facts: facts.clone(),
+        started,
+    })?;
+    for listener in listeners {
+        tracing::info!("{listener}");
+    }
+    tracing::info!("ready in {} ms", started.elapsed().as_millis());
+    let signal = signals.forever().next();
+    tracing::info!("{}", closing_line(signal));
+    crew.stop();
+    drop(data_path);
+    Ok(())
+}
+
+fn closing_line(signal: Option<i32>) -> String {
+    let name = signal.and_then(signal_hook::low_level::signal_name).unwrap_or("a signal");
+    format!("NSQ: closing on {name}")
+}
+
+fn announcement(listener: &BoundListener) -> String {
+    format!("{}: listening on {}", listener.name, listener.address)
+}
+
+/// A bound listener as a worker takes it, and what removes a unix socket's file in the end.
+fn listening(bound: BoundListener) -> (Listening, Option<UnixFile>) {
+    let BoundListener { name, socket, unix_file, .. } = bound;
+    let socket = match socket {
+        ListenerSocket::Tcp(listener) => OwnedFd::from(listener),
+        ListenerSocket::Unix(listener) => OwnedFd::from(listener),
+    };
+    (Listening { socket, http: name == "HTTP" }, unix_file)
+}
+
+/// What differs from worker to worker.
+struct PartsOf {
+    options: Options,
+    placement: Placement,
+    listening: Vec<Listening>,
+    facts: Arc<Facts>,
+    started: Instant,
+}
+
+/// The workers before they run.
+struct Crew {
+    doorbells: Vec<Doorbell>,
+    mailboxes: Vec<Mailbox<Mail>>,
+}
+
+/// The workers while they run.
+struct RunningCrew {
+    doorbells: Vec<Doorbell>,
+    stops: Vec<flume::Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+    finished: flume::Receiver<()>,
+}
+
+impl Crew {
+    fn new(workers: usize) -> io::Result<Crew> {
+        let doorbells = (0..workers).map(|_| Doorbell::new()).collect::<io::Result<Vec<_>>>()?;
+        let mailboxes = Mailbox::build(LANES, &doorbells);
+        Ok(Crew { doorbells, mailboxes })
+    }
+
+    /// Starts every worker on its core and waits until all are ready.
+    fn start(
+        self,
+        core_of: impl Fn(usize) -> Option<usize>,
+        mut parts_of: impl FnMut(usize) -> PartsOf,
+    ) -> Result<RunningCrew, String> {
+        let Crew { doorbells, mailboxes } = self;
+        let (ready, readiness) = flume::unbounded();
+        let (finish, finished) = flume::unbounded();
+        let mut stops = Vec::new();
+        let mut threads = Vec::new();
+        for (worker, mailbox) in mailboxes.into_iter().enumerate() {
+            let (stop, stopped) = flume::bounded(1);
+            stops.push(stop);
+            let PartsOf { options, placement, listening, facts, started } = parts_of(worker);
+            let doorbell = doorbells[worker].clone();
+            let seed = getrandom::u64().map_err(|error| format!("no random numbers - {error}"))?;
+            let parts = WorkerParts {
+                options,
+                placement,
+                mailbox,
+                doorbell,
+                stop: stopped,
+                listening,
+                facts,
+                started,
+                seed,
+            };
+            let (core, ready, finish) = (core_of(worker), ready.clone(), finish.clone());
+            let name = core.map_or("acceptor".to_owned(), |_| format!("shard-{worker}"));
+            let thread = thread::Builder::new().name(name).spawn(move || {
+                work(core, parts, &ready);
+                // Nobody listens any more when the process is ending anyway.
+                let _ = finish.send(());
+            });
+            threads.push(thread.map_err(|error| format!("cannot start a thread - {error}"))?);
+        }
+        drop(ready);
+        for _ in 0..threads.len() {
+            readiness.recv().unwrap_or_else(|_| Err("a worker ended at its start".to_owned()))?;
+        }
+        Ok(RunningCrew { doorbells, stops, threads, finished })
+    }
+}
+
+impl RunningCrew {
+    /// Stops every worker, and waits for them as long as that is reasonable.
+    fn stop(self) {
+        for (stop, doorbell) in self.stops.iter().zip(&self.doorbells) {
+            // A full channel has told it already.
+            let _ = stop.try_send(());
+            doorbell.ring();
+        }
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        for _ in 0..self.threads.len() {
+            if self.finished.recv_deadline(deadline).is_err() {
+                tracing::warn!("a worker did not stop in time");
+                return;
+            }
+        }
+    }
+}
+
+/// A worker's thread.
+fn work(core: Option<usize>, parts: WorkerParts, ready: &flume::Sender<Result<(), String>>) {
+    let placement = core.map_or(CorePlacement::Unbound, CorePlacement::Fixed);
+    let executor = LocalExecutorBuilder::new(placement)
+        .io_memory(0)
+        .ring_depth(GLOMMIO_RING_ENTRIES)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
+        .make();
+    let executor = match executor {
+        Ok(executor) => executor,
+        Err(error) => return report(ready, Err(format!("cannot start an executor - {error}"))),
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        executor.run(async {
+            match Worker::new(parts) {
+                Ok(worker) => {
+                    report(ready, Ok(()));
+                    worker.run().await
+                }
+                Err(error) => {
+                    report(ready, Err(format!("cannot start a worker - {error}")));
+                    Ok(())
+                }
+            }
+        })
+    }));
+    let problem = match outcome {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => format!("a worker's ring failed - {error}"),
+        Err(_) => "a worker panicked; messages in memory are lost".to_owned(),
+    };
+    log::fatal("nsqd", &problem);
+    std::process::exit(1);
+}
+
+fn report(ready: &flume::Sender<Result<(), String>>, outcome: Result<(), String>) {
+    // The main thread waits for every worker, or has given up because of another.
+    let _ = ready.send(outcome);
+}
+
+fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize) -> Options {
+    let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    Options {
+        version: NSQ_VERSION,
+        node_id: u64::from(options.node_id),
+        max_msg_bytes: i64::from(options.max_msg_size_bytes),
+        max_body_bytes: i64::from(options.max_body_size_bytes),
+        max_rdy_count: ms(options.max_rdy_count),
+        msg_timeout_ms: ms(options.msg_timeout_ms),
+        max_msg_timeout_ms: ms(options.max_msg_timeout_ms),
+        max_req_timeout_ms: ms(options.max_req_timeout_ms),
+        max_heartbeat_interval_ms: ms(options.max_heartbeat_interval_ms),
+        max_output_buffer_bytes: ms(options.max_output_buffer_size_bytes),
+        min_output_buffer_timeout_ms: ms(options.min_output_buffer_timeout_ms),
+        max_output_buffer_timeout_ms: ms(options.max_output_buffer_timeout_ms),
+        output_buffer_timeout_ms: ms(options.output_buffer_timeout_ms),
+        max_deflate_level: i64::from(options.max_deflate_level),
+        max_channel_consumers: options.max_channel_consumers,
+        mem_queue_size: options.mem_queue_size,
+        memory_limit_bytes,
+        greeting_timeout_ms: options.greeting_timeout_ms,
+        topology_region: options.topology_region.clone(),
+        topology_zone: options.topology_zone.clone(),
+    }
+}
+
+fn facts(
+    options: &NsqdOptions,
+    tcp: Option<&BoundListener>,
+    http: Option<&BoundListener>,
+    started: Instant,
+) -> Facts {
+    let port = |listener: Option<&BoundListener>| listener.map_or(0, BoundListener::port);
+    Facts {
+        version: NSQ_VERSION.to_owned(),
+        broadcast_address: options.broadcast_address.clone(),
+        hostname: host::hostname(),
+        tcp_port: port(tcp),
+        http_port: port(http),
+        https_required_port: None,
+        start_time: SystemTime::now(),
+        started,
+        limits: Limits {
+            msg_size_max: u64::from(options.max_msg_size_bytes),
+            body_size_max: u64::from(options.max_body_size_bytes),
+            req_timeout_max_ms: options.max_req_timeout_ms,
+            heartbeat_interval_max: Duration::from_millis(options.max_heartbeat_interval_ms),
+            output_buffer_size_max: options.max_output_buffer_size_bytes,
+            output_buffer_timeout_max: Duration::from_millis(options.max_output_buffer_timeout_ms),
+            deflate_level_max: u32::from(options.max_deflate_level),
+        },
+        topology_region: options.topology_region.clone(),
+        topology_zone: options.topology_zone.clone(),
+        health: Health::default(),
+        options: shown_options(options),
+    }
+}
+
+/// The options as `/config` shows them.
+fn shown_options(options: &NsqdOptions) -> ShownOptions {
+    let shown = |flag: &Flag| {
+        let key = flag.toml_key()?;
+        let text = options.settings.shown(&key)?;
+        let bare = matches!(flag.kind, Kind::Text);
+        let value = if bare { None } else { serde_json::from_str(&text).ok() };
+        Some((key, value.unwrap_or(serde_json::Value::String(text))))
+    };
+    let fixed: BTreeMap<_, _> = NSQD.flags().filter_map(shown).collect();
+    let lookupds = options.lookupd_tcp_addresses.clone();
+    ShownOptions::new(fixed, lookupds, options.log_level, log::set_level)
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use shards::wire::names::Name;
 
 use super::{Failure, stop_on_signals};
+use crate::config::tail::TailOptions;
 use crate::client::consumer::Rest;
 use crate::client::{Consumer, ConsumerOptions, Delivery, Sources, Step, Subscription, log};
 
@@ -20,27 +21,6 @@ const OUTPUT_BYTES: usize = 64 << 10;
 
 /// How long the last `FIN`s may take after `--n` messages.
 const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What was asked for on the command line.
-#[derive(Clone, Debug)]
-pub struct TailOptions {
-    /// `--channel`; a random ephemeral one when empty.
-    pub channel: String,
-    /// `--consumer-opt`, each `name,value`.
-    pub consumer_opts: Vec<String>,
-    /// `--lookupd-http-address`.
-    pub lookupd_http_addresses: Vec<String>,
-    /// `--max-in-flight`, per topic.
-    pub max_in_flight: i64,
-    /// `--n`: stop after so many messages of one topic; 0 is never.
-    pub message_count: i64,
-    /// `--nsqd-tcp-address`.
-    pub nsqd_tcp_addresses: Vec<String>,
-    /// `--print-topic`: put `topic | ` in front of each message.
-    pub print_topic: bool,
-    /// `--topic`.
-    pub topics: Vec<String>,
-}
 
 /// Runs until a signal, or until `--n` messages were shown.
 #[must_use]

@@ -20,7 +20,6 @@ use crate::config::go_text::errno_text;
 const BACKLOG: i32 = 4096;
 
 /// A socket that listens, does not block, and has not accepted anything yet.
-#[cfg_attr(not(test), expect(dead_code, reason = "what the acceptor will take"))]
 #[derive(Debug)]
 pub struct BoundListener {
     /// `TCP` or `HTTP`, for the log.
@@ -35,7 +34,6 @@ pub struct BoundListener {
 }
 
 /// A listening socket of either family.
-#[cfg_attr(not(test), expect(dead_code, reason = "what the acceptor will take"))]
 #[derive(Debug)]
 pub enum ListenerSocket {
     /// IPv4 or IPv6, or both for a wildcard: IPv4 clients then have IPv4-mapped addresses, and
@@ -65,7 +63,6 @@ impl fmt::Display for ListenAddress {
 
 impl BoundListener {
     /// The port as `/info` shows it: -1 for a unix socket.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what /info will show"))]
     pub fn port(&self) -> i32 {
         match &self.address {
             ListenAddress::Tcp(address) => i32::from(address.port()),

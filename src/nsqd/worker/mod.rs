@@ -67,7 +67,6 @@ pub struct Listening {
 }
 
 /// What a worker is made of. It travels to the worker's thread and is put together there.
-#[derive(Debug)]
 pub struct WorkerParts {
     /// The flags of its shard.
     pub options: Options,
@@ -90,7 +89,6 @@ pub struct WorkerParts {
 }
 
 /// A worker on its thread.
-#[derive(Debug)]
 pub struct Worker {
     shard: Shard,
     ring: Ring,

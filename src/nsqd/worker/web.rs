@@ -23,7 +23,7 @@ use super::Worker;
 use super::intake::panic_text;
 use crate::nsqd::http::desk::{Answers, Desk};
 use crate::nsqd::http::facts::Facts;
-use crate::nsqd::http::serve;
+use crate::nsqd::http::serve::serve;
 use crate::nsqd::http::socket::{DirtyList, HttpPeer, pair};
 use crate::nsqd::http::timers::Timers;
 use crate::nsqd::ring::{Ring, SocketKey};

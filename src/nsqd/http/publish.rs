@@ -1,0 +1,205 @@
+//! `/pub` and `/mpub`.
+//!
+//! The original creates a topic as soon as its name is found good, before it looks at what comes
+//! after. Here a publish creates it, so a request that fails later asks for that alone.
+
+use hyper::StatusCode;
+use shards::request::{Publish, Reply, Request};
+use shards::wire::names::Name;
+
+use crate::http::query::Query;
+use crate::http::respond::{Failure, Response, v1_text};
+
+use super::Call;
+use super::body::{Body, BodyError};
+use super::desk::Desk;
+use super::split::{Batch, BatchLimits, Binary, Lines};
+
+/// Queues the body as one message.
+///
+/// # Errors
+/// In the order in which the original checks: size, emptiness, query, topic, deferral, the shard.
+pub async fn publish<D: Desk>(call: &Call<'_, D>, body: &mut Body) -> Result<Response, Failure> {
+    let limits = &call.desk.facts().limits;
+    let bytes = read_message(body, limits.msg_size_max).await?;
+    let query = call.query()?;
+    let topic = topic(&query)?;
+    let defer_ms = match defer_ms(&query, limits.req_timeout_max_ms) {
+        Ok(defer_ms) => defer_ms,
+        Err(failure) => return Err(create_and(call, topic, failure).await),
+    };
+    let length = u32::try_from(bytes.len()).map_err(|_| Failure::too_large("MSG_TOO_BIG"))?;
+    queue(
+        call,
+        Publish {
+            topic,
+            bytes,
+            lengths: vec![length],
+            defer_ms,
+        },
+    )
+    .await
+}
+
+/// Queues a body of several messages.
+///
+/// # Errors
+/// In the order in which the original checks: declared size, query, topic, the body, the shard.
+pub async fn publish_many<D: Desk>(
+    call: &Call<'_, D>,
+    body: &mut Body,
+) -> Result<Response, Failure> {
+    let limits = &call.desk.facts().limits;
+    if body
+        .declared_bytes()
+        .is_some_and(|length| length > limits.body_size_max)
+    {
+        return Err(Failure::too_large("BODY_TOO_BIG"));
+    }
+    let query = call.query()?;
+    let topic = topic(&query)?;
+    let limits = BatchLimits {
+        msg_size_max: limits.msg_size_max,
+        body_size_max: limits.body_size_max,
+    };
+    let batch = if is_binary(&query) {
+        read_binary(body, Binary::new(limits)).await
+    } else {
+        read_lines(body, Lines::new(limits)).await
+    };
+    match batch {
+        Ok(Batch { lengths, .. }) if lengths.is_empty() => {
+            create(call, topic).await?;
+            Ok(v1_text("OK"))
+        }
+        Ok(Batch { bytes, lengths }) => {
+            queue(
+                call,
+                Publish {
+                    topic,
+                    bytes,
+                    lengths,
+                    defer_ms: 0,
+                },
+            )
+            .await
+        }
+        Err(failure) => Err(create_and(call, topic, failure).await),
+    }
+}
+
+async fn read_message(body: &mut Body, most: u64) -> Result<Vec<u8>, Failure> {
+    const TOO_BIG: Failure = Failure::too_large("MSG_TOO_BIG");
+    if body.declared_bytes().is_some_and(|length| length > most) {
+        return Err(TOO_BIG);
+    }
+    let bytes = body.read(most).await.map_err(|error| match error {
+        BodyError::TooLong => TOO_BIG,
+        BodyError::Broken => Failure::internal(),
+    })?;
+    if bytes.is_empty() {
+        return Err(Failure::bad_request("MSG_EMPTY"));
+    }
+    Ok(bytes)
+}
+
+async fn read_lines(body: &mut Body, mut lines: Lines) -> Result<Batch, Failure> {
+    let declared = body.declared_bytes();
+    while let Some(piece) = body.next().await.map_err(|_| Failure::internal())? {
+        lines.feed(&piece, declared)?;
+    }
+    lines.finish()
+}
+
+/// A body that breaks off is a short one, as in the original.
+async fn read_binary(body: &mut Body, mut binary: Binary) -> Result<Batch, Failure> {
+    let declared = body.declared_bytes();
+    while !binary.is_complete() {
+        match body.next().await {
+            Ok(Some(piece)) => binary.feed(&piece, declared)?,
+            Ok(None) | Err(_) => break,
+        }
+    }
+    binary.finish()
+}
+
+fn topic(query: &Query<'_>) -> Result<Name, Failure> {
+    let name = query
+        .get("topic")
+        .ok_or(Failure::bad_request("MISSING_ARG_TOPIC"))?;
+    Name::parse(&name).ok_or(Failure::bad_request("INVALID_TOPIC"))
+}
+
+fn defer_ms(query: &Query<'_>, most_ms: u64) -> Result<u64, Failure> {
+    let Some(text) = query.get("defer") else {
+        return Ok(0);
+    };
+    let number: Option<i64> = std::str::from_utf8(&text)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let defer_ms = number.and_then(|number| u64::try_from(number).ok());
+    defer_ms
+        .filter(|&ms| ms <= most_ms)
+        .ok_or(Failure::bad_request("INVALID_DEFER"))
+}
+
+/// Anything that is not a plain yes or no means yes.
+fn is_binary(query: &Query<'_>) -> bool {
+    let Some(value) = query.get("binary") else {
+        return false;
+    };
+    match &*value {
+        b"true" | b"1" => true,
+        b"false" | b"0" => false,
+        other => {
+            let shown = String::from_utf8_lossy(other);
+            tracing::warn!("deprecated value '{shown}' used for /mpub binary param");
+            true
+        }
+    }
+}
+
+async fn queue<D: Desk>(call: &Call<'_, D>, publish: Publish) -> Result<Response, Failure> {
+    debug_assert!(!publish.lengths.is_empty(), "nothing to publish");
+    let shard = call.desk.owner(publish.topic.as_bytes());
+    match call.desk.ask(shard, Request::Publish(publish)).await {
+        Reply::Done => Ok(v1_text("OK")),
+        reply => Err(refusal(reply)),
+    }
+}
+
+/// Creates the topic.
+///
+/// # Errors
+/// When the shard refuses.
+pub async fn create<D: Desk>(call: &Call<'_, D>, topic: Name) -> Result<(), Failure> {
+    let shard = call.desk.owner(topic.as_bytes());
+    match call.desk.ask(shard, Request::CreateTopic(topic)).await {
+        Reply::Done => Ok(()),
+        reply => Err(refusal(reply)),
+    }
+}
+
+/// Creates the topic for a request that failed; the first failure is the one to report.
+async fn create_and<D: Desk>(call: &Call<'_, D>, topic: Name, failure: Failure) -> Failure {
+    match create(call, topic).await {
+        Ok(()) | Err(_) => failure,
+    }
+}
+
+/// What a reply that is not the expected one means for the client.
+#[must_use]
+pub fn refusal(reply: Reply) -> Failure {
+    match reply {
+        Reply::TopicNotFound => Failure::not_found("TOPIC_NOT_FOUND"),
+        Reply::ChannelNotFound => Failure::not_found("CHANNEL_NOT_FOUND"),
+        Reply::Refused(reason) => {
+            tracing::debug!("HTTP request refused - {reason}");
+            Failure::new(StatusCode::SERVICE_UNAVAILABLE, "EXITING")
+        }
+        Reply::Done | Reply::Stats(_) => {
+            tracing::error!("a shard answered something that was not asked");
+            Failure::internal()
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The table of nsqd's HTTP endpoints.
+
+use std::sync::LazyLock;
+
+use hyper::Method;
+use shards::request::{ChannelAction, TopicAction};
+
+use crate::http::router::{Route, Router};
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Is the process well?
+    Ping,
+    /// Who is it?
+    Info,
+    /// Queue one message.
+    Publish,
+    /// Queue several messages.
+    PublishMany,
+    /// How is everything?
+    Stats,
+    /// Create a topic.
+    CreateTopic,
+    /// Do something to a topic.
+    Topic(TopicAction),
+    /// Create a channel.
+    CreateChannel,
+    /// Do something to a channel.
+    Channel(ChannelAction),
+    /// Look at an option or set it.
+    Config,
+    /// A Go profile.
+    Profile,
+    /// How often Go looks at blocked goroutines.
+    SetBlockRate,
+    /// Give memory back.
+    FreeMemory,
+}
+
+impl Endpoint {
+    /// Whether its requests are logged. Publishes are not: there are too many.
+    #[must_use]
+    pub fn is_logged(self) -> bool {
+        !matches!(
+            self,
+            Endpoint::Publish | Endpoint::PublishMany | Endpoint::Profile
+        )
+    }
+}
+
+/// All endpoints.
+pub static ROUTES: LazyLock<Router<Endpoint>> = LazyLock::new(|| Router::new(&table()));
+
+fn table() -> Vec<Route<Endpoint>> {
+    use Endpoint as E;
+    let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
+    let routes = [
+        (&get, "/ping", E::Ping),
+        (&get, "/info", E::Info),
+        (&post, "/pub", E::Publish),
+        (&post, "/mpub", E::PublishMany),
+        (&get, "/stats", E::Stats),
+        (&post, "/topic/create", E::CreateTopic),
+        (&post, "/topic/delete", E::Topic(TopicAction::Delete)),
+        (&post, "/topic/empty", E::Topic(TopicAction::Empty)),
+        (&post, "/topic/pause", E::Topic(TopicAction::Pause)),
+        (&post, "/topic/unpause", E::Topic(TopicAction::Unpause)),
+        (&post, "/channel/create", E::CreateChannel),
+        (&post, "/channel/delete", E::Channel(ChannelAction::Delete)),
+        (&post, "/channel/empty", E::Channel(ChannelAction::Empty)),
+        (&post, "/channel/pause", E::Channel(ChannelAction::Pause)),
+        (
+            &post,
+            "/channel/unpause",
+            E::Channel(ChannelAction::Unpause),
+        ),
+        (&get, "/config/{opt}", E::Config),
+        (&put, "/config/{opt}", E::Config),
+        (&get, "/debug/pprof/", E::Profile),
+        (&get, "/debug/pprof/cmdline", E::Profile),
+        (&get, "/debug/pprof/symbol", E::Profile),
+        (&post, "/debug/pprof/symbol", E::Profile),
+        (&get, "/debug/pprof/profile", E::Profile),
+        (&get, "/debug/pprof/heap", E::Profile),
+        (&get, "/debug/pprof/goroutine", E::Profile),
+        (&get, "/debug/pprof/block", E::Profile),
+        (&get, "/debug/pprof/threadcreate", E::Profile),
+        (&put, "/debug/setblockrate", E::SetBlockRate),
+        (&post, "/debug/freememory", E::FreeMemory),
+    ];
+    routes
+        .map(|(method, pattern, endpoint)| (method.clone(), pattern, endpoint))
+        .to_vec()
+}

@@ -1,0 +1,196 @@
+//! `/stats?format=json`: the original's fields in the original's order, which some readers rely on.
+
+use std::time::UNIX_EPOCH;
+
+use serde::Serialize;
+use shards::stats::{ChannelStats, ClientStats, TopicStats};
+
+use super::super::facts::Facts;
+use super::super::memory::MemoryStats;
+use super::Report;
+
+/// The whole answer.
+#[derive(Debug, Serialize)]
+pub struct Document<'a> {
+    version: &'a str,
+    health: &'a str,
+    start_time: u64,
+    topics: Option<Vec<Topic<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<&'a MemoryStats>,
+    producers: Option<Vec<Client<'a>>>,
+}
+
+impl<'a> Document<'a> {
+    /// Arranges a report.
+    #[must_use]
+    pub fn new(facts: &'a Facts, report: &'a Report) -> Document<'a> {
+        Document {
+            version: &facts.version,
+            health: &report.health,
+            start_time: facts
+                .start_time
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |d| d.as_secs()),
+            topics: report
+                .topics
+                .as_ref()
+                .map(|topics| topics.iter().map(Topic::new).collect()),
+            memory: report.memory.as_ref(),
+            producers: report.producers.as_deref().map(clients),
+        }
+    }
+}
+
+fn clients(clients: &[ClientStats]) -> Vec<Client<'_>> {
+    clients.iter().map(Client::new).collect()
+}
+
+/// Percentiles of the time from publish to FIN. None are kept, as in an original that was not
+/// configured for any.
+#[derive(Debug, Default, Serialize)]
+struct Latency {
+    count: u64,
+    percentiles: Option<()>,
+}
+
+#[derive(Debug, Serialize)]
+struct Topic<'a> {
+    topic_name: &'a str,
+    channels: Vec<Channel<'a>>,
+    depth: u64,
+    backend_depth: u64,
+    message_count: u64,
+    message_bytes: u64,
+    paused: bool,
+    e2e_processing_latency: Latency,
+}
+
+impl<'a> Topic<'a> {
+    fn new(topic: &'a TopicStats) -> Topic<'a> {
+        Topic {
+            topic_name: topic.name.as_str(),
+            channels: topic.channels.iter().map(Channel::new).collect(),
+            depth: topic.depth,
+            backend_depth: topic.backend_depth,
+            message_count: topic.message_count,
+            message_bytes: topic.message_bytes,
+            paused: topic.paused,
+            e2e_processing_latency: Latency::default(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Channel<'a> {
+    channel_name: &'a str,
+    depth: u64,
+    backend_depth: u64,
+    in_flight_count: u64,
+    deferred_count: u64,
+    message_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    global_msg_count: u64,
+    requeue_count: u64,
+    timeout_count: u64,
+    client_count: u64,
+    clients: Option<Vec<Client<'a>>>,
+    paused: bool,
+    e2e_processing_latency: Latency,
+}
+
+impl<'a> Channel<'a> {
+    fn new(channel: &'a ChannelStats) -> Channel<'a> {
+        Channel {
+            channel_name: channel.name.as_str(),
+            depth: channel.depth,
+            backend_depth: channel.backend_depth,
+            in_flight_count: channel.in_flight_count,
+            deferred_count: channel.deferred_count,
+            message_count: channel.message_count,
+            global_msg_count: channel.global_msg_count,
+            requeue_count: channel.requeue_count,
+            timeout_count: channel.timeout_count,
+            client_count: channel.client_count,
+            clients: channel.clients.as_deref().map(clients),
+            paused: channel.paused,
+            e2e_processing_latency: Latency::default(),
+        }
+    }
+}
+
+// serde asks for a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+#[derive(Debug, Serialize)]
+struct Client<'a> {
+    client_id: &'a str,
+    hostname: &'a str,
+    version: &'static str,
+    remote_address: &'a str,
+    state: u8,
+    ready_count: u64,
+    in_flight_count: u64,
+    message_count: u64,
+    finish_count: u64,
+    requeue_count: u64,
+    connect_ts: i64,
+    sample_rate: i32,
+    deflate: bool,
+    snappy: bool,
+    user_agent: &'a str,
+    topology_zone: &'a str,
+    topology_region: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub_counts: Option<[PubCount<'a>; 1]>,
+    tls: bool,
+    tls_cipher_suite: &'static str,
+    tls_version: &'static str,
+    tls_negotiated_protocol: &'static str,
+    tls_negotiated_protocol_is_mutual: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct PubCount<'a> {
+    topic: &'a str,
+    count: u64,
+}
+
+impl<'a> Client<'a> {
+    fn new(client: &'a ClientStats) -> Client<'a> {
+        let pub_count = client.pub_counts.as_ref();
+        Client {
+            client_id: &client.client_id,
+            hostname: &client.hostname,
+            version: "V2",
+            remote_address: &client.remote_address,
+            state: client.state,
+            ready_count: client.ready_count,
+            in_flight_count: client.in_flight_count,
+            message_count: client.message_count,
+            finish_count: client.finish_count,
+            requeue_count: client.requeue_count,
+            connect_ts: client.connect_ts_s,
+            sample_rate: client.sample_rate,
+            deflate: false,
+            snappy: false,
+            user_agent: &client.user_agent,
+            topology_zone: &client.topology_zone,
+            topology_region: &client.topology_region,
+            pub_counts: pub_count.map(|(topic, count)| {
+                [PubCount {
+                    topic: topic.as_str(),
+                    count: *count,
+                }]
+            }),
+            tls: false,
+            tls_cipher_suite: "",
+            tls_version: "",
+            tls_negotiated_protocol: "",
+            tls_negotiated_protocol_is_mutual: false,
+        }
+    }
+}

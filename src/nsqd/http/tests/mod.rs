@@ -1,0 +1,5 @@
+//! Whole connections, byte for byte, against shards that answer by script.
+
+mod connections;
+mod endpoints;
+mod publishing;
