@@ -269,7 +269,7 @@ mod tests {
         let line = "--tls-cert=c --tls-key=k --tls-client-auth-policy=require";
         let options = load(line).unwrap();
         assert_eq!(options.tls.required, TlsRequired::Yes);
-        assert_eq!(options.settings.shown("tls_required").as_deref(), Some("2"));
+        assert_eq!(options.settings.shown()["tls_required"], 2);
         assert_eq!(options.settings.warnings.len(), 3);
     }
 
