@@ -105,8 +105,10 @@ impl Settings {
     fn warn_of_what_has_no_effect(&mut self) {
         for setting in &self.settings {
             let flag = setting.flag;
-            let off = setting.value.as_ref().is_none_or(Value::is_off);
-            if setting.source == Source::Default || off {
+            // Whoever writes every default into a file asks for nothing.
+            let asks = setting.value.as_ref().is_some_and(|value| !value.is_off())
+                && setting.value != default_value(flag);
+            if !asks {
                 continue;
             }
             if let Some(missing) = flag.not_yet {
