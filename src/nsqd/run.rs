@@ -21,9 +21,9 @@ use super::ring;
 use super::startup::listeners::{BoundListener, ListenerSocket, UnixFile};
 use super::startup::{self, Prepared};
 use super::worker::{Listening, Mail, Worker, WorkerParts};
+use crate::config::host;
 use crate::config::nsqd::NsqdOptions;
 use crate::config::version::{self, NSQ_VERSION};
-use crate::config::host;
 use crate::log;
 
 /// Letters that fit between two workers; what finds no room waits with the sender.
