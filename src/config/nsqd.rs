@@ -269,13 +269,16 @@ mod tests {
         let line = "--tls-cert=c --tls-key=k --tls-client-auth-policy=require";
         let options = load(line).unwrap();
         assert_eq!(options.tls.required, TlsRequired::Yes);
-        assert_eq!(options.settings.shown("tls_required").as_deref(), Some("2"));
+        assert_eq!(options.settings.shown()["tls_required"], 2);
         assert_eq!(options.settings.warnings.len(), 3);
     }
 
     #[test]
     fn a_feature_that_is_not_there_yet_is_said_when_its_flag_is_set() {
-        let warnings = load("--snappy=false --statsd-address=").unwrap().settings.warnings;
+        let warnings = load("--snappy=false --deflate --sync-every=2500 --statsd-address=")
+            .unwrap()
+            .settings
+            .warnings;
         assert!(warnings.is_empty(), "{warnings:?}");
         let warnings = load("--lookupd-tcp-address=a:1").unwrap().settings.warnings;
         assert_eq!(warnings.len(), 1);

@@ -1,5 +1,6 @@
 //! Every flag's value after the layers: the command line before the file before the default.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -104,8 +105,10 @@ impl Settings {
     fn warn_of_what_has_no_effect(&mut self) {
         for setting in &self.settings {
             let flag = setting.flag;
-            let off = setting.value.as_ref().is_none_or(Value::is_off);
-            if setting.source == Source::Default || off {
+            // Whoever writes every default into a file asks for nothing.
+            let asks = setting.value.as_ref().is_some_and(|value| !value.is_off())
+                && setting.value != default_value(flag);
+            if !asks {
                 continue;
             }
             if let Some(missing) = flag.not_yet {
@@ -123,11 +126,16 @@ impl Settings {
         self.settings[at].value = Some(value);
     }
 
-    /// The value of the setting that has this key in configuration files, as
-    /// `GET /config/<key>` shows it. `None` when there is no such key.
-    pub fn shown(&self, key: &str) -> Option<String> {
-        let setting = &self.settings[self.position_of_key(key)?];
-        Some(setting.value.as_ref().map_or_else(String::new, Value::render))
+    /// All settings that may stand in a configuration file, by their keys there, as
+    /// `GET /config/<key>` shows them.
+    pub fn shown(&self) -> BTreeMap<String, serde_json::Value> {
+        self.settings
+            .iter()
+            .filter_map(|setting| {
+                let value = setting.value.as_ref().map_or(serde_json::Value::Null, Value::to_json);
+                Some((setting.flag.toml_key()?, value))
+            })
+            .collect()
     }
 
     /// A truth value.
@@ -305,17 +313,16 @@ mod tests {
         let mut settings = load("", &[]).unwrap();
         assert_eq!(settings.int_if_given("node-id"), None);
         settings.set("node-id", Value::Int(617));
-        assert_eq!(settings.shown("id").as_deref(), Some("617"));
+        assert_eq!(settings.shown()["id"], 617);
     }
 
     #[test]
     fn settings_are_shown_under_their_file_keys_only() {
-        let settings = load("", &[]).unwrap();
-        assert_eq!(settings.shown("msg_timeout").as_deref(), Some("60000000000"));
-        assert_eq!(settings.shown("peers").as_deref(), Some("[]"));
-        for key in ["peer", "node_id", "msg-timeout", "config", "version", "nope"] {
-            assert_eq!(settings.shown(key), None, "{key}");
-        }
+        let shown = load("", &[]).unwrap().shown();
+        assert_eq!(shown["msg_timeout"], 60_000_000_000_i64);
+        assert_eq!(shown["peers"], serde_json::json!([]));
+        let keys: Vec<&str> = shown.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["id", "later", "log_level", "msg_timeout", "peers"]);
     }
 
     #[test]

@@ -147,23 +147,19 @@ impl Value {
         }
     }
 
-    /// The value as `GET /config/<key>` shows it: text raw, everything else as JSON, durations in
-    /// nanoseconds, levels and versions as their numbers.
-    pub fn render(&self) -> String {
+    /// The value as `GET /config/<key>` shows it: durations in nanoseconds, levels and versions as
+    /// their numbers, and a whole number without a point, as Go writes it.
+    pub fn to_json(&self) -> serde_json::Value {
         match self {
-            Value::Bool(on) => on.to_string(),
-            Value::Int(number) | Value::DurationNs(number) => number.to_string(),
-            Value::Bytes(bytes) => bytes.to_string(),
-            Value::Text(text) => text.clone(),
-            Value::Texts(texts) => serde_json::Value::from(texts.clone()).to_string(),
-            Value::Floats(floats) => {
-                // As Go writes them: a whole number without a point.
-                let floats: Vec<String> = floats.iter().map(f64::to_string).collect();
-                format!("[{}]", floats.join(","))
-            }
-            Value::LogLevel(level) => (*level as u8).to_string(),
-            Value::TlsRequired(required) => (*required as u8).to_string(),
-            Value::TlsVersion(version) => (*version as u16).to_string(),
+            Value::Bool(on) => (*on).into(),
+            Value::Int(number) | Value::DurationNs(number) => (*number).into(),
+            Value::Bytes(bytes) => (*bytes).into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::Texts(texts) => texts.clone().into(),
+            Value::Floats(floats) => floats.iter().map(|&float| float_json(float)).collect(),
+            Value::LogLevel(level) => (*level as u8).into(),
+            Value::TlsRequired(required) => (*required as u8).into(),
+            Value::TlsVersion(version) => (*version as u16).into(),
         }
     }
 }
@@ -196,6 +192,11 @@ impl TlsVersion {
     }
 }
 
+fn float_json(float: f64) -> serde_json::Value {
+    // Percentiles end at 1, so this is the only whole one.
+    if float == 1.0 { 1.into() } else { float.into() }
+}
+
 /// Numbers separated by commas, the highest first. The error is the part that is no number.
 fn parse_floats(text: &str) -> Result<Vec<f64>, String> {
     let read = |part: &str| part.parse::<f64>().map_err(|_| part.to_owned());
@@ -206,6 +207,8 @@ fn parse_floats(text: &str) -> Result<Vec<f64>, String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::{Kind, TlsRequired, TlsVersion, Value};
     use crate::log::LogLevel;
 
@@ -261,15 +264,15 @@ mod tests {
     #[test]
     fn values_are_shown_as_the_original_shows_them() {
         for (value, shown) in [
-            (Value::DurationNs(60_000_000_000), "60000000000"),
-            (Value::LogLevel(LogLevel::Info), "2"),
-            (Value::TlsVersion(TlsVersion::Tls10), "769"),
-            (Value::TlsRequired(TlsRequired::Yes), "2"),
-            (Value::Text(String::new()), ""),
-            (Value::Texts(vec!["a:1".into(), "b:2".into()]), "[\"a:1\",\"b:2\"]"),
-            (Value::Floats(vec![1.0, 0.99]), "[1,0.99]"),
+            (Value::DurationNs(60_000_000_000), json!(60_000_000_000_i64)),
+            (Value::LogLevel(LogLevel::Info), json!(2)),
+            (Value::TlsVersion(TlsVersion::Tls10), json!(769)),
+            (Value::TlsRequired(TlsRequired::Yes), json!(2)),
+            (Value::Text(String::new()), json!("")),
+            (Value::Texts(vec!["a:1".into(), "b:2".into()]), json!(["a:1", "b:2"])),
+            (Value::Floats(vec![1.0, 0.99]), json!([1, 0.99])),
         ] {
-            assert_eq!(value.render(), shown);
+            assert_eq!(value.to_json(), shown);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! nsqd from its options to its exit code: a thread per worker, and this one for signals.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,9 +21,9 @@ use super::ring;
 use super::startup::listeners::{BoundListener, ListenerSocket, UnixFile};
 use super::startup::{self, Prepared};
 use super::worker::{Listening, Mail, Worker, WorkerParts};
+use crate::config::host;
 use crate::config::nsqd::NsqdOptions;
 use crate::config::version::{self, NSQ_VERSION};
-use crate::config::{flag::Flag, host, nsqd_flags::NSQD, value::Kind};
 use crate::log;
 
 /// Letters that fit between two workers; what finds no room waits with the sender.
@@ -328,14 +327,6 @@ fn facts(
 
 /// The options as `/config` shows them.
 fn shown_options(options: &NsqdOptions) -> ShownOptions {
-    let shown = |flag: &Flag| {
-        let key = flag.toml_key()?;
-        let text = options.settings.shown(&key)?;
-        let bare = matches!(flag.kind, Kind::Text);
-        let value = if bare { None } else { serde_json::from_str(&text).ok() };
-        Some((key, value.unwrap_or(serde_json::Value::String(text))))
-    };
-    let fixed: BTreeMap<_, _> = NSQD.flags().filter_map(shown).collect();
     let lookupds = options.lookupd_tcp_addresses.clone();
-    ShownOptions::new(fixed, lookupds, options.log_level, log::set_level)
+    ShownOptions::new(options.settings.shown(), lookupds, options.log_level, log::set_level)
 }
