@@ -198,3 +198,39 @@ impl Queue {
         !self.ring.completion().is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::thread;
+
+    use io_uring::opcode::Nop;
+
+    /// A ring refuses to take requests from a foreign thread, which stands here for every time at
+    /// which the kernel takes none.
+    #[test]
+    fn a_request_that_the_kernel_refuses_is_kept_in_order() {
+        let mut queue = Queue::new(1).unwrap();
+        if queue.ring().params().is_setup_single_issuer() {
+            thread::scope(|scope| {
+                scope.spawn(|| (0..10).for_each(|slot| push_nop(&mut queue, slot)));
+            });
+            assert!(!queue.delayed.is_empty(), "nothing was refused");
+        }
+        push_nop(&mut queue, 10);
+        let mut completed = Vec::new();
+        while completed.len() < 11 {
+            queue.wait(Some(Duration::from_secs(10))).unwrap();
+            while let Some(completion) = queue.next() {
+                completed.push(completion.token.slot);
+            }
+        }
+        assert!(completed.into_iter().eq(0..11));
+        assert!(queue.delayed.is_empty());
+    }
+
+    fn push_nop(queue: &mut Queue, slot: u32) {
+        queue.push(Nop::new().build(), Token::of_listener(slot));
+    }
+}

@@ -1,7 +1,6 @@
 //! The requests that a ring makes of the kernel, and how it takes them back.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use io_uring::{opcode, squeue, types};
 
@@ -66,9 +65,8 @@ impl Ring {
         );
         listening.accept.armed = true;
         let fd = types::Fd(fd.as_raw_fd());
-        let entry = opcode::AcceptMulti::new(fd)
-            .flags(libc::SOCK_CLOEXEC)
-            .build();
+        let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        let entry = opcode::AcceptMulti::new(fd).flags(flags).build();
         self.queue.push(entry, Token::of_listener(listener as u32));
     }
 
@@ -108,22 +106,4 @@ impl Ring {
             token.canceller(),
         );
     }
-}
-
-/// Clears a descriptor's non-blocking mode, if it is set: with it, the kernel does not wait for
-/// bytes or connections but completes the request with `EAGAIN`.
-pub(super) fn let_the_kernel_wait(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: F_GETFL takes no third argument, and the descriptor is borrowed, so it is open.
-    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
-    if flags < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    if flags & libc::O_NONBLOCK == 0 {
-        return Ok(());
-    }
-    // SAFETY: F_SETFL takes an integer, and the descriptor is borrowed, so it is open.
-    if unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }

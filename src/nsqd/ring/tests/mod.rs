@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::{Doorbell, Event, Reading, Ring, RingOptions, SocketKey};
 
 /// Longest that any test waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Set in the environment of a test that runs in a process of its own.
 const CHILD: &str = "SHOAL_TEST_CHILD";
@@ -114,7 +114,7 @@ fn connection() -> (TcpStream, TcpStream) {
 /// A connection whose server end is in the ring.
 fn added(ring: &mut Ring, reading: Reading) -> (SocketKey, TcpStream) {
     let (server, client) = connection();
-    (ring.add(server.into(), reading).unwrap(), client)
+    (ring.add(server.into(), reading), client)
 }
 
 /// Bytes of which no two stretches are alike, for telling lost, doubled and reordered ones.
