@@ -165,10 +165,17 @@ fn quiet_comes_after_what_arrived_and_resume_takes_it_back() {
     send_all(&mut client, b"on");
     let seen = turn_until(&mut ring, |seen| !received(seen, key).is_empty());
     assert_eq!(received(&seen, key), b"on");
+    client.shutdown(Shutdown::Write).unwrap();
+    let ended = turn_until(&mut ring, |seen| {
+        matches!(seen.last(), Some(Seen::Ended(_)))
+    });
+    let both = seen.iter().chain(&ended);
     assert!(
-        !seen.iter().any(|event| matches!(event, Seen::Quiet(_))),
-        "{seen:?}"
+        !both
+            .into_iter()
+            .any(|event| matches!(event, Seen::Quiet(_)))
     );
+    expect_silence(&mut ring, Duration::from_millis(20));
 }
 
 /// Sends megabytes to a socket that is paused, resumed, and handed to and fro between two rings.
