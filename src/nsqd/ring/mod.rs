@@ -6,9 +6,11 @@
 //!
 //! One turn of a shard is [`Ring::wait`] (or [`Ring::poll`]), [`Ring::events`], and then calls with
 //! the keys that the events named. What can go wrong, and where it is dealt with:
-//! - the kernel has more to say than fits its queue: it keeps the rest and ends what was receiving;
-//!   `receive` in `completions.rs` arms it again;
-//! - all buffers are filled: receives end, and start again when buffers came back, oldest first;
+//! - the kernel has more to say than fits its queue: it keeps the rest and ends what was receiving,
+//!   which is armed again (`completions.rs`);
+//! - all buffers are filled: receives end, and start again when buffers came back, oldest first
+//!   (`completions.rs`);
+//! - the kernel takes no more requests just now: they wait, in order (`queue.rs`);
 //! - a socket is closed or handed over while the kernel works for it: its slot and descriptor stay
 //!   until the kernel is done (`socket.rs`), so that a late completion never meets a stranger;
 //! - the process runs out of descriptors: accepting pauses until the caller resumes it.

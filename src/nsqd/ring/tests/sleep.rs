@@ -52,6 +52,24 @@ fn a_zero_wait_returns_at_once() {
 }
 
 #[test]
+fn polling_alone_hears_everything() {
+    let mut ring = ring(64, 16, 4 << 10);
+    let (key, mut client) = added(&mut ring, Reading::Continuous);
+    let start = Instant::now();
+    for round in 0..100_u8 {
+        send_all(&mut client, &[round]);
+        let mut heard = false;
+        while !heard {
+            assert!(start.elapsed() < PATIENCE, "round {round} was not heard");
+            ring.poll().unwrap();
+            ring.events(|event| {
+                heard = matches!(event, Event::Received { socket, bytes } if socket == key && *bytes == [round]);
+            });
+        }
+    }
+}
+
+#[test]
 fn an_endless_wait_is_not_refused() {
     let mut ring = ring(64, 16, 4 << 10);
     let doorbell = ring.doorbell();
