@@ -353,11 +353,7 @@ impl Ring {
             return self.queue.poll();
         }
         self.doorbell.fall_asleep();
-        let result = if nothing_to_do() {
-            self.queue.wait(timeout)
-        } else {
-            self.queue.poll()
-        };
+        let result = if nothing_to_do() { self.queue.wait(timeout) } else { self.queue.poll() };
         self.doorbell.stay_awake();
         result
     }

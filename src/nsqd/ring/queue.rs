@@ -35,27 +35,21 @@ pub(super) struct Queue {
 impl Queue {
     /// Sets the ring up on the thread that will use it.
     pub fn new(entries: u32) -> io::Result<Queue> {
-        let ring = match Self::builder(entries)
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .build(entries)
-        {
-            // A kernel that does not know deferred task work (before 6.1) calls it invalid.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                Self::builder(entries).build(entries)?
-            }
-            result => result?,
-        };
+        let ring =
+            match Self::builder(entries).setup_single_issuer().setup_defer_taskrun().build(entries)
+            {
+                // A kernel that does not know deferred task work (before 6.1) calls it invalid.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    Self::builder(entries).build(entries)?
+                }
+                result => result?,
+            };
         let mut wait_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if ring.params().is_feature_no_iowait() {
             // An idle shard is idle, not waiting for a disk.
             wait_flags |= EnterFlags::NO_IOWAIT;
         }
-        Ok(Queue {
-            ring,
-            delayed: VecDeque::new(),
-            wait_flags,
-        })
+        Ok(Queue { ring, delayed: VecDeque::new(), wait_flags })
     }
 
     fn builder(entries: u32) -> Builder {
@@ -136,11 +130,7 @@ impl Queue {
 
     /// Submits what is pending and waits until something completed or `timeout` is over.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if self.flush()? {
-            self.enter(1, timeout)
-        } else {
-            self.enter(0, None)
-        }
+        if self.flush()? { self.enter(1, timeout) } else { self.enter(0, None) }
     }
 
     /// Submits until all delayed requests are in the queue; false if the kernel takes no more.
@@ -168,11 +158,8 @@ impl Queue {
         let flags = self.wait_flags.bits();
         // SAFETY: `args` and the time that it points to live until the call returns, and the
         // requests that are submitted keep to what `try_push` promises.
-        let entered = unsafe {
-            self.ring
-                .submitter()
-                .enter(pending, completions_min, flags, Some(&args))
-        };
+        let entered =
+            unsafe { self.ring.submitter().enter(pending, completions_min, flags, Some(&args)) };
         match entered.map_err(|error| (error.raw_os_error(), error)) {
             Ok(_) => Ok(()),
             // Time is up, a signal came, or completions must be taken before the kernel can go

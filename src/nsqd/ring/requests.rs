@@ -21,10 +21,7 @@ impl Ring {
     /// Starts to receive, as the socket's way of reading says.
     pub(super) fn arm_receive(&mut self, key: SocketKey) {
         let socket = self.sockets.of_completion(key);
-        assert!(
-            !socket.receive.armed && !socket.leaving,
-            "a socket is received from twice"
-        );
+        assert!(!socket.receive.armed && !socket.leaving, "a socket is received from twice");
         let Some(fd) = socket.raw_fd() else { return };
         let fd = types::Fd(fd);
         let entry = match socket.reading {
@@ -37,32 +34,24 @@ impl Ring {
             }
         };
         socket.receive.armed = true;
-        self.queue
-            .push(entry, Token::of_socket(Operation::Receive, key));
+        self.queue.push(entry, Token::of_socket(Operation::Receive, key));
     }
 
     /// Asks once when the socket takes bytes.
     pub(super) fn arm_writable(&mut self, key: SocketKey) {
         let socket = self.sockets.of_completion(key);
-        assert!(
-            !socket.writable.armed && !socket.leaving,
-            "a socket is waited for twice"
-        );
+        assert!(!socket.writable.armed && !socket.leaving, "a socket is waited for twice");
         let Some(fd) = socket.raw_fd() else { return };
         socket.writable.armed = true;
         let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLOUT as u32).build();
-        self.queue
-            .push(entry, Token::of_socket(Operation::Writable, key));
+        self.queue.push(entry, Token::of_socket(Operation::Writable, key));
     }
 
     /// Starts to accept, until that fails or is cancelled.
     pub(super) fn arm_accept(&mut self, listener: usize) {
         let listening = &mut self.listeners[listener];
         let Some(fd) = &listening.fd else { return };
-        assert!(
-            listening.wanted && !listening.accept.armed,
-            "a listener accepts twice"
-        );
+        assert!(listening.wanted && !listening.accept.armed, "a listener accepts twice");
         listening.accept.armed = true;
         let fd = types::Fd(fd.as_raw_fd());
         let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
@@ -75,9 +64,7 @@ impl Ring {
         assert!(!self.doorbell_poll.armed, "the doorbell is polled twice");
         self.doorbell_poll.armed = true;
         let fd = types::Fd(self.doorbell.as_fd().as_raw_fd());
-        let entry = opcode::PollAdd::new(fd, libc::POLLIN as u32)
-            .multi(true)
-            .build();
+        let entry = opcode::PollAdd::new(fd, libc::POLLIN as u32).multi(true).build();
         self.queue.push(entry, Token::of_doorbell());
     }
 
@@ -101,9 +88,6 @@ impl Ring {
 
     /// Asks the kernel to end a request early. Whether it does shows when the request completes.
     pub(super) fn cancel(&mut self, token: Token) {
-        self.queue.push(
-            opcode::AsyncCancel::new(token.to_u64()).build(),
-            token.canceller(),
-        );
+        self.queue.push(opcode::AsyncCancel::new(token.to_u64()).build(), token.canceller());
     }
 }
