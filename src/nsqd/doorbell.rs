@@ -41,13 +41,8 @@ impl Doorbell {
         }
         // SAFETY: `fd` is a fresh descriptor that nobody else owns.
         let eventfd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let bell = Bell {
-            eventfd,
-            sleeping: AtomicBool::new(false),
-        };
-        Ok(Doorbell {
-            bell: Arc::new(bell),
-        })
+        let bell = Bell { eventfd, sleeping: AtomicBool::new(false) };
+        Ok(Doorbell { bell: Arc::new(bell) })
     }
 
     /// Wakes the worker if it sleeps. What was left for it before this call is seen by it,
@@ -94,12 +89,7 @@ impl Bell {
             unsafe { libc::write(self.eventfd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
         // A non-blocking eventfd refuses only when its counter is full, and no signal interrupts
         // it; a bell that cannot be rung would be a shard that never wakes.
-        assert_eq!(
-            written,
-            8,
-            "ringing a doorbell failed: {}",
-            io::Error::last_os_error()
-        );
+        assert_eq!(written, 8, "ringing a doorbell failed: {}", io::Error::last_os_error());
     }
 }
 
@@ -112,11 +102,7 @@ mod tests {
         let mut counter = [0_u8; 8];
         // SAFETY: `counter` is eight writable bytes.
         let read = unsafe { libc::read(bell.as_fd().as_raw_fd(), counter.as_mut_ptr().cast(), 8) };
-        if read == 8 {
-            u64::from_ne_bytes(counter)
-        } else {
-            0
-        }
+        if read == 8 { u64::from_ne_bytes(counter) } else { 0 }
     }
 
     #[test]

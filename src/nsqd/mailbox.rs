@@ -149,18 +149,9 @@ fn lane<T>(capacity: usize) -> (Writer<T>, Reader<T>) {
     assert!(capacity > 0, "a lane without room");
     let (producer, consumer) = RingBuffer::new(capacity);
     let turned_away = Arc::new(AtomicBool::new(false));
-    let writer = Writer {
-        messages: producer,
-        turned_away: Arc::clone(&turned_away),
-        waits_for_room: false,
-    };
-    (
-        writer,
-        Reader {
-            messages: consumer,
-            turned_away,
-        },
-    )
+    let writer =
+        Writer { messages: producer, turned_away: Arc::clone(&turned_away), waits_for_room: false };
+    (writer, Reader { messages: consumer, turned_away })
 }
 
 /// Makes the lanes from one worker to another.
@@ -168,14 +159,8 @@ fn lanes<T>(capacities: LaneCapacities) -> (Pair<Writer<T>>, Pair<Reader<T>>) {
     let (data_writer, data_reader) = lane(capacities.data);
     let (answer_writer, answer_reader) = lane(capacities.answer);
     (
-        Pair {
-            data: data_writer,
-            answer: answer_writer,
-        },
-        Pair {
-            data: data_reader,
-            answer: answer_reader,
-        },
+        Pair { data: data_writer, answer: answer_writer },
+        Pair { data: data_reader, answer: answer_reader },
     )
 }
 
@@ -184,24 +169,14 @@ impl<T: Send> Mailbox<T> {
     pub fn build(capacities: LaneCapacities, doorbells: &[Doorbell]) -> Vec<Mailbox<T>> {
         let workers = doorbells.len();
         let empty = || (0..workers).map(|_| None).collect();
-        let mut mailboxes: Vec<Mailbox<T>> = (0..workers)
-            .map(|me| Mailbox {
-                me,
-                peers: empty(),
-                first: 0,
-            })
-            .collect();
+        let mut mailboxes: Vec<Mailbox<T>> =
+            (0..workers).map(|me| Mailbox { me, peers: empty(), first: 0 }).collect();
         for low in 0..workers {
             for high in low + 1..workers {
                 let (to_high, from_low) = lanes(capacities);
                 let (to_low, from_high) = lanes(capacities);
                 let peer = |worker: usize, to, from| {
-                    Some(Peer {
-                        doorbell: doorbells[worker].clone(),
-                        to,
-                        from,
-                        posted: false,
-                    })
+                    Some(Peer { doorbell: doorbells[worker].clone(), to, from, posted: false })
                 };
                 mailboxes[low].peers[high] = peer(high, to_high, from_high);
                 mailboxes[high].peers[low] = peer(low, to_low, from_low);
@@ -284,16 +259,12 @@ impl<T: Send> Mailbox<T> {
 
     fn peer(&self, worker: usize) -> &Peer<T> {
         assert_ne!(worker, self.me, "a worker has no lane to itself");
-        self.peers[worker]
-            .as_ref()
-            .expect("only the worker itself is missing among its peers")
+        self.peers[worker].as_ref().expect("only the worker itself is missing among its peers")
     }
 
     fn peer_mut(&mut self, worker: usize) -> &mut Peer<T> {
         assert_ne!(worker, self.me, "a worker has no lane to itself");
-        self.peers[worker]
-            .as_mut()
-            .expect("only the worker itself is missing among its peers")
+        self.peers[worker].as_mut().expect("only the worker itself is missing among its peers")
     }
 }
 

@@ -35,15 +35,7 @@ fn answers_overtake_data_and_each_lane_keeps_its_order() {
     assert_eq!(boxes[0].len_of(1, Lane::Data), 0);
     assert!(!boxes[2].is_idle());
     let all = drained(&mut boxes[2], 10);
-    assert_eq!(
-        all,
-        [
-            (1, "answer 1"),
-            (1, "answer 2"),
-            (0, "data 1"),
-            (0, "data 2")
-        ]
-    );
+    assert_eq!(all, [(1, "answer 1"), (1, "answer 2"), (0, "data 1"), (0, "data 2")]);
     assert!(boxes[2].is_idle());
     assert_eq!(boxes[0].len_of(2, Lane::Data), 0);
 }
@@ -66,13 +58,7 @@ fn a_full_lane_gives_the_message_back_and_leaves_the_other_lane_alone() {
 
 #[test]
 fn data_is_taken_in_fair_shares() {
-    let mut boxes = mailboxes(
-        4,
-        LaneCapacities {
-            data: 100,
-            answer: 1,
-        },
-    );
+    let mut boxes = mailboxes(4, LaneCapacities { data: 100, answer: 1 });
     for mailbox in &mut boxes[..3] {
         for number in 0..100 {
             mailbox.try_post(3, Lane::Data, number).unwrap();
@@ -91,13 +77,7 @@ fn data_is_taken_in_fair_shares() {
 
 #[test]
 fn one_peer_alone_gets_the_whole_limit() {
-    let mut boxes = mailboxes(
-        2,
-        LaneCapacities {
-            data: 100,
-            answer: 1,
-        },
-    );
+    let mut boxes = mailboxes(2, LaneCapacities { data: 100, answer: 1 });
     for number in 0..100 {
         boxes[0].try_post(1, Lane::Data, number).unwrap();
     }
@@ -110,10 +90,7 @@ fn one_peer_alone_gets_the_whole_limit() {
 fn a_worker_alone_has_nothing_to_do() {
     let mut boxes = mailboxes::<u8>(1, TWO);
     assert!(boxes[0].is_idle());
-    assert_eq!(
-        boxes[0].drain(10, |_, _| unreachable!("there is nobody")),
-        0
-    );
+    assert_eq!(boxes[0].drain(10, |_, _| unreachable!("there is nobody")), 0);
     boxes[0].ring_posted();
 }
 
@@ -155,12 +132,8 @@ fn a_sender_that_was_turned_away_is_woken_by_room() {
 fn what_was_never_taken_is_dropped_with_the_lanes() {
     let token = Arc::new(());
     let mut boxes = mailboxes(2, TWO);
-    boxes[0]
-        .try_post(1, Lane::Data, Arc::clone(&token))
-        .unwrap();
-    boxes[0]
-        .try_post(1, Lane::Answer, Arc::clone(&token))
-        .unwrap();
+    boxes[0].try_post(1, Lane::Data, Arc::clone(&token)).unwrap();
+    boxes[0].try_post(1, Lane::Answer, Arc::clone(&token)).unwrap();
     assert_eq!(Arc::strong_count(&token), 3);
     drop(boxes);
     assert_eq!(Arc::strong_count(&token), 1);
@@ -215,10 +188,7 @@ impl Stressed {
         let me = self.mailbox.me();
         let full = [self.total; 2];
         let done = |counts: &[[u64; 2]]| {
-            counts
-                .iter()
-                .enumerate()
-                .all(|(peer, count)| peer == me || *count == full)
+            counts.iter().enumerate().all(|(peer, count)| peer == me || *count == full)
         };
         done(&self.sent) && done(&self.got)
     }
@@ -238,23 +208,14 @@ impl Stressed {
         let from = self.mailbox.me();
         for to in 0..self.mailbox.workers() {
             for lane in [Lane::Data, Lane::Answer] {
-                let burst = if to == from {
-                    0
-                } else {
-                    1 + self.sent[to][lane as usize] % 7
-                };
+                let burst = if to == from { 0 } else { 1 + self.sent[to][lane as usize] % 7 };
                 for _ in 0..burst {
                     let number = self.sent[to][lane as usize];
                     if number == self.total {
                         break;
                     }
                     let check = Box::new(check(from, lane, number));
-                    let parcel = Parcel {
-                        from,
-                        lane,
-                        number,
-                        check,
-                    };
+                    let parcel = Parcel { from, lane, number, check };
                     if let Err(parcel) = self.mailbox.try_post(to, lane, parcel) {
                         assert_eq!(parcel.number, number, "another message came back");
                         self.turned_away += 1;
@@ -289,14 +250,12 @@ impl Stressed {
     /// Whether it has parcels left for a lane that has not turned it away.
     fn could_post(&self) -> bool {
         let me = self.mailbox.me();
-        (0..self.mailbox.workers())
-            .filter(|to| *to != me)
-            .any(|to| {
-                [Lane::Data, Lane::Answer].into_iter().any(|lane| {
-                    self.sent[to][lane as usize] < self.total
-                        && !self.mailbox.peer(to).to.lane(lane).waits_for_room
-                })
+        (0..self.mailbox.workers()).filter(|to| *to != me).any(|to| {
+            [Lane::Data, Lane::Answer].into_iter().any(|lane| {
+                self.sent[to][lane as usize] < self.total
+                    && !self.mailbox.peer(to).to.lane(lane).waits_for_room
             })
+        })
     }
 }
 
@@ -308,22 +267,11 @@ fn stress(workers: usize, capacities: LaneCapacities, total: u64) -> (u64, u64) 
         .zip(doorbells)
         .map(|(mailbox, doorbell)| {
             thread::spawn(move || {
-                let options = RingOptions {
-                    entries: 8,
-                    buffers: 1,
-                    buffer_bytes: 64,
-                };
+                let options = RingOptions { entries: 8, buffers: 1, buffer_bytes: 64 };
                 let ring = Ring::new(&options, doorbell).unwrap();
                 let (sent, got) = (vec![[0; 2]; workers], vec![[0; 2]; workers]);
-                let mut worker = Stressed {
-                    mailbox,
-                    ring,
-                    total,
-                    sent,
-                    got,
-                    turned_away: 0,
-                    sleeps: 0,
-                };
+                let mut worker =
+                    Stressed { mailbox, ring, total, sent, got, turned_away: 0, sleeps: 0 };
                 worker.run();
                 (worker.turned_away, worker.sleeps)
             })
@@ -336,24 +284,11 @@ fn stress(workers: usize, capacities: LaneCapacities, total: u64) -> (u64, u64) 
 #[test]
 fn full_lanes_and_sleeping_workers_lose_nothing() {
     let (turned_away, sleeps) = stress(3, LaneCapacities { data: 1, answer: 1 }, 20_000);
-    assert!(
-        turned_away > 1000 && sleeps > 100,
-        "{turned_away} refusals, {sleeps} sleeps"
-    );
+    assert!(turned_away > 1000 && sleeps > 100, "{turned_away} refusals, {sleeps} sleeps");
 }
 
 #[test]
 fn lanes_of_uneven_depth_lose_nothing() {
-    let (turned_away, sleeps) = stress(
-        4,
-        LaneCapacities {
-            data: 16,
-            answer: 3,
-        },
-        20_000,
-    );
-    assert!(
-        turned_away > 100 && sleeps > 10,
-        "{turned_away} refusals, {sleeps} sleeps"
-    );
+    let (turned_away, sleeps) = stress(4, LaneCapacities { data: 16, answer: 3 }, 20_000);
+    assert!(turned_away > 100 && sleeps > 10, "{turned_away} refusals, {sleeps} sleeps");
 }

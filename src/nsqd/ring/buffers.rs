@@ -62,23 +62,11 @@ impl BufferRing {
     /// Allocates the buffers and gives all of them to the kernel, which learns of them when
     /// [`BufferRing::address`] is registered.
     pub fn new(count: u16, buffer_bytes: usize) -> io::Result<BufferRing> {
-        assert!(
-            count.is_power_of_two() && count <= BUFFERS_MAX,
-            "{count} receive buffers"
-        );
-        assert!(
-            (1..=BUFFER_BYTES_MAX).contains(&buffer_bytes),
-            "buffers of {buffer_bytes} bytes"
-        );
+        assert!(count.is_power_of_two() && count <= BUFFERS_MAX, "{count} receive buffers");
+        assert!((1..=BUFFER_BYTES_MAX).contains(&buffer_bytes), "buffers of {buffer_bytes} bytes");
         let entries = Pages::new(usize::from(count) * size_of::<BufRingEntry>())?;
         let data = Pages::new(usize::from(count) * buffer_bytes)?;
-        let mut ring = BufferRing {
-            entries,
-            data,
-            count,
-            buffer_bytes,
-            tail: 0,
-        };
+        let mut ring = BufferRing { entries, data, count, buffer_bytes, tail: 0 };
         for id in 0..count {
             ring.give_back(id);
         }
@@ -97,31 +85,15 @@ impl BufferRing {
 
     /// Takes the buffer that the kernel filled with `len` bytes; it goes back when the loan ends.
     pub fn lend(&mut self, id: u16, len: usize) -> Loan<'_> {
-        assert!(
-            id < self.count,
-            "the kernel named buffer {id} of {}",
-            self.count
-        );
-        assert!(
-            len <= self.buffer_bytes,
-            "the kernel wrote {len} bytes into a buffer"
-        );
-        Loan {
-            ring: self,
-            id,
-            len,
-        }
+        assert!(id < self.count, "the kernel named buffer {id} of {}", self.count);
+        assert!(len <= self.buffer_bytes, "the kernel wrote {len} bytes into a buffer");
+        Loan { ring: self, id, len }
     }
 
     fn buffer(&self, id: u16) -> *mut u8 {
         // SAFETY: `id` is below `count` (checked by `lend`, or counted by `new`), so the buffer
         // lies within `data`.
-        unsafe {
-            self.data
-                .start
-                .as_ptr()
-                .add(usize::from(id) * self.buffer_bytes)
-        }
+        unsafe { self.data.start.as_ptr().add(usize::from(id) * self.buffer_bytes) }
     }
 
     fn give_back(&mut self, id: u16) {

@@ -49,10 +49,7 @@ impl Ring {
         if let Some(id) = completion.buffer {
             let bytes = self.buffers.lend(id, usize::try_from(result).unwrap_or(0));
             if present && !bytes.is_empty() {
-                emit(Event::Received {
-                    socket: key,
-                    bytes: &bytes,
-                });
+                emit(Event::Received { socket: key, bytes: &bytes });
             }
         }
         if !present {
@@ -61,10 +58,7 @@ impl Ring {
         if result == 0 {
             emit(Event::Ended { socket: key });
         } else if failed {
-            emit(Event::Failed {
-                socket: key,
-                error: io::Error::from_raw_os_error(-result),
-            });
+            emit(Event::Failed { socket: key, error: io::Error::from_raw_os_error(-result) });
         }
         if quiet {
             emit(Event::Quiet { socket: key });
@@ -195,8 +189,5 @@ impl Ring {
 
 /// Whether an error of accept concerns only the connection that was about to come in.
 fn is_passing(errno: i32) -> bool {
-    matches!(
-        errno,
-        libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::ECANCELED
-    )
+    matches!(errno, libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::ECANCELED)
 }

@@ -27,10 +27,7 @@ impl SocketKey {
     /// The key that [`SocketKey::to_u64`] made. Any other number gives a key without a socket, or
     /// at worst the key of a socket that exists.
     pub fn from_u64(number: u64) -> SocketKey {
-        SocketKey {
-            slot: number as u32,
-            generation: (number >> 32) as u32,
-        }
+        SocketKey { slot: number as u32, generation: (number >> 32) as u32 }
     }
 }
 
@@ -65,56 +62,32 @@ const GENERATION_SHIFT: u32 = 32;
 impl Token {
     /// The token of an operation on a socket.
     pub fn of_socket(operation: Operation, key: SocketKey) -> Token {
-        Token {
-            operation,
-            cancel: false,
-            slot: key.slot,
-            generation: key.generation,
-        }
+        Token { operation, cancel: false, slot: key.slot, generation: key.generation }
     }
 
     /// The token of the accept on a listener, whose index is never used again.
     pub fn of_listener(slot: u32) -> Token {
-        Token {
-            operation: Operation::Accept,
-            cancel: false,
-            slot,
-            generation: 0,
-        }
+        Token { operation: Operation::Accept, cancel: false, slot, generation: 0 }
     }
 
     /// The token of the poll on the doorbell.
     pub fn of_doorbell() -> Token {
-        Token {
-            operation: Operation::Doorbell,
-            cancel: false,
-            slot: 0,
-            generation: 0,
-        }
+        Token { operation: Operation::Doorbell, cancel: false, slot: 0, generation: 0 }
     }
 
     /// The token of the request that cancels this one.
     pub fn canceller(self) -> Token {
-        Token {
-            cancel: true,
-            ..self
-        }
+        Token { cancel: true, ..self }
     }
 
     /// The socket that the operation is for.
     pub fn socket(self) -> SocketKey {
-        SocketKey {
-            slot: self.slot,
-            generation: self.generation,
-        }
+        SocketKey { slot: self.slot, generation: self.generation }
     }
 
     /// The token as the kernel carries it.
     pub fn to_u64(self) -> u64 {
-        assert!(
-            self.generation < GENERATIONS,
-            "a generation outgrew its bits"
-        );
+        assert!(self.generation < GENERATIONS, "a generation outgrew its bits");
         let cancel = if self.cancel { CANCEL_BIT } else { 0 };
         cancel
             | (self.operation as u64) << OPERATION_SHIFT

@@ -6,9 +6,11 @@
 //!
 //! One turn of a shard is [`Ring::wait`] (or [`Ring::poll`]), [`Ring::events`], and then calls with
 //! the keys that the events named. What can go wrong, and where it is dealt with:
-//! - the kernel has more to say than fits its queue: it keeps the rest and ends what was receiving;
-//!   `receive` in `completions.rs` arms it again;
-//! - all buffers are filled: receives end, and start again when buffers came back, oldest first;
+//! - the kernel has more to say than fits its queue: it keeps the rest and ends what was receiving,
+//!   which is armed again (`completions.rs`);
+//! - all buffers are filled: receives end, and start again when buffers came back, oldest first
+//!   (`completions.rs`);
+//! - the kernel takes no more requests just now: they wait, in order (`queue.rs`);
 //! - a socket is closed or handed over while the kernel works for it: its slot and descriptor stay
 //!   until the kernel is done (`socket.rs`), so that a late completion never meets a stranger;
 //! - the process runs out of descriptors: accepting pauses until the caller resumes it.
@@ -27,7 +29,7 @@ mod tests;
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::doorbell::Doorbell;
@@ -36,7 +38,6 @@ pub use key::SocketKey;
 use key::Token;
 pub use probe::{RingProblem, probe};
 use queue::Queue;
-use requests::let_the_kernel_wait;
 pub use socket::Reading;
 use socket::{Listener, Request, Sockets};
 
@@ -64,7 +65,7 @@ impl Default for RingOptions {
 /// What happened.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A connection came in. It blocks (see [`Ring::add`]) and is closed on exec.
+    /// A connection came in. It never blocks and is closed on exec.
     Accepted {
         /// The listener's index.
         listener: usize,
@@ -164,21 +165,15 @@ impl Ring {
     }
 
     /// Accepts connections from a listening socket, and returns the index by which events name it.
-    ///
-    /// # Errors
-    ///
-    /// When its mode cannot be changed (see [`Ring::add`]).
-    pub fn listen(&mut self, listener: OwnedFd) -> io::Result<usize> {
-        let_the_kernel_wait(listener.as_fd())?;
-        let accept = Request::default();
+    pub fn listen(&mut self, listener: OwnedFd) -> usize {
         self.listeners.push(Listener {
             fd: Some(listener),
-            accept,
+            accept: Request::default(),
             wanted: true,
         });
         let index = self.listeners.len() - 1;
         self.arm_accept(index);
-        Ok(index)
+        index
     }
 
     /// Accepts again after [`Event::AcceptPaused`].
@@ -206,20 +201,12 @@ impl Ring {
 
     /// Takes a connected socket in. [`Reading::Continuous`] starts to receive at once;
     /// [`Reading::Single`] waits for [`Ring::resume`].
-    ///
-    /// The socket is put into blocking mode, which no other holder of it may change: for a
-    /// non-blocking one the kernel reports "nothing there" instead of waiting for bytes.
-    ///
-    /// # Errors
-    ///
-    /// When its mode cannot be changed, which means that it is no usable descriptor.
-    pub fn add(&mut self, socket: OwnedFd, reading: Reading) -> io::Result<SocketKey> {
-        let_the_kernel_wait(socket.as_fd())?;
+    pub fn add(&mut self, socket: OwnedFd, reading: Reading) -> SocketKey {
         let key = self.sockets.insert(socket, reading);
         if reading == Reading::Continuous {
             self.resume(key);
         }
-        Ok(key)
+        key
     }
 
     /// Stops reading a socket. True if it is quiet already; otherwise [`Event::Quiet`] follows,
@@ -366,11 +353,7 @@ impl Ring {
             return self.queue.poll();
         }
         self.doorbell.fall_asleep();
-        let result = if nothing_to_do() {
-            self.queue.wait(timeout)
-        } else {
-            self.queue.poll()
-        };
+        let result = if nothing_to_do() { self.queue.wait(timeout) } else { self.queue.poll() };
         self.doorbell.stay_awake();
         result
     }

@@ -71,10 +71,7 @@ impl fmt::Display for RingProblem {
                  (`ulimit -l`, LimitMEMLOCK=) or start fewer shards"
             ),
             RingProblem::LockedMemory(None) => {
-                write!(
-                    out,
-                    "there is too little memory to set up io_uring: start fewer shards"
-                )
+                write!(out, "there is too little memory to set up io_uring: start fewer shards")
             }
             RingProblem::Descriptors => write!(
                 out,
@@ -99,11 +96,7 @@ impl std::error::Error for RingProblem {}
 ///
 /// What stands in the way.
 pub fn probe() -> Result<(), RingProblem> {
-    let options = RingOptions {
-        entries: 8,
-        buffers: 2,
-        buffer_bytes: 4096,
-    };
+    let options = RingOptions { entries: 8, buffers: 2, buffer_bytes: 4096 };
     let doorbell = Doorbell::new().map_err(|error| Here::look().explain(error))?;
     let mut ring = Ring::new(&options, doorbell).map_err(|error| Here::look().explain(error))?;
     check_features(&ring)?;
@@ -113,12 +106,7 @@ pub fn probe() -> Result<(), RingProblem> {
 /// Looks for what a ring needs from the kernel and can be asked for.
 fn check_features(ring: &Ring) -> Result<(), RingProblem> {
     let ring = ring.queue.ring();
-    let lacks = |lacks| {
-        Err(RingProblem::Kernel {
-            release: release(),
-            lacks,
-        })
-    };
+    let lacks = |lacks| Err(RingProblem::Kernel { release: release(), lacks });
     if !ring.params().is_feature_nodrop() {
         return lacks("completion queue that loses nothing");
     }
@@ -126,9 +114,7 @@ fn check_features(ring: &Ring) -> Result<(), RingProblem> {
         return lacks("io_uring wait with a timeout");
     }
     let mut known = io_uring::Probe::new();
-    ring.submitter()
-        .register_probe(&mut known)
-        .map_err(RingProblem::Other)?;
+    ring.submitter().register_probe(&mut known).map_err(RingProblem::Other)?;
     for (code, name) in [
         (Recv::CODE, "io_uring receive"),
         (Accept::CODE, "io_uring accept"),
@@ -146,8 +132,7 @@ fn check_features(ring: &Ring) -> Result<(), RingProblem> {
 /// one that can (6.0) has the multishot accept and poll (5.19, 5.13) as well.
 fn receive_twice(ring: &mut Ring) -> Result<(), RingProblem> {
     let (ours, mut theirs) = UnixStream::pair().map_err(RingProblem::Other)?;
-    ring.add(OwnedFd::from(ours), Reading::Continuous)
-        .map_err(RingProblem::Other)?;
+    ring.add(OwnedFd::from(ours), Reading::Continuous);
     for _ in 0..2 {
         theirs.write_all(b"!").map_err(RingProblem::Other)?;
         receive_one(ring)?;
@@ -164,9 +149,7 @@ fn receive_one(ring: &mut Ring) -> Result<(), RingProblem> {
             Event::Received { bytes: b"!", .. } => outcome = Some(Ok(())),
             Event::Failed { error, .. } => outcome = Some(Err(Here::look().explain_receive(error))),
             Event::Received { .. } | Event::Ended { .. } => {
-                outcome = Some(Err(RingProblem::Broken(
-                    "received something else than was sent",
-                )));
+                outcome = Some(Err(RingProblem::Broken("received something else than was sent")));
             }
             _ => {}
         });
@@ -196,10 +179,7 @@ impl Here {
 
     /// Why a ring could not be made.
     fn explain(&self, error: io::Error) -> RingProblem {
-        let kernel = |lacks| RingProblem::Kernel {
-            release: self.release.clone(),
-            lacks,
-        };
+        let kernel = |lacks| RingProblem::Kernel { release: self.release.clone(), lacks };
         match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES | libc::ENOSYS) if self.switch.unwrap_or(0) > 0 => {
                 RingProblem::Disabled(self.switch.unwrap_or(0))
@@ -220,10 +200,7 @@ impl Here {
         match error.raw_os_error() {
             Some(libc::EINVAL) => {
                 let lacks = "multishot receive in io_uring";
-                RingProblem::Kernel {
-                    release: self.release.clone(),
-                    lacks,
-                }
+                RingProblem::Kernel { release: self.release.clone(), lacks }
             }
             _ => RingProblem::Other(error),
         }
@@ -239,17 +216,12 @@ fn release() -> String {
         return String::from("of unknown version");
     }
     // SAFETY: uname ended the string with a zero byte within the array.
-    unsafe { CStr::from_ptr(names.release.as_ptr()) }
-        .to_string_lossy()
-        .into_owned()
+    unsafe { CStr::from_ptr(names.release.as_ptr()) }.to_string_lossy().into_owned()
 }
 
 /// The limit of locked memory, if there is one.
 fn locked_max_bytes() -> Option<u64> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is writable and of the size that the call expects.
     let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
     (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
@@ -261,16 +233,11 @@ mod tests {
 
     fn here(switch: Option<u8>) -> Here {
         let release = String::from("5.4.0-42");
-        Here {
-            switch,
-            release,
-            locked_max_bytes: Some(65536),
-        }
+        Here { switch, release, locked_max_bytes: Some(65536) }
     }
 
     fn said(here: &Here, errno: i32) -> String {
-        here.explain(io::Error::from_raw_os_error(errno))
-            .to_string()
+        here.explain(io::Error::from_raw_os_error(errno)).to_string()
     }
 
     #[test]
@@ -286,11 +253,7 @@ mod tests {
             (Some(0), libc::EPERM, "seccomp"),
             (None, libc::EPERM, "seccomp"),
             (Some(0), libc::ENOSYS, "seccomp"),
-            (
-                None,
-                libc::ENOSYS,
-                "Linux 5.4.0-42 has no io_uring: Linux 6.0",
-            ),
+            (None, libc::ENOSYS, "Linux 5.4.0-42 has no io_uring: Linux 6.0"),
             (Some(0), libc::EINVAL, "shared receive buffers"),
             (Some(0), libc::ENOMEM, "65536 bytes"),
             (Some(0), libc::EMFILE, "LimitNOFILE="),
@@ -305,9 +268,6 @@ mod tests {
     #[test]
     fn a_kernel_without_multishot_receive_is_named() {
         let problem = here(None).explain_receive(io::Error::from_raw_os_error(libc::EINVAL));
-        assert!(
-            problem.to_string().contains("multishot receive"),
-            "{problem}"
-        );
+        assert!(problem.to_string().contains("multishot receive"), "{problem}");
     }
 }

@@ -35,27 +35,21 @@ pub(super) struct Queue {
 impl Queue {
     /// Sets the ring up on the thread that will use it.
     pub fn new(entries: u32) -> io::Result<Queue> {
-        let ring = match Self::builder(entries)
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .build(entries)
-        {
-            // A kernel that does not know deferred task work (before 6.1) calls it invalid.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                Self::builder(entries).build(entries)?
-            }
-            result => result?,
-        };
+        let ring =
+            match Self::builder(entries).setup_single_issuer().setup_defer_taskrun().build(entries)
+            {
+                // A kernel that does not know deferred task work (before 6.1) calls it invalid.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    Self::builder(entries).build(entries)?
+                }
+                result => result?,
+            };
         let mut wait_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if ring.params().is_feature_no_iowait() {
             // An idle shard is idle, not waiting for a disk.
             wait_flags |= EnterFlags::NO_IOWAIT;
         }
-        Ok(Queue {
-            ring,
-            delayed: VecDeque::new(),
-            wait_flags,
-        })
+        Ok(Queue { ring, delayed: VecDeque::new(), wait_flags })
     }
 
     fn builder(entries: u32) -> Builder {
@@ -136,11 +130,7 @@ impl Queue {
 
     /// Submits what is pending and waits until something completed or `timeout` is over.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if self.flush()? {
-            self.enter(1, timeout)
-        } else {
-            self.enter(0, None)
-        }
+        if self.flush()? { self.enter(1, timeout) } else { self.enter(0, None) }
     }
 
     /// Submits until all delayed requests are in the queue; false if the kernel takes no more.
@@ -168,11 +158,8 @@ impl Queue {
         let flags = self.wait_flags.bits();
         // SAFETY: `args` and the time that it points to live until the call returns, and the
         // requests that are submitted keep to what `try_push` promises.
-        let entered = unsafe {
-            self.ring
-                .submitter()
-                .enter(pending, completions_min, flags, Some(&args))
-        };
+        let entered =
+            unsafe { self.ring.submitter().enter(pending, completions_min, flags, Some(&args)) };
         match entered.map_err(|error| (error.raw_os_error(), error)) {
             Ok(_) => Ok(()),
             // Time is up, a signal came, or completions must be taken before the kernel can go
@@ -196,5 +183,41 @@ impl Queue {
     /// Whether completions are there to be taken.
     pub fn has_completions(&mut self) -> bool {
         !self.ring.completion().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::thread;
+
+    use io_uring::opcode::Nop;
+
+    /// A ring refuses to take requests from a foreign thread, which stands here for every time at
+    /// which the kernel takes none.
+    #[test]
+    fn a_request_that_the_kernel_refuses_is_kept_in_order() {
+        let mut queue = Queue::new(1).unwrap();
+        if queue.ring().params().is_setup_single_issuer() {
+            thread::scope(|scope| {
+                scope.spawn(|| (0..10).for_each(|slot| push_nop(&mut queue, slot)));
+            });
+            assert!(!queue.delayed.is_empty(), "nothing was refused");
+        }
+        push_nop(&mut queue, 10);
+        let mut completed = Vec::new();
+        while completed.len() < 11 {
+            queue.wait(Some(Duration::from_secs(10))).unwrap();
+            while let Some(completion) = queue.next() {
+                completed.push(completion.token.slot);
+            }
+        }
+        assert!(completed.into_iter().eq(0..11));
+        assert!(queue.delayed.is_empty());
+    }
+
+    fn push_nop(queue: &mut Queue, slot: u32) {
+        queue.push(Nop::new().build(), Token::of_listener(slot));
     }
 }

@@ -1,7 +1,6 @@
 //! The requests that a ring makes of the kernel, and how it takes them back.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use io_uring::{opcode, squeue, types};
 
@@ -22,10 +21,7 @@ impl Ring {
     /// Starts to receive, as the socket's way of reading says.
     pub(super) fn arm_receive(&mut self, key: SocketKey) {
         let socket = self.sockets.of_completion(key);
-        assert!(
-            !socket.receive.armed && !socket.leaving,
-            "a socket is received from twice"
-        );
+        assert!(!socket.receive.armed && !socket.leaving, "a socket is received from twice");
         let Some(fd) = socket.raw_fd() else { return };
         let fd = types::Fd(fd);
         let entry = match socket.reading {
@@ -38,37 +34,28 @@ impl Ring {
             }
         };
         socket.receive.armed = true;
-        self.queue
-            .push(entry, Token::of_socket(Operation::Receive, key));
+        self.queue.push(entry, Token::of_socket(Operation::Receive, key));
     }
 
     /// Asks once when the socket takes bytes.
     pub(super) fn arm_writable(&mut self, key: SocketKey) {
         let socket = self.sockets.of_completion(key);
-        assert!(
-            !socket.writable.armed && !socket.leaving,
-            "a socket is waited for twice"
-        );
+        assert!(!socket.writable.armed && !socket.leaving, "a socket is waited for twice");
         let Some(fd) = socket.raw_fd() else { return };
         socket.writable.armed = true;
         let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLOUT as u32).build();
-        self.queue
-            .push(entry, Token::of_socket(Operation::Writable, key));
+        self.queue.push(entry, Token::of_socket(Operation::Writable, key));
     }
 
     /// Starts to accept, until that fails or is cancelled.
     pub(super) fn arm_accept(&mut self, listener: usize) {
         let listening = &mut self.listeners[listener];
         let Some(fd) = &listening.fd else { return };
-        assert!(
-            listening.wanted && !listening.accept.armed,
-            "a listener accepts twice"
-        );
+        assert!(listening.wanted && !listening.accept.armed, "a listener accepts twice");
         listening.accept.armed = true;
         let fd = types::Fd(fd.as_raw_fd());
-        let entry = opcode::AcceptMulti::new(fd)
-            .flags(libc::SOCK_CLOEXEC)
-            .build();
+        let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        let entry = opcode::AcceptMulti::new(fd).flags(flags).build();
         self.queue.push(entry, Token::of_listener(listener as u32));
     }
 
@@ -77,9 +64,7 @@ impl Ring {
         assert!(!self.doorbell_poll.armed, "the doorbell is polled twice");
         self.doorbell_poll.armed = true;
         let fd = types::Fd(self.doorbell.as_fd().as_raw_fd());
-        let entry = opcode::PollAdd::new(fd, libc::POLLIN as u32)
-            .multi(true)
-            .build();
+        let entry = opcode::PollAdd::new(fd, libc::POLLIN as u32).multi(true).build();
         self.queue.push(entry, Token::of_doorbell());
     }
 
@@ -103,27 +88,6 @@ impl Ring {
 
     /// Asks the kernel to end a request early. Whether it does shows when the request completes.
     pub(super) fn cancel(&mut self, token: Token) {
-        self.queue.push(
-            opcode::AsyncCancel::new(token.to_u64()).build(),
-            token.canceller(),
-        );
+        self.queue.push(opcode::AsyncCancel::new(token.to_u64()).build(), token.canceller());
     }
-}
-
-/// Clears a descriptor's non-blocking mode, if it is set: with it, the kernel does not wait for
-/// bytes or connections but completes the request with `EAGAIN`.
-pub(super) fn let_the_kernel_wait(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: F_GETFL takes no third argument, and the descriptor is borrowed, so it is open.
-    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
-    if flags < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    if flags & libc::O_NONBLOCK == 0 {
-        return Ok(());
-    }
-    // SAFETY: F_SETFL takes an integer, and the descriptor is borrowed, so it is open.
-    if unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }

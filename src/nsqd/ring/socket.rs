@@ -96,18 +96,12 @@ impl Sockets {
         };
         let Some(slot) = self.free.pop() else {
             self.slots.push(fresh);
-            return SocketKey {
-                slot: (self.slots.len() - 1) as u32,
-                generation: 0,
-            };
+            return SocketKey { slot: (self.slots.len() - 1) as u32, generation: 0 };
         };
         let place = &mut self.slots[slot as usize];
         assert!(place.fd.is_none() && !place.receive.in_flight() && !place.writable.in_flight());
         let generation = place.generation;
-        *place = Socket {
-            generation,
-            ..fresh
-        };
+        *place = Socket { generation, ..fresh };
         SocketKey { slot, generation }
     }
 
@@ -121,10 +115,7 @@ impl Sockets {
     /// The socket that a completion is for, which may be leaving but cannot be gone.
     pub fn of_completion(&mut self, key: SocketKey) -> &mut Socket {
         let socket = &mut self.slots[key.index()];
-        assert_eq!(
-            socket.generation, key.generation,
-            "a slot was reused under a request"
-        );
+        assert_eq!(socket.generation, key.generation, "a slot was reused under a request");
         socket
     }
 
@@ -153,18 +144,13 @@ impl Sockets {
         let slots = self.slots.iter().enumerate();
         slots
             .filter(|(_, socket)| socket.fd.is_some() && !socket.leaving)
-            .map(|(slot, socket)| SocketKey {
-                slot: slot as u32,
-                generation: socket.generation,
-            })
+            .map(|(slot, socket)| SocketKey { slot: slot as u32, generation: socket.generation })
             .collect()
     }
 
     /// Whether the kernel still works for any of them.
     pub fn in_flight(&self) -> bool {
-        self.slots
-            .iter()
-            .any(|socket| socket.receive.in_flight() || socket.writable.in_flight())
+        self.slots.iter().any(|socket| socket.receive.in_flight() || socket.writable.in_flight())
     }
 }
 

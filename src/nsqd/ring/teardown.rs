@@ -38,10 +38,7 @@ impl Drop for Ring {
 
 impl Ring {
     fn in_flight(&self) -> bool {
-        let listening = self
-            .listeners
-            .iter()
-            .any(|listener| listener.accept.in_flight());
+        let listening = self.listeners.iter().any(|listener| listener.accept.in_flight());
         listening || self.doorbell_poll.in_flight() || self.sockets.in_flight()
     }
 }

@@ -125,7 +125,7 @@ impl Worker {
         // Answers are small and awaited; a unix socket has no such option and needs none.
         let _ = SockRef::from(&socket).set_tcp_nodelay(true);
         let _ = SockRef::from(&socket).set_keepalive(true);
-        let socket = self.ring.add(socket, self.reading)?;
+        let socket = self.ring.add(socket, self.reading);
         let client = self.shard.connect(peer);
         self.sockets.add(socket, Owner::Client(client));
         if self.reading == Reading::Single {
@@ -144,10 +144,12 @@ impl Worker {
         });
         for mail in arrivals {
             let taken = match mail {
-                Mail::Arrival(socket, departure) => self.ring.add(socket, self.reading).map(|key| {
+                Mail::Arrival(socket, departure) => {
+                    let key = self.ring.add(socket, self.reading);
                     let client = self.shard.adopt(departure);
                     self.sockets.add(key, Owner::Client(client));
-                }),
+                    Ok(())
+                }
                 Mail::Http(socket) => self.http_accepted(socket),
                 Mail::Letter(_) => Ok(()),
             };
@@ -160,7 +162,7 @@ impl Worker {
     fn http_accepted(&mut self, socket: OwnedFd) -> io::Result<()> {
         let remote = peer(&socket)?.address;
         let _ = SockRef::from(&socket).set_tcp_nodelay(true);
-        let key = self.ring.add(socket, Reading::Single)?;
+        let key = self.ring.add(socket, Reading::Single);
         let slot = self.web.open(key, remote);
         self.sockets.add(key, Owner::Http(slot));
         Ok(())

@@ -128,7 +128,7 @@ impl Worker {
         let mut ring = Ring::new(&RingOptions::default(), doorbell)?;
         let mut intake = Intake::default();
         for listening in listening {
-            ring.listen(listening.socket)?;
+            ring.listen(listening.socket);
             intake.http_listeners.push(listening.http);
         }
         Ok(Worker {

@@ -21,10 +21,7 @@ fn a_stale_key_does_nothing() {
     ring.resume(old);
     ring.close(old);
     assert!(ring.take(old).is_none());
-    assert_eq!(
-        ring.send(old, b"x").unwrap_err().kind(),
-        io::ErrorKind::NotConnected
-    );
+    assert_eq!(ring.send(old, b"x").unwrap_err().kind(), io::ErrorKind::NotConnected);
     let nowhere = SocketKey::from_u64(u64::MAX);
     ring.close(nowhere);
     assert!(ring.take(nowhere).is_none());
@@ -87,48 +84,35 @@ fn dropping_the_ring_ends_its_connections() {
     ring.poll().unwrap();
     let start = Instant::now();
     drop(ring);
-    assert!(
-        start.elapsed() < Duration::from_millis(500),
-        "the kernel was not done in time"
-    );
+    assert!(start.elapsed() < Duration::from_millis(500), "the kernel was not done in time");
     assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
 }
 
 #[test]
 fn two_thousand_connections_leave_no_descriptor_behind() {
-    in_own_process(
-        module_path!(),
-        "two_thousand_connections_leave_no_descriptor_behind",
-        || {
-            let mut ring = ring(32, 8, 1 << 10);
-            turn(&mut ring, Duration::ZERO);
-            let before = descriptors();
-            for round in 0..40 {
-                let mut open: Vec<_> = (0..50)
-                    .map(|_| added(&mut ring, Reading::Continuous))
-                    .collect();
-                for (index, (key, client)) in open.iter_mut().enumerate() {
-                    live_and_die(&mut ring, *key, client, index + round);
-                }
-                drop(open);
-                let start = Instant::now();
-                while descriptors() > before {
-                    assert!(
-                        start.elapsed() < PATIENCE,
-                        "{} left of {before}",
-                        descriptors()
-                    );
-                    let seen = turn(&mut ring, Duration::from_millis(1));
-                    close_finished(&mut ring, &seen);
-                }
-                assert_eq!(ring.sockets(), 0);
+    in_own_process(module_path!(), "two_thousand_connections_leave_no_descriptor_behind", || {
+        let mut ring = ring(32, 8, 1 << 10);
+        turn(&mut ring, Duration::ZERO);
+        let before = descriptors();
+        for round in 0..40 {
+            let mut open: Vec<_> = (0..50).map(|_| added(&mut ring, Reading::Continuous)).collect();
+            for (index, (key, client)) in open.iter_mut().enumerate() {
+                live_and_die(&mut ring, *key, client, index + round);
             }
-            assert_eq!(descriptors(), before);
-            drop(ring);
-            // The ring itself and its doorbell.
-            assert_eq!(descriptors(), before - 2);
-        },
-    );
+            drop(open);
+            let start = Instant::now();
+            while descriptors() > before {
+                assert!(start.elapsed() < PATIENCE, "{} left of {before}", descriptors());
+                let seen = turn(&mut ring, Duration::from_millis(1));
+                close_finished(&mut ring, &seen);
+            }
+            assert_eq!(ring.sockets(), 0);
+        }
+        assert_eq!(descriptors(), before);
+        drop(ring);
+        // The ring itself and its doorbell.
+        assert_eq!(descriptors(), before - 2);
+    });
 }
 
 /// The ways in which a connection may come to its end.
@@ -155,8 +139,7 @@ fn live_and_die(ring: &mut Ring, key: SocketKey, client: &mut TcpStream, way: us
             send_all(client, b"quiet, then taken");
             if !ring.pause(key) {
                 let seen = turn_until(ring, |seen| {
-                    seen.iter()
-                        .any(|event| matches!(event, Seen::Quiet(quiet) if *quiet == key))
+                    seen.iter().any(|event| matches!(event, Seen::Quiet(quiet) if *quiet == key))
                 });
                 close_finished(ring, &seen);
             }

@@ -6,10 +6,7 @@ use std::thread;
 
 /// What this thread has used of the processor so far.
 fn processor_time() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is writable and of the size that the call expects.
     let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     assert_eq!(result, 0);
@@ -19,9 +16,7 @@ fn processor_time() -> Duration {
 #[test]
 fn an_idle_ring_sleeps() {
     let mut ring = ring(64, 16, 4 << 10);
-    let connections: Vec<_> = (0..20)
-        .map(|_| added(&mut ring, Reading::Continuous))
-        .collect();
+    let connections: Vec<_> = (0..20).map(|_| added(&mut ring, Reading::Continuous)).collect();
     let doorbell = ring.doorbell();
     turn(&mut ring, Duration::ZERO);
     doorbell.ring();
@@ -32,10 +27,7 @@ fn an_idle_ring_sleeps() {
         turns += 1;
     }
     let used = processor_time() - processor;
-    assert!(
-        used < Duration::from_millis(50),
-        "used {used:?} doing nothing"
-    );
+    assert!(used < Duration::from_millis(50), "used {used:?} doing nothing");
     assert!(turns <= 10, "woke {turns} times for nothing");
     drop(connections);
 }
@@ -49,6 +41,24 @@ fn a_zero_wait_returns_at_once() {
         ring.poll().unwrap();
     }
     assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn polling_alone_hears_everything() {
+    let mut ring = ring(64, 16, 4 << 10);
+    let (key, mut client) = added(&mut ring, Reading::Continuous);
+    let start = Instant::now();
+    for round in 0..100_u8 {
+        send_all(&mut client, &[round]);
+        let mut heard = false;
+        while !heard {
+            assert!(start.elapsed() < PATIENCE, "round {round} was not heard");
+            ring.poll().unwrap();
+            ring.events(|event| {
+                heard = matches!(event, Event::Received { socket, bytes } if socket == key && *bytes == [round]);
+            });
+        }
+    }
 }
 
 #[test]
