@@ -30,12 +30,7 @@ fn clock(f: &mut fmt::Formatter<'_>, duration: Duration) -> fmt::Result {
         write!(f, "{}m", minutes % 60)?;
     }
     let rest = u128::from(duration.as_secs() % 60) * 1_000_000_000;
-    decimal(
-        f,
-        rest + u128::from(duration.subsec_nanos()),
-        1_000_000_000,
-        "s",
-    )
+    decimal(f, rest + u128::from(duration.subsec_nanos()), 1_000_000_000, "s")
 }
 
 /// `value / unit` with as many decimals as it has, none when it is whole.

@@ -85,10 +85,7 @@ pub fn bad_escape(text: &str) -> Option<&str> {
 
 fn unescape(text: &str) -> Cow<'_, [u8]> {
     if text.bytes().any(|byte| byte == b'+') {
-        let spaced: Vec<u8> = text
-            .bytes()
-            .map(|c| if c == b'+' { b' ' } else { c })
-            .collect();
+        let spaced: Vec<u8> = text.bytes().map(|c| if c == b'+' { b' ' } else { c }).collect();
         return Cow::Owned(percent_decode(&spaced).collect());
     }
     percent_decode(text.as_bytes()).into()
@@ -100,9 +97,7 @@ mod tests {
 
     fn value(raw: &str, name: &str) -> Option<String> {
         let query = Query::parse(raw).expect("well formed");
-        query
-            .get(name)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        query.get(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     #[test]
@@ -118,24 +113,15 @@ mod tests {
 
     #[test]
     fn undoes_escapes_in_names_and_values() {
-        assert_eq!(
-            value("t%6fpic=a%23ephemeral", "topic").as_deref(),
-            Some("a#ephemeral")
-        );
+        assert_eq!(value("t%6fpic=a%23ephemeral", "topic").as_deref(), Some("a#ephemeral"));
         assert_eq!(value("topic=a+b%2Bc", "topic").as_deref(), Some("a b+c"));
     }
 
     #[test]
     fn one_fault_spoils_the_whole() {
         assert_eq!(Query::parse("topic=a;b").err(), Some(BadQuery::Semicolon));
-        assert_eq!(
-            Query::parse("topic=a&x=%zz").err(),
-            Some(BadQuery::Escape("%zz"))
-        );
-        assert_eq!(
-            Query::parse("topic=a%f").err(),
-            Some(BadQuery::Escape("%f"))
-        );
+        assert_eq!(Query::parse("topic=a&x=%zz").err(), Some(BadQuery::Escape("%zz")));
+        assert_eq!(Query::parse("topic=a%f").err(), Some(BadQuery::Escape("%f")));
         let many = "&".repeat(QUERY_PARAMETERS_MAX);
         assert_eq!(Query::parse(&many).err(), Some(BadQuery::TooMany));
         assert!(Query::parse(&many[1..]).is_ok());

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::ext::ReasonPhrase;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -49,10 +50,7 @@ impl Failure {
     /// A failure with a fixed code.
     #[must_use]
     pub const fn new(status: StatusCode, message: &'static str) -> Failure {
-        Failure {
-            status,
-            message: Cow::Borrowed(message),
-        }
+        Failure { status, message: Cow::Borrowed(message) }
     }
 
     /// 400 with a code.
@@ -79,17 +77,19 @@ impl Failure {
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR")
     }
 
-    /// As a V1 response.
+    /// As a V1 response. 413 keeps the name that it had before HTTP renamed it, as the original's.
     #[must_use]
     pub fn v1(&self) -> Response {
         #[derive(Serialize)]
         struct Message<'a> {
             message: &'a str,
         }
-        let mut response = v1_json(&Message {
-            message: &self.message,
-        });
+        let mut response = v1_json(&Message { message: &self.message });
         *response.status_mut() = self.status;
+        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+            let reason = ReasonPhrase::from_static(b"Request Entity Too Large");
+            response.extensions_mut().insert(reason);
+        }
         response
     }
 }
@@ -197,10 +197,7 @@ pub fn redirect(method: &Method, path: &str, query: Option<&str>) -> Response {
     }
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
     response.headers_mut().insert(CONTENT_TYPE, HTML);
-    let link = format!(
-        "<a href=\"{}\">Moved Permanently</a>.\n\n",
-        escape_html(&location)
-    );
+    let link = format!("<a href=\"{}\">Moved Permanently</a>.\n\n", escape_html(&location));
     *response.body_mut() = Full::new(Bytes::from(link));
     response
 }
@@ -226,36 +223,21 @@ mod tests {
     use hyper::{Method, StatusCode};
 
     fn header<'r>(response: &'r super::Response, name: &str) -> Option<&'r str> {
-        response
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
+        response.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
     #[test]
     fn v1_is_marked_and_typed_by_what_it_says() {
         let text = v1_text("OK");
-        assert_eq!(
-            header(&text, "x-nsq-content-type"),
-            Some("nsq; version=1.0")
-        );
-        assert_eq!(
-            header(&text, "content-type"),
-            Some("text/plain; charset=utf-8")
-        );
+        assert_eq!(header(&text, "x-nsq-content-type"), Some("nsq; version=1.0"));
+        assert_eq!(header(&text, "content-type"), Some("text/plain; charset=utf-8"));
         assert_eq!(header(&v1_text(""), "content-type"), None);
         assert_eq!(header(&v1_empty(), "content-type"), None);
         let json = v1_json(&[1, 2]);
-        assert_eq!(
-            header(&json, "content-type"),
-            Some("application/json; charset=utf-8")
-        );
+        assert_eq!(header(&json, "content-type"), Some("application/json; charset=utf-8"));
         let failure = Failure::too_large("MSG_TOO_BIG").v1();
         assert_eq!(failure.status(), StatusCode::PAYLOAD_TOO_LARGE);
-        assert_eq!(
-            header(&failure, "x-nsq-content-type"),
-            Some("nsq; version=1.0")
-        );
+        assert_eq!(header(&failure, "x-nsq-content-type"), Some("nsq; version=1.0"));
     }
 
     #[test]
@@ -268,15 +250,9 @@ mod tests {
     fn a_redirect_keeps_the_query_and_cannot_be_made_to_break_out() {
         let response = redirect(&Method::GET, "/config/a b\"<", Some("x=1&y='"));
         assert_eq!(response.status(), StatusCode::MOVED_PERMANENTLY);
-        assert_eq!(
-            header(&response, "location"),
-            Some("/config/a%20b%22%3C?x=1&y='")
-        );
+        assert_eq!(header(&response, "location"), Some("/config/a%20b%22%3C?x=1&y='"));
         let body = format!("{:?}", response.body());
-        assert!(
-            body.contains("/config/a%20b%22%3C?x=1&amp;y=&#39;"),
-            "{body}"
-        );
+        assert!(body.contains("/config/a%20b%22%3C?x=1&amp;y=&#39;"), "{body}");
         let response = redirect(&Method::POST, "/pub", None);
         assert_eq!(response.status(), StatusCode::TEMPORARY_REDIRECT);
         assert_eq!(header(&response, "content-type"), None);

@@ -47,10 +47,7 @@ impl<E: Copy> Router<E> {
     /// When two patterns contradict each other: a mistake in the program's table.
     #[must_use]
     pub fn new(routes: &[Route<E>]) -> Router<E> {
-        let mut router = Router {
-            tree: matchit::Router::new(),
-            paths: Vec::new(),
-        };
+        let mut router = Router { tree: matchit::Router::new(), paths: Vec::new() };
         for (method, pattern, endpoint) in routes {
             router.add(method.clone(), pattern, *endpoint);
         }
@@ -61,20 +58,12 @@ impl<E: Copy> Router<E> {
         let known = self.paths.iter().position(|path| path.pattern == pattern);
         let index = known.unwrap_or_else(|| {
             let index = self.paths.len();
-            self.tree
-                .insert(pattern, index)
-                .expect("the table's patterns do not contradict");
-            self.paths.push(Path {
-                pattern,
-                methods: Vec::new(),
-            });
+            self.tree.insert(pattern, index).expect("the table's patterns do not contradict");
+            self.paths.push(Path { pattern, methods: Vec::new() });
             index
         });
         let methods = &mut self.paths[index].methods;
-        assert!(
-            methods.iter().all(|(known, _)| *known != method),
-            "{method} {pattern} twice"
-        );
+        assert!(methods.iter().all(|(known, _)| *known != method), "{method} {pattern} twice");
         methods.push((method, endpoint));
     }
 
@@ -82,20 +71,14 @@ impl<E: Copy> Router<E> {
     #[must_use]
     pub fn find<'r, 'p>(&'r self, method: &Method, path: &'p str) -> Found<'r, 'p, E> {
         let Ok(found) = self.tree.at(path) else {
-            return self
-                .fixed(method, path)
-                .map_or(Found::Nothing, Found::Elsewhere);
+            return self.fixed(method, path).map_or(Found::Nothing, Found::Elsewhere);
         };
         let methods = &self.paths[*found.value].methods;
         if let Some((_, endpoint)) = methods.iter().find(|(known, _)| known == method) {
             return Found::Endpoint(*endpoint, found.params);
         }
         let allow = allow(methods);
-        if method == Method::OPTIONS {
-            Found::Options(allow)
-        } else {
-            Found::OtherMethods(allow)
-        }
+        if method == Method::OPTIONS { Found::Options(allow) } else { Found::OtherMethods(allow) }
     }
 
     /// The path that was probably meant, when it exists for this method.
@@ -104,15 +87,10 @@ impl<E: Copy> Router<E> {
             return None;
         }
         let clean = clean(path);
-        let other = clean
-            .strip_suffix('/')
-            .map_or_else(|| format!("{clean}/"), str::to_owned);
+        let other = clean.strip_suffix('/').map_or_else(|| format!("{clean}/"), str::to_owned);
         let of_method = |path: &&Path<E>| path.methods.iter().any(|(known, _)| known == method);
         [clean, Cow::Owned(other)].iter().find_map(|path| {
-            self.paths
-                .iter()
-                .filter(of_method)
-                .find_map(|known| fit(known.pattern, path))
+            self.paths.iter().filter(of_method).find_map(|known| fit(known.pattern, path))
         })
     }
 }
@@ -156,11 +134,7 @@ fn clean(path: &str) -> Cow<'_, str> {
         }
     }
     let slash = path.ends_with('/') || path.ends_with("/.");
-    let end = if slash && !segments.is_empty() {
-        "/"
-    } else {
-        ""
-    };
+    let end = if slash && !segments.is_empty() { "/" } else { "" };
     Cow::Owned(format!("/{}{end}", segments.join("/")))
 }
 
@@ -205,44 +179,24 @@ mod tests {
         assert_eq!(look(Method::POST, "/ping"), "405 GET, OPTIONS");
         assert_eq!(look(Method::HEAD, "/ping"), "405 GET, OPTIONS");
         assert_eq!(look(Method::POST, "/config/x"), "405 GET, OPTIONS, PUT");
-        assert_eq!(
-            look(Method::OPTIONS, "/config/x"),
-            "options GET, OPTIONS, PUT"
-        );
+        assert_eq!(look(Method::OPTIONS, "/config/x"), "options GET, OPTIONS, PUT");
         assert_eq!(look(Method::OPTIONS, "/nothing"), "404");
     }
 
     #[test]
     fn sends_almost_right_paths_where_they_belong() {
-        for path in [
-            "/ping/",
-            "//ping",
-            "/PING",
-            "/a/../ping",
-            "/./ping",
-            "/PING/",
-        ] {
+        for path in ["/ping/", "//ping", "/PING", "/a/../ping", "/./ping", "/PING/"] {
             assert_eq!(look(Method::GET, path), "-> /ping");
         }
         assert_eq!(look(Method::GET, "/debug/pprof"), "-> /debug/pprof/");
-        assert_eq!(
-            look(Method::GET, "/CONFIG/Log_Level"),
-            "-> /config/Log_Level"
-        );
+        assert_eq!(look(Method::GET, "/CONFIG/Log_Level"), "-> /config/Log_Level");
         assert_eq!(look(Method::GET, "/config/a/"), "-> /config/a");
         assert_eq!(look(Method::POST, "/Topic/Create"), "-> /topic/create");
     }
 
     #[test]
     fn but_only_for_the_method_asked() {
-        for path in [
-            "/topic/create/",
-            "/TOPIC/create",
-            "/nothing",
-            "/",
-            "/config",
-            "/config/",
-        ] {
+        for path in ["/topic/create/", "/TOPIC/create", "/nothing", "/", "/config", "/config/"] {
             assert_eq!(look(Method::GET, path), "404");
         }
         assert_eq!(look(Method::DELETE, "/ping/"), "404");

@@ -14,6 +14,7 @@ pub struct Body {
     incoming: Incoming,
     /// The client waits for `100 Continue`, which the first read sends.
     expecting: bool,
+    broken: bool,
 }
 
 /// Why a body was not read.
@@ -29,10 +30,7 @@ impl Body {
     /// `expecting`: whether the request carries `Expect: 100-continue`.
     #[must_use]
     pub fn new(incoming: Incoming, expecting: bool) -> Body {
-        Body {
-            incoming,
-            expecting,
-        }
+        Body { incoming, expecting, broken: false }
     }
 
     /// How long the client says it is, less what was read; `None` when it comes in chunks.
@@ -52,7 +50,10 @@ impl Body {
             match frame.map(hyper::body::Frame::into_data) {
                 Ok(Ok(data)) if !data.is_empty() => return Ok(Some(data)),
                 Ok(_) => {}
-                Err(_) => return Err(BodyError::Broken),
+                Err(_) => {
+                    self.broken = true;
+                    return Err(BodyError::Broken);
+                }
             }
         }
         Ok(None)
@@ -76,14 +77,10 @@ impl Body {
 
     /// Reads what is left of it, if that is little. `false`: the connection is of no more use.
     pub async fn discard(&mut self) -> bool {
-        if self.incoming.is_end_stream() {
-            return true;
+        if self.broken || self.incoming.is_end_stream() {
+            return !self.broken;
         }
-        if self.expecting
-            || self
-                .declared_bytes()
-                .is_some_and(|left| left > DISCARDED_BYTES_MAX)
-        {
+        if self.expecting || self.declared_bytes().is_some_and(|left| left > DISCARDED_BYTES_MAX) {
             return false;
         }
         let mut discarded = 0;
@@ -109,11 +106,7 @@ pub fn append(bytes: &mut Vec<u8>, piece: &[u8], declared: Option<u64>) {
         let target = declared.map_or(needed * 2, |count| count.min(needed * 2));
         // A body that comes in one piece, as most do, gets exactly its size.
         let first_and_last = bytes.is_empty() && declared == Some(needed);
-        let target = if first_and_last {
-            needed
-        } else {
-            target.max(needed)
-        };
+        let target = if first_and_last { needed } else { target.max(needed) };
         bytes.reserve_exact(target - bytes.len());
     }
     bytes.extend_from_slice(piece);

@@ -22,13 +22,10 @@ pub async fn config<D: Desk>(
     let facts = call.desk.facts();
     if call.parts.method == Method::PUT {
         let value = read_value(body, facts.limits.msg_size_max).await?;
-        facts
-            .options
-            .set(option, &value)
-            .map_err(|not_set| match not_set {
-                NotSet::Option => Failure::bad_request("INVALID_OPTION"),
-                NotSet::Value => Failure::bad_request("INVALID_VALUE"),
-            })?;
+        facts.options.set(option, &value).map_err(|not_set| match not_set {
+            NotSet::Option => Failure::bad_request("INVALID_OPTION"),
+            NotSet::Value => Failure::bad_request("INVALID_VALUE"),
+        })?;
     }
     match facts.options.get(option) {
         Some(Value::String(text)) => Ok(v1_text(text)),

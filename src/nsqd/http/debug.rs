@@ -27,11 +27,7 @@ pub fn profile() -> Result<Response, Failure> {
 /// nothing that a good one could be applied to. (The original applies it and answers 500.)
 #[must_use]
 pub fn set_block_rate<D: Desk>(call: &Call<'_, D>) -> Response {
-    let rate = call
-        .query()
-        .ok()
-        .and_then(|query| query.get("rate"))
-        .unwrap_or_default();
+    let rate = call.query().ok().and_then(|query| query.get("rate")).unwrap_or_default();
     let rate = String::from_utf8_lossy(&rate);
     let fault = match rate.parse::<i64>() {
         Ok(_) => {

@@ -66,14 +66,8 @@ impl Answers {
     /// Lets at most `most` requests wait.
     #[must_use]
     pub fn new(most: usize) -> Answers {
-        let inner = Inner {
-            slots: Slab::new(),
-            serial: 0,
-            most,
-        };
-        Answers {
-            inner: Rc::new(RefCell::new(inner)),
-        }
+        let inner = Inner { slots: Slab::new(), serial: 0, most };
+        Answers { inner: Rc::new(RefCell::new(inner)) }
     }
 
     /// A ticket to send along with a request, and the answer to wait for. `None` when too many
@@ -81,10 +75,7 @@ impl Answers {
     #[must_use]
     pub fn expect(&self) -> Option<(u64, impl Future<Output = Reply> + use<>)> {
         let ticket = self.inner.borrow_mut().open()?;
-        let answer = Answer {
-            inner: self.inner.clone(),
-            ticket,
-        };
+        let answer = Answer { inner: self.inner.clone(), ticket };
         Some((ticket, poll_fn(move |cx| answer.poll(cx))))
     }
 
@@ -97,7 +88,7 @@ impl Answers {
     }
 
     /// How many requests wait.
-    #[must_use]
+    #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.inner.borrow().slots.len()
     }
@@ -109,10 +100,7 @@ impl Inner {
             return None;
         }
         self.serial = self.serial.wrapping_add(1);
-        let slot = Slot {
-            serial: self.serial,
-            state: State::Waiting(None),
-        };
+        let slot = Slot { serial: self.serial, state: State::Waiting(None) };
         let key = u32::try_from(self.slots.insert(slot)).ok()?;
         Some(u64::from(self.serial) << 32 | u64::from(key))
     }
@@ -133,9 +121,7 @@ impl Inner {
     }
 
     fn poll(&mut self, ticket: u64, cx: &Context<'_>) -> Poll<Reply> {
-        let slot = self
-            .find(ticket)
-            .expect("the slot lives as long as its answer");
+        let slot = self.find(ticket).expect("the slot lives as long as its answer");
         if let State::Waiting(waker) = &mut slot.state {
             remember(waker, cx);
             return Poll::Pending;
@@ -148,10 +134,7 @@ impl Inner {
 }
 
 fn split(ticket: u64) -> (u32, usize) {
-    (
-        (ticket >> 32) as u32,
-        (ticket & u64::from(u32::MAX)) as usize,
-    )
+    ((ticket >> 32) as u32, (ticket & u64::from(u32::MAX)) as usize)
 }
 
 /// The right to one answer; dropping it frees the slot.
@@ -170,10 +153,7 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         let mut inner = self.inner.borrow_mut();
-        assert!(
-            inner.find(self.ticket).is_some(),
-            "a slot was freed behind its answer's back"
-        );
+        assert!(inner.find(self.ticket).is_some(), "a slot was freed behind its answer's back");
         inner.slots.remove(split(self.ticket).1);
     }
 }
@@ -205,10 +185,7 @@ mod tests {
         let outcome = wait_second.as_mut().poll(&mut cx);
         assert!(matches!(outcome, Poll::Ready(Reply::TopicNotFound)));
         answers.answer(first, Reply::Done);
-        assert!(matches!(
-            wait_first.as_mut().poll(&mut cx),
-            Poll::Ready(Reply::Done)
-        ));
+        assert!(matches!(wait_first.as_mut().poll(&mut cx), Poll::Ready(Reply::Done)));
     }
 
     #[test]
@@ -226,10 +203,7 @@ mod tests {
         answers.answer(new, Reply::ChannelNotFound);
         answers.answer(new, Reply::Done);
         let outcome = wait.as_mut().poll(&mut cx);
-        assert!(
-            matches!(outcome, Poll::Ready(Reply::ChannelNotFound)),
-            "the first answer counts"
-        );
+        assert!(matches!(outcome, Poll::Ready(Reply::ChannelNotFound)), "the first answer counts");
     }
 
     #[test]

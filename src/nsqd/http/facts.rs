@@ -95,9 +95,7 @@ impl fmt::Display for Health {
 
 /// A lock whose value is whole at every moment, so that a panic elsewhere does not spoil it.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The option that PUT changes and nsqlookupd's peers follow.
@@ -118,9 +116,7 @@ pub struct Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("fixed", &self.fixed)
-            .finish_non_exhaustive()
+        f.debug_struct("Options").field("fixed", &self.fixed).finish_non_exhaustive()
     }
 }
 
@@ -214,9 +210,7 @@ mod tests {
         let fixed = BTreeMap::from([("data_path".to_owned(), json!("/d"))]);
         let seen = seen.clone();
         let level = LogLevel::Info;
-        Options::new(fixed, vec![], level, move |level| {
-            seen.store(level as u8, Ordering::Relaxed)
-        })
+        Options::new(fixed, vec![], level, move |level| seen.store(level as u8, Ordering::Relaxed))
     }
 
     #[test]
@@ -237,19 +231,13 @@ mod tests {
     fn lookupd_addresses_are_an_array_or_null() {
         let options = options(&Arc::default());
         assert_eq!(options.get("nsqlookupd_tcp_addresses"), Some(json!([])));
-        assert_eq!(
-            options.set("nsqlookupd_tcp_addresses", b" [\"a:1\", null]\n"),
-            Ok(())
-        );
+        assert_eq!(options.set("nsqlookupd_tcp_addresses", b" [\"a:1\", null]\n"), Ok(()));
         assert_eq!(options.lookupd_tcp_addresses(), ["a:1", ""]);
         assert_eq!(options.lookupd_changes(), 1);
         assert_eq!(options.set("nsqlookupd_tcp_addresses", b"null"), Ok(()));
         assert_eq!(options.get("nsqlookupd_tcp_addresses"), Some(json!(null)));
         for bad in [&b"a:1"[..], b"\"a:1\"", b"[1]", b"{}"] {
-            assert_eq!(
-                options.set("nsqlookupd_tcp_addresses", bad),
-                Err(NotSet::Value)
-            );
+            assert_eq!(options.set("nsqlookupd_tcp_addresses", bad), Err(NotSet::Value));
         }
     }
 

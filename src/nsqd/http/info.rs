@@ -13,11 +13,7 @@ use super::facts::Facts;
 #[must_use]
 pub fn ping(facts: &Facts) -> Response {
     let healthy = facts.health.is_ok();
-    let status = if healthy {
-        StatusCode::OK
-    } else {
-        StatusCode::INTERNAL_SERVER_ERROR
-    };
+    let status = if healthy { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
     plain_text(status, facts.health.to_string())
 }
 
@@ -45,10 +41,7 @@ pub fn info(facts: &Facts) -> Response {
         hostname: &facts.hostname,
         http_port: facts.http_port,
         tcp_port: facts.tcp_port,
-        start_time: facts
-            .start_time
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_secs()),
+        start_time: facts.start_time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
         max_heartbeat_interval: nanoseconds(facts.limits.heartbeat_interval_max),
         max_output_buffer_size: facts.limits.output_buffer_size_max,
         max_output_buffer_timeout: nanoseconds(facts.limits.output_buffer_timeout_max),

@@ -46,11 +46,7 @@ pub async fn topic<D: Desk>(call: &Call<'_, D>, action: TopicAction) -> Result<R
 pub async fn create_channel<D: Desk>(call: &Call<'_, D>) -> Result<Response, Failure> {
     let (topic, channel) = names(&call.query()?)?;
     let shard = call.desk.owner(topic.as_bytes());
-    done(
-        call.desk
-            .ask(shard, Request::CreateChannel(topic, channel))
-            .await,
-    )
+    done(call.desk.ask(shard, Request::CreateChannel(topic, channel)).await)
 }
 
 /// The other operations on channels.
@@ -63,11 +59,7 @@ pub async fn channel<D: Desk>(
 ) -> Result<Response, Failure> {
     let (topic, channel) = names(&call.query()?)?;
     let shard = call.desk.owner(topic.as_bytes());
-    done(
-        call.desk
-            .ask(shard, Request::Channel(topic, channel, action))
-            .await,
-    )
+    done(call.desk.ask(shard, Request::Channel(topic, channel, action)).await)
 }
 
 fn done(reply: Reply) -> Result<Response, Failure> {
@@ -78,9 +70,7 @@ fn done(reply: Reply) -> Result<Response, Failure> {
 }
 
 fn topic_argument<'q>(query: &Query<'q>) -> Result<Cow<'q, [u8]>, Failure> {
-    query
-        .get("topic")
-        .ok_or(Failure::bad_request("MISSING_ARG_TOPIC"))
+    query.get("topic").ok_or(Failure::bad_request("MISSING_ARG_TOPIC"))
 }
 
 fn valid_topic(name: &[u8]) -> Result<Name, Failure> {
@@ -91,9 +81,7 @@ fn valid_topic(name: &[u8]) -> Result<Name, Failure> {
 fn names(query: &Query<'_>) -> Result<(Name, Name), Failure> {
     let topic = topic_argument(query)?;
     let topic = Name::parse(&topic).ok_or(Failure::bad_request("INVALID_ARG_TOPIC"))?;
-    let channel = query
-        .get("channel")
-        .ok_or(Failure::bad_request("MISSING_ARG_CHANNEL"))?;
+    let channel = query.get("channel").ok_or(Failure::bad_request("MISSING_ARG_CHANNEL"))?;
     let channel = Name::parse(&channel).ok_or(Failure::bad_request("INVALID_ARG_CHANNEL"))?;
     Ok((topic, channel))
 }

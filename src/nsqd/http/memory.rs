@@ -63,14 +63,8 @@ pub fn read() -> MemoryStats {
 pub fn read() -> MemoryStats {
     const PAGE_BYTES: u64 = 4096;
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let resident = pages
-        .split(' ')
-        .nth(1)
-        .and_then(|count| count.parse::<u64>().ok());
-    MemoryStats {
-        heap_in_use_bytes: resident.unwrap_or(0) * PAGE_BYTES,
-        ..MemoryStats::default()
-    }
+    let resident = pages.split(' ').nth(1).and_then(|count| count.parse::<u64>().ok());
+    MemoryStats { heap_in_use_bytes: resident.unwrap_or(0) * PAGE_BYTES, ..MemoryStats::default() }
 }
 
 /// Gives memory that nobody uses back to the system.

@@ -4,24 +4,34 @@
 //! bytes come from and go to the turn loop through [`socket`], the time comes from it through
 //! [`timers`], and what a handler wants of a shard goes through the [`desk`].
 
-mod body;
-mod config;
-mod debug;
+// The way of the bytes.
+pub mod socket;
+pub mod timers;
+
+// What the handlers ask.
 pub mod desk;
 pub mod facts;
+
+// From a connection to a handler.
+mod routes;
+pub mod serve;
+
+// The main road.
+mod body;
+mod publish;
+mod split;
+
+// Everything else.
+mod config;
+mod debug;
 mod info;
 mod manage;
 pub mod memory;
-mod publish;
-mod routes;
-pub mod serve;
-pub mod socket;
-mod split;
 mod stats;
+
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
-pub mod timers;
 
 use serve::Call;

@@ -29,16 +29,7 @@ pub async fn publish<D: Desk>(call: &Call<'_, D>, body: &mut Body) -> Result<Res
         Err(failure) => return Err(create_and(call, topic, failure).await),
     };
     let length = u32::try_from(bytes.len()).map_err(|_| Failure::too_large("MSG_TOO_BIG"))?;
-    queue(
-        call,
-        Publish {
-            topic,
-            bytes,
-            lengths: vec![length],
-            defer_ms,
-        },
-    )
-    .await
+    queue(call, Publish { topic, bytes, lengths: vec![length], defer_ms }).await
 }
 
 /// Queues a body of several messages.
@@ -50,18 +41,13 @@ pub async fn publish_many<D: Desk>(
     body: &mut Body,
 ) -> Result<Response, Failure> {
     let limits = &call.desk.facts().limits;
-    if body
-        .declared_bytes()
-        .is_some_and(|length| length > limits.body_size_max)
-    {
+    if body.declared_bytes().is_some_and(|length| length > limits.body_size_max) {
         return Err(Failure::too_large("BODY_TOO_BIG"));
     }
     let query = call.query()?;
     let topic = topic(&query)?;
-    let limits = BatchLimits {
-        msg_size_max: limits.msg_size_max,
-        body_size_max: limits.body_size_max,
-    };
+    let limits =
+        BatchLimits { msg_size_max: limits.msg_size_max, body_size_max: limits.body_size_max };
     let batch = if is_binary(&query) {
         read_binary(body, Binary::new(limits)).await
     } else {
@@ -73,16 +59,7 @@ pub async fn publish_many<D: Desk>(
             Ok(v1_text("OK"))
         }
         Ok(Batch { bytes, lengths }) => {
-            queue(
-                call,
-                Publish {
-                    topic,
-                    bytes,
-                    lengths,
-                    defer_ms: 0,
-                },
-            )
-            .await
+            queue(call, Publish { topic, bytes, lengths, defer_ms: 0 }).await
         }
         Err(failure) => Err(create_and(call, topic, failure).await),
     }
@@ -124,9 +101,7 @@ async fn read_binary(body: &mut Body, mut binary: Binary) -> Result<Batch, Failu
 }
 
 fn topic(query: &Query<'_>) -> Result<Name, Failure> {
-    let name = query
-        .get("topic")
-        .ok_or(Failure::bad_request("MISSING_ARG_TOPIC"))?;
+    let name = query.get("topic").ok_or(Failure::bad_request("MISSING_ARG_TOPIC"))?;
     Name::parse(&name).ok_or(Failure::bad_request("INVALID_TOPIC"))
 }
 
@@ -134,13 +109,9 @@ fn defer_ms(query: &Query<'_>, most_ms: u64) -> Result<u64, Failure> {
     let Some(text) = query.get("defer") else {
         return Ok(0);
     };
-    let number: Option<i64> = std::str::from_utf8(&text)
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let number: Option<i64> = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
     let defer_ms = number.and_then(|number| u64::try_from(number).ok());
-    defer_ms
-        .filter(|&ms| ms <= most_ms)
-        .ok_or(Failure::bad_request("INVALID_DEFER"))
+    defer_ms.filter(|&ms| ms <= most_ms).ok_or(Failure::bad_request("INVALID_DEFER"))
 }
 
 /// Anything that is not a plain yes or no means yes.

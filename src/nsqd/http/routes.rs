@@ -42,10 +42,7 @@ impl Endpoint {
     /// Whether its requests are logged. Publishes are not: there are too many.
     #[must_use]
     pub fn is_logged(self) -> bool {
-        !matches!(
-            self,
-            Endpoint::Publish | Endpoint::PublishMany | Endpoint::Profile
-        )
+        !matches!(self, Endpoint::Publish | Endpoint::PublishMany | Endpoint::Profile)
     }
 }
 
@@ -70,11 +67,7 @@ fn table() -> Vec<Route<Endpoint>> {
         (&post, "/channel/delete", E::Channel(ChannelAction::Delete)),
         (&post, "/channel/empty", E::Channel(ChannelAction::Empty)),
         (&post, "/channel/pause", E::Channel(ChannelAction::Pause)),
-        (
-            &post,
-            "/channel/unpause",
-            E::Channel(ChannelAction::Unpause),
-        ),
+        (&post, "/channel/unpause", E::Channel(ChannelAction::Unpause)),
         (&get, "/config/{opt}", E::Config),
         (&put, "/config/{opt}", E::Config),
         (&get, "/debug/pprof/", E::Profile),
@@ -89,7 +82,5 @@ fn table() -> Vec<Route<Endpoint>> {
         (&put, "/debug/setblockrate", E::SetBlockRate),
         (&post, "/debug/freememory", E::FreeMemory),
     ];
-    routes
-        .map(|(method, pattern, endpoint)| (method.clone(), pattern, endpoint))
-        .to_vec()
+    routes.map(|(method, pattern, endpoint)| (method.clone(), pattern, endpoint)).to_vec()
 }

@@ -78,30 +78,12 @@ struct Connection<D> {
 /// Serves a plain connection until it ends. `remote` is the client's `ip:port`, or `@` for a unix
 /// socket.
 pub async fn serve<D: Desk>(socket: HttpSocket, desk: D, timers: Timers, remote: String) {
-    drive(
-        socket,
-        Connection {
-            desk,
-            timers,
-            remote,
-            encrypted: false,
-        },
-    )
-    .await;
+    drive(socket, Connection { desk, timers, remote, encrypted: false }).await;
 }
 
 /// Serves a connection that came through TLS.
 pub async fn serve_encrypted<D: Desk>(socket: HttpSocket, desk: D, timers: Timers, remote: String) {
-    drive(
-        socket,
-        Connection {
-            desk,
-            timers,
-            remote,
-            encrypted: true,
-        },
-    )
-    .await;
+    drive(socket, Connection { desk, timers, remote, encrypted: true }).await;
 }
 
 async fn drive<D: Desk>(socket: HttpSocket, connection: Connection<D>) {
@@ -211,11 +193,7 @@ async fn run<D: Desk>(
     (endpoint, option): (Endpoint, &str),
 ) -> Response {
     let start = endpoint.is_logged().then(Instant::now);
-    let call = Call {
-        desk: &connection.desk,
-        timers: &connection.timers,
-        parts,
-    };
+    let call = Call { desk: &connection.desk, timers: &connection.timers, parts };
     let mut work = pin!(handle(&call, endpoint, option, body));
     let outcome = poll_fn(|cx| {
         // Unwind safety: what the handler held is not looked at again; the desk and the timers
@@ -236,10 +214,7 @@ async fn run<D: Desk>(
 fn panicked(panic: &(dyn Any + Send)) -> Failure {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(
-        "panic in HTTP handler - {}",
-        text.unwrap_or("without a text")
-    );
+    tracing::error!("panic in HTTP handler - {}", text.unwrap_or("without a text"));
     Failure::internal()
 }
 

@@ -67,18 +67,8 @@ pub fn pair(token: u64, dirty: DirtyList) -> (HttpSocket, HttpPeer) {
         finished: false,
         abandoned: false,
     }));
-    let peer = HttpPeer {
-        shared: shared.clone(),
-        sending: Vec::new(),
-        sent: 0,
-    };
-    (
-        HttpSocket {
-            shared,
-            heard: Rc::default(),
-        },
-        peer,
-    )
+    let peer = HttpPeer { shared: shared.clone(), sending: Vec::new(), sent: 0 };
+    (HttpSocket { shared, heard: Rc::default() }, peer)
 }
 
 impl Shared {
@@ -173,9 +163,7 @@ impl Read for HttpSocket {
 
 /// An error to be reported again; `io::Error` is not `Clone`.
 fn same(error: &io::Error) -> io::Error {
-    error
-        .raw_os_error()
-        .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 impl Write for HttpSocket {
@@ -317,10 +305,7 @@ impl HttpPeer {
     /// # Panics
     /// When `output` was shorter: the loop has lost count.
     pub fn sent(&mut self, count: usize) {
-        assert!(
-            count <= self.sending.len() - self.sent,
-            "sent {count} bytes that were not there"
-        );
+        assert!(count <= self.sending.len() - self.sent, "sent {count} bytes that were not there");
         self.sent += count;
     }
 
@@ -373,12 +358,7 @@ mod tests {
     fn setup() -> Setup {
         let dirty = DirtyList::default();
         let (socket, peer) = pair(7, dirty.clone());
-        Setup {
-            socket,
-            peer,
-            dirty,
-            alarm: Arc::new(Alarm::default()),
-        }
+        Setup { socket, peer, dirty, alarm: Arc::new(Alarm::default()) }
     }
 
     impl Setup {
@@ -466,12 +446,7 @@ mod tests {
     fn is_closed_when_the_task_is_gone_and_its_words_are_sent() {
         let mut s = setup();
         assert!(matches!(s.write(b"bye"), Poll::Ready(Ok(3))));
-        let Setup {
-            socket,
-            mut peer,
-            dirty,
-            ..
-        } = s;
+        let Setup { socket, mut peer, dirty, .. } = s;
         drop(socket);
         assert_eq!(dirty.borrow().as_slice(), [7]);
         assert!(!peer.is_closed());
@@ -490,9 +465,7 @@ mod tests {
         s.peer.fail(io::Error::from_raw_os_error(104));
         assert!(s.alarm.take());
         assert!(!s.peer.has_output());
-        let Poll::Ready(Err(error)) = s.read(1) else {
-            panic!("no error")
-        };
+        let Poll::Ready(Err(error)) = s.read(1) else { panic!("no error") };
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         assert!(matches!(s.write(b"x"), Poll::Ready(Err(_))));
     }
@@ -500,25 +473,14 @@ mod tests {
     #[test]
     fn a_task_blocked_on_output_learns_of_a_dropped_peer() {
         let mut s = setup();
-        assert!(matches!(
-            s.write(&vec![0; OUTPUT_BYTES_MAX]),
-            Poll::Ready(Ok(_))
-        ));
+        assert!(matches!(s.write(&vec![0; OUTPUT_BYTES_MAX]), Poll::Ready(Ok(_))));
         assert!(s.write(b"x").is_pending());
-        let Setup {
-            mut socket,
-            peer,
-            alarm,
-            ..
-        } = s;
+        let Setup { mut socket, peer, alarm, .. } = s;
         drop(peer);
         assert!(alarm.take());
         let waker = alarm.into();
         let mut cx = Context::from_waker(&waker);
-        assert!(matches!(
-            Pin::new(&mut socket).poll_write(&mut cx, b"x"),
-            Poll::Ready(Err(_))
-        ));
+        assert!(matches!(Pin::new(&mut socket).poll_write(&mut cx, b"x"), Poll::Ready(Err(_))));
     }
 
     #[test]

@@ -54,12 +54,7 @@ impl Lines {
     /// Nothing read yet.
     #[must_use]
     pub fn new(limits: BatchLimits) -> Lines {
-        Lines {
-            limits,
-            batch: Batch::default(),
-            total: 0,
-            line: 0,
-        }
+        Lines { limits, batch: Batch::default(), total: 0, line: 0 }
     }
 
     /// Takes the next piece of the body.
@@ -89,11 +84,7 @@ impl Lines {
 
     fn count(&mut self, bytes: u64) -> Result<(), Failure> {
         self.total += bytes;
-        if self.total > self.limits.body_size_max {
-            Err(BODY_TOO_BIG)
-        } else {
-            Ok(())
-        }
+        if self.total > self.limits.body_size_max { Err(BODY_TOO_BIG) } else { Ok(()) }
     }
 
     fn extend(&mut self, part: &[u8], declared: Option<u64>) {
@@ -151,14 +142,7 @@ impl Binary {
     #[must_use]
     pub fn new(limits: BatchLimits) -> Binary {
         let (batch, state) = (Batch::default(), Expecting::Count);
-        Binary {
-            limits,
-            batch,
-            total: 0,
-            state,
-            number: [0; 4],
-            have: 0,
-        }
+        Binary { limits, batch, total: 0, state, number: [0; 4], have: 0 }
     }
 
     /// Whether all messages are there; what follows them need not be read.
@@ -178,12 +162,7 @@ impl Binary {
             return Err(BODY_TOO_BIG);
         }
         while !piece.is_empty() && !self.is_complete() {
-            let Expecting::Bytes {
-                size,
-                missing,
-                left,
-            } = self.state
-            else {
+            let Expecting::Bytes { size, missing, left } = self.state else {
                 piece = self.read_number(piece)?;
                 continue;
             };
@@ -192,18 +171,10 @@ impl Binary {
             piece = rest;
             // Not more than `missing`, which is a u32.
             let missing = missing - part.len() as u32;
-            self.state = Expecting::Bytes {
-                size,
-                missing,
-                left,
-            };
+            self.state = Expecting::Bytes { size, missing, left };
             if missing == 0 {
                 self.batch.close(u64::from(size));
-                self.state = if left == 0 {
-                    Expecting::End
-                } else {
-                    Expecting::Size { left }
-                };
+                self.state = if left == 0 { Expecting::End } else { Expecting::Size { left } };
             }
         }
         Ok(())
@@ -228,11 +199,7 @@ impl Binary {
             if number == 0 || u64::from(number) > self.limits.msg_size_max {
                 return Err(BAD_MESSAGE);
             }
-            return Ok(Expecting::Bytes {
-                size: number,
-                missing: number,
-                left: left - 1,
-            });
+            return Ok(Expecting::Bytes { size: number, missing: number, left: left - 1 });
         }
         // Every message takes at least five bytes.
         let most = self.limits.body_size_max.saturating_sub(4) / 5;
@@ -259,10 +226,7 @@ impl Binary {
 mod tests {
     use super::{Batch, BatchLimits, Binary, Lines};
 
-    const LIMITS: BatchLimits = BatchLimits {
-        msg_size_max: 5,
-        body_size_max: 24,
-    };
+    const LIMITS: BatchLimits = BatchLimits { msg_size_max: 5, body_size_max: 24 };
 
     /// Splits in pieces of every size; they must agree.
     fn check(body: &[u8], split: impl Fn(&[&[u8]]) -> String, expected: &str) {
@@ -273,10 +237,7 @@ mod tests {
     }
 
     fn show(batch: &Batch) -> String {
-        assert_eq!(
-            batch.lengths.iter().sum::<u32>() as usize,
-            batch.bytes.len()
-        );
+        assert_eq!(batch.lengths.iter().sum::<u32>() as usize, batch.bytes.len());
         let mut rest = batch.bytes.as_slice();
         let mut texts = Vec::new();
         for &length in &batch.lengths {
@@ -320,21 +281,9 @@ mod tests {
         check(b"123456", lines, "MSG_TOO_BIG");
         check(b"123456\na", lines, "MSG_TOO_BIG");
         check(b"a\n123456\na", lines, "MSG_TOO_BIG");
-        check(
-            b"1\n3\n5\n7\n9\n1\n3\n5\n7\n9\n1\n34",
-            lines,
-            "1|3|5|7|9|1|3|5|7|9|1|34",
-        );
-        check(
-            b"1\n3\n5\n7\n9\n1\n3\n5\n7\n9\n1\n345",
-            lines,
-            "BODY_TOO_BIG",
-        );
-        check(
-            b"1\n3\n5\n7\n9\n1\n3\n5\n7\n9\n1\n34\n",
-            lines,
-            "BODY_TOO_BIG",
-        );
+        check(b"1\n3\n5\n7\n9\n1\n3\n5\n7\n9\n1\n34", lines, "1|3|5|7|9|1|3|5|7|9|1|34");
+        check(b"1\n3\n5\n7\n9\n1\n3\n5\n7\n9\n1\n345", lines, "BODY_TOO_BIG");
+        check(b"1\n3\n5\n7\n9\n1\n3\n5\n7\n9\n1\n34\n", lines, "BODY_TOO_BIG");
         check(b"a line without an end that is long", lines, "BODY_TOO_BIG");
         check(b"123456\nand a body that is too long", lines, "MSG_TOO_BIG");
     }
@@ -351,11 +300,7 @@ mod tests {
     #[test]
     fn binary_messages() {
         check(&frame(1, &[(1, "a")]), binary, "a");
-        check(
-            &frame(2, &[(5, "12345"), (2, "\n\n")]),
-            binary,
-            "12345|\n\n",
-        );
+        check(&frame(2, &[(5, "12345"), (2, "\n\n")]), binary, "12345|\n\n");
         let mut trailing = frame(1, &[(1, "a")]);
         trailing.extend(b"ignored");
         check(&trailing, binary, "a");
@@ -374,10 +319,6 @@ mod tests {
         check(&frame(1, &[(6, "123456")]), binary, "BAD_MESSAGE");
         check(&frame(1, &[(2, "1")]), binary, "BAD_MESSAGE");
         check(&frame(2, &[(1, "1")]), binary, "BAD_MESSAGE");
-        check(
-            &frame(3, &[(5, "12345"), (5, "12345"), (5, "12345")]),
-            binary,
-            "BODY_TOO_BIG",
-        );
+        check(&frame(3, &[(5, "12345"), (5, "12345"), (5, "12345")]), binary, "BODY_TOO_BIG");
     }
 }

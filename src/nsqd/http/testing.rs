@@ -15,9 +15,11 @@ use shards::request::{ChannelAction, Publish, Reply, Request, TopicAction};
 use shards::stats::{ChannelStats, ClientStats, ShardStats, TopicStats};
 use shards::wire::names::Name;
 
+use crate::log::LogLevel;
+
 use super::desk::{Answers, Desk};
-use super::facts::{Facts, Health, Limits, LogLevel, Options};
-use super::serve;
+use super::facts::{Facts, Health, Limits, Options};
+use super::serve::serve;
 use super::socket::{DirtyList, HttpPeer, INPUT_BYTES_MAX, pair};
 use super::timers::Timers;
 
@@ -110,11 +112,7 @@ pub fn example_stats() -> ShardStats {
     let mut paused = topic("with_chan", vec![channel("a#ephemeral")]);
     paused.paused = true;
     paused.channels[0].paused = true;
-    ShardStats {
-        topics: vec![orders, paused],
-        producers: vec![producer],
-        ..Default::default()
-    }
+    ShardStats { topics: vec![orders, paused], producers: vec![producer], ..Default::default() }
 }
 
 pub fn topic(text: &str, channels: Vec<ChannelStats>) -> TopicStats {
@@ -177,10 +175,7 @@ impl Desk for FakeDesk {
 
     fn ask(&self, shard: u16, request: Request) -> impl Future<Output = Reply> + 'static {
         assert!(!self.0.panicking.get(), "the desk caught fire");
-        self.0
-            .log
-            .borrow_mut()
-            .push(format!("{shard} {}", words(&request)));
+        self.0.log.borrow_mut().push(format!("{shard} {}", words(&request)));
         let (ticket, answer) = self.0.answers.expect().expect("room");
         self.0.open.borrow_mut().push((shard, ticket, request));
         answer
@@ -203,11 +198,7 @@ fn words(request: &Request) -> String {
             "stats {:?} {:?} {}",
             query.topic,
             query.channel,
-            if query.without_clients {
-                "without"
-            } else {
-                "with"
-            }
+            if query.without_clients { "without" } else { "with" }
         ),
     }
 }
@@ -293,12 +284,7 @@ impl FakeDesk {
 
     fn reply(&self, shard: u16, request: &Request) -> Reply {
         let stats = &self.0.stats.borrow()[usize::from(shard)];
-        let found = |name: &str| {
-            stats
-                .topics
-                .iter()
-                .find(|topic| topic.name.as_str() == name)
-        };
+        let found = |name: &str| stats.topics.iter().find(|topic| topic.name.as_str() == name);
         if self.0.refusing.get() {
             return Reply::Refused("no".to_owned());
         }
@@ -313,11 +299,7 @@ impl FakeDesk {
                     return Reply::TopicNotFound;
                 };
                 let known = topic.channels.iter().any(|known| known.name == *channel);
-                if known {
-                    Reply::Done
-                } else {
-                    Reply::ChannelNotFound
-                }
+                if known { Reply::Done } else { Reply::ChannelNotFound }
             }
             Request::Stats(query) => Reply::Stats(filtered(stats, query)),
         }
@@ -332,36 +314,23 @@ fn filtered(stats: &ShardStats, query: &shards::stats::StatsQuery) -> ShardStats
     }
     if let Some(channel) = &query.channel {
         for topic in &mut stats.topics {
-            topic
-                .channels
-                .retain(|known| known.name.as_str() == channel);
+            topic.channels.retain(|known| known.name.as_str() == channel);
         }
         stats.topics.retain(|topic| !topic.channels.is_empty());
     }
     if query.without_clients {
         stats.producers.clear();
-        let channels = stats
-            .topics
-            .iter_mut()
-            .flat_map(|topic| &mut topic.channels);
+        let channels = stats.topics.iter_mut().flat_map(|topic| &mut topic.channels);
         channels.for_each(|channel| channel.clients = None);
     }
     stats
 }
 
 /// All actions, for tests that go through them.
-pub const TOPIC_ACTIONS: [TopicAction; 4] = [
-    TopicAction::Delete,
-    TopicAction::Empty,
-    TopicAction::Pause,
-    TopicAction::Unpause,
-];
-pub const CHANNEL_ACTIONS: [ChannelAction; 4] = [
-    ChannelAction::Delete,
-    ChannelAction::Empty,
-    ChannelAction::Pause,
-    ChannelAction::Unpause,
-];
+pub const TOPIC_ACTIONS: [TopicAction; 4] =
+    [TopicAction::Delete, TopicAction::Empty, TopicAction::Pause, TopicAction::Unpause];
+pub const CHANNEL_ACTIONS: [ChannelAction; 4] =
+    [ChannelAction::Delete, ChannelAction::Empty, ChannelAction::Pause, ChannelAction::Unpause];
 
 /// A connection whose task runs only when it was woken, with the test as loop and client.
 pub struct Connection {
@@ -385,16 +354,7 @@ impl Connection {
         let alarm = Arc::new(Alarm(AtomicBool::new(true)));
         let task: Pin<Box<dyn Future<Output = ()>>> = Box::pin(task);
         let (desk, received) = (desk.clone(), Vec::new());
-        Connection {
-            task: Some(task),
-            alarm,
-            peer,
-            timers,
-            now,
-            desk,
-            received,
-            answering: true,
-        }
+        Connection { task: Some(task), alarm, peer, timers, now, desk, received, answering: true }
     }
 
     /// Leaves the desk's questions open from now on.
@@ -480,17 +440,12 @@ pub fn post(desk: &FakeDesk, uri: &str, body: &str) -> String {
 
 /// Status and body of the answer to a request without one.
 pub fn get(desk: &FakeDesk, uri: &str) -> String {
-    short(&ask(
-        desk,
-        &format!("GET {uri} HTTP/1.1\r\nHost: h\r\n\r\n"),
-    ))
+    short(&ask(desk, &format!("GET {uri} HTTP/1.1\r\nHost: h\r\n\r\n")))
 }
 
 /// `200 OK|body`
 pub fn short(response: &str) -> String {
-    let (head, body) = response
-        .split_once("\r\n\r\n")
-        .unwrap_or((response, "no end of head"));
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((response, "no end of head"));
     let status = head.lines().next().unwrap_or_default();
     let code = status.split(' ').nth(1).unwrap_or_default();
     format!("{code}|{body}")
@@ -500,7 +455,5 @@ pub fn short(response: &str) -> String {
 pub fn level_cell() -> (Arc<AtomicU8>, impl Fn(LogLevel) + Send + Sync + 'static) {
     let cell = Arc::new(AtomicU8::new(0));
     let inner = cell.clone();
-    (cell, move |level| {
-        inner.store(level as u8, Ordering::Relaxed)
-    })
+    (cell, move |level| inner.store(level as u8, Ordering::Relaxed))
 }

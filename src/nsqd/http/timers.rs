@@ -41,14 +41,8 @@ impl Timers {
     /// No timers yet; `now` is the time until the first [`advance`](Timers::advance).
     #[must_use]
     pub fn new(now: Instant) -> Timers {
-        let inner = Inner {
-            now,
-            slots: Slab::new(),
-            queue: BTreeSet::new(),
-        };
-        Timers {
-            inner: Rc::new(RefCell::new(inner)),
-        }
+        let inner = Inner { now, slots: Slab::new(), queue: BTreeSet::new() };
+        Timers { inner: Rc::new(RefCell::new(inner)) }
     }
 
     /// Sets the time and wakes the tasks whose deadline has come. Call it in every turn, before
@@ -157,10 +151,7 @@ struct AlarmClock {
 impl AlarmClock {
     fn new(timers: &Timers) -> AlarmClock {
         let key = timers.inner.borrow_mut().slots.insert(Slot::default());
-        AlarmClock {
-            timers: timers.clone(),
-            key,
-        }
+        AlarmClock { timers: timers.clone(), key }
     }
 
     fn set(&self, deadline: Option<Instant>) {
@@ -202,14 +193,8 @@ impl HeadTimer {
     /// the same `period`.
     #[must_use]
     pub fn new(timers: &Timers, period: Duration, ear: Rc<Cell<bool>>) -> HeadTimer {
-        let inner = HeadTimerInner {
-            alarm: AlarmClock::new(timers),
-            period,
-            ear,
-        };
-        HeadTimer {
-            inner: SendWrapper::new(Rc::new(inner)),
-        }
+        let inner = HeadTimerInner { alarm: AlarmClock::new(timers), period, ear };
+        HeadTimer { inner: SendWrapper::new(Rc::new(inner)) }
     }
 }
 
@@ -222,10 +207,7 @@ impl Timer for HeadTimer {
         self.inner.ear.set(false);
         self.inner.alarm.set(Some(deadline));
         let timer = SendWrapper::new(Rc::clone(&self.inner));
-        Box::pin(HeadSleep {
-            timer,
-            started: false,
-        })
+        Box::pin(HeadSleep { timer, started: false })
     }
 
     fn now(&self) -> Instant {
@@ -329,10 +311,7 @@ mod tests {
             assert!(alarm.take());
         }
         ear.set(true);
-        assert!(
-            sleep.as_mut().poll(&mut cx).is_pending(),
-            "the head has just begun"
-        );
+        assert!(sleep.as_mut().poll(&mut cx).is_pending(), "the head has just begun");
         timers.advance(start + 100 * SECOND);
         assert!(alarm.take());
         assert!(sleep.as_mut().poll(&mut cx).is_ready());

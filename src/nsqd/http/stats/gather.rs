@@ -29,9 +29,7 @@ pub struct Found {
 /// When one of them refuses or takes too long.
 pub async fn gather<D: Desk>(call: &Call<'_, D>, query: StatsQuery) -> Result<Found, Failure> {
     let shards = 0..call.desk.shards();
-    let asks = shards
-        .map(|shard| call.desk.ask(shard, Request::Stats(query.clone())))
-        .collect();
+    let asks = shards.map(|shard| call.desk.ask(shard, Request::Stats(query.clone()))).collect();
     let mut found = merge(in_time(call, asks).await?);
     if found.topics.as_ref().is_some_and(Vec::is_empty)
         && let Some(topic) = &query.topic
@@ -55,11 +53,7 @@ async fn exists<D: Desk>(
         return Ok(false);
     }
     let shard = call.desk.owner(topic.as_bytes());
-    let query = StatsQuery {
-        topic: Some(topic.to_owned()),
-        channel: None,
-        without_clients: true,
-    };
+    let query = StatsQuery { topic: Some(topic.to_owned()), channel: None, without_clients: true };
     let answers = in_time(call, vec![call.desk.ask(shard, Request::Stats(query))]).await?;
     Ok(answers.iter().any(|stats| !stats.topics.is_empty()))
 }
@@ -83,10 +77,7 @@ async fn in_time<D: Desk>(
         tracing::error!("{waiting} shards did not answer within {SHARD_ANSWER_MAX:?}");
         Failure::internal()
     })?;
-    asks.into_iter()
-        .filter_map(|(_, reply)| reply)
-        .map(stats_of)
-        .collect()
+    asks.into_iter().filter_map(|(_, reply)| reply).map(stats_of).collect()
 }
 
 /// Polls a question that has no answer yet; `Some` when it still has none.
@@ -117,8 +108,5 @@ fn merge(answers: Vec<ShardStats>) -> Found {
         producers.extend(answer.producers);
     }
     topics.sort_by_key(|topic| topic.name);
-    Found {
-        topics: Some(topics),
-        producers: Some(producers),
-    }
+    Found { topics: Some(topics), producers: Some(producers) }
 }

@@ -28,14 +28,8 @@ impl<'a> Document<'a> {
         Document {
             version: &facts.version,
             health: &report.health,
-            start_time: facts
-                .start_time
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |d| d.as_secs()),
-            topics: report
-                .topics
-                .as_ref()
-                .map(|topics| topics.iter().map(Topic::new).collect()),
+            start_time: facts.start_time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+            topics: report.topics.as_ref().map(|topics| topics.iter().map(Topic::new).collect()),
             memory: report.memory.as_ref(),
             producers: report.producers.as_deref().map(clients),
         }
@@ -180,12 +174,8 @@ impl<'a> Client<'a> {
             user_agent: &client.user_agent,
             topology_zone: &client.topology_zone,
             topology_region: &client.topology_region,
-            pub_counts: pub_count.map(|(topic, count)| {
-                [PubCount {
-                    topic: topic.as_str(),
-                    count: *count,
-                }]
-            }),
+            pub_counts: pub_count
+                .map(|(topic, count)| [PubCount { topic: topic.as_str(), count: *count }]),
             tls: false,
             tls_cipher_suite: "",
             tls_version: "",

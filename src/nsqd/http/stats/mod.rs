@@ -54,11 +54,7 @@ pub async fn stats<D: Desk>(call: &Call<'_, D>) -> Result<Response, Failure> {
     if query.get("format").as_deref() == Some(b"json") {
         return Ok(v1_json(&json::Document::new(facts, &report)));
     }
-    Ok(v1_text(text::render(
-        facts,
-        &report,
-        &text::Present::now(facts),
-    )))
+    Ok(v1_text(text::render(facts, &report, &text::Present::now(facts))))
 }
 
 /// An empty name is no filter.

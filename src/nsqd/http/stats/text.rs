@@ -24,9 +24,7 @@ impl Present {
     /// Reads the clocks.
     #[must_use]
     pub fn now(facts: &Facts) -> Present {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Present {
             uptime: facts.started.elapsed(),
             unix_s: i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX),
@@ -48,11 +46,7 @@ pub fn render(facts: &Facts, report: &Report, present: &Present) -> String {
 fn page_into(page: &mut String, facts: &Facts, report: &Report, present: &Present) -> fmt::Result {
     let build = env!("CARGO_PKG_VERSION");
     writeln!(page, "nsqd v{} (built w/shoal{build})", facts.version)?;
-    writeln!(
-        page,
-        "start_time {}",
-        rfc3339(facts.start_time, &present.zone)
-    )?;
+    writeln!(page, "start_time {}", rfc3339(facts.start_time, &present.zone))?;
     writeln!(page, "uptime {}", GoDuration(present.uptime))?;
     writeln!(page, "\nHealth: {}", report.health)?;
     if let Some(memory) = &report.memory {
@@ -62,11 +56,7 @@ fn page_into(page: &mut String, facts: &Facts, report: &Report, present: &Presen
         }
     }
     topics(page, report.topics.as_deref().unwrap_or_default(), present)?;
-    producers(
-        page,
-        report.producers.as_deref().unwrap_or_default(),
-        present,
-    )
+    producers(page, report.producers.as_deref().unwrap_or_default(), present)
 }
 
 /// Seconds and offset, `Z` at Greenwich.
@@ -74,26 +64,15 @@ fn rfc3339(time: SystemTime, zone: &TimeZone) -> String {
     let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
     let time = time.to_zoned(zone.clone());
     let offset = if time.offset().is_zero() { "Z" } else { "%:z" };
-    time.strftime(&format!("%Y-%m-%dT%H:%M:%S{offset}"))
-        .to_string()
+    time.strftime(&format!("%Y-%m-%dT%H:%M:%S{offset}")).to_string()
 }
 
 fn topics(page: &mut String, topics: &[TopicStats], present: &Present) -> fmt::Result {
     // Every topic begins with a line end: with the first one it ends the heading.
-    let heading = if topics.is_empty() {
-        "\nTopics: None\n"
-    } else {
-        "\nTopics:"
-    };
+    let heading = if topics.is_empty() { "\nTopics: None\n" } else { "\nTopics:" };
     page.push_str(heading);
     for topic in topics {
-        let TopicStats {
-            name,
-            depth,
-            backend_depth,
-            message_count,
-            ..
-        } = topic;
+        let TopicStats { name, depth, backend_depth, message_count, .. } = topic;
         let paused = if topic.paused { "*P " } else { "   " };
         writeln!(
             page,
@@ -112,20 +91,8 @@ fn topics(page: &mut String, topics: &[TopicStats], present: &Present) -> fmt::R
 }
 
 fn channel_line(page: &mut String, channel: &ChannelStats) -> fmt::Result {
-    let ChannelStats {
-        name,
-        depth,
-        backend_depth,
-        in_flight_count,
-        deferred_count,
-        ..
-    } = channel;
-    let ChannelStats {
-        requeue_count,
-        timeout_count,
-        message_count,
-        ..
-    } = channel;
+    let ChannelStats { name, depth, backend_depth, in_flight_count, deferred_count, .. } = channel;
+    let ChannelStats { requeue_count, timeout_count, message_count, .. } = channel;
     let paused = if channel.paused { "   *P " } else { "      " };
     writeln!(
         page,
@@ -136,11 +103,7 @@ fn channel_line(page: &mut String, channel: &ChannelStats) -> fmt::Result {
 }
 
 fn producers(page: &mut String, producers: &[ClientStats], present: &Present) -> fmt::Result {
-    let heading = if producers.is_empty() {
-        "\nProducers: None\n"
-    } else {
-        "\nProducers:\n"
-    };
+    let heading = if producers.is_empty() { "\nProducers: None\n" } else { "\nProducers:\n" };
     page.push_str(heading);
     for producer in producers {
         page.push_str("   ");
@@ -160,18 +123,8 @@ fn client_line(page: &mut String, client: &ClientStats, present: &Present) -> fm
             "[V2 {id:<21}] msgs: {count:<8} topics: {topic}={count} connected: {connected}"
         );
     }
-    let ClientStats {
-        state,
-        in_flight_count,
-        ready_count,
-        finish_count,
-        ..
-    } = client;
-    let ClientStats {
-        requeue_count,
-        message_count,
-        ..
-    } = client;
+    let ClientStats { state, in_flight_count, ready_count, finish_count, .. } = client;
+    let ClientStats { requeue_count, message_count, .. } = client;
     writeln!(
         page,
         "[V2 {id:<21}] state: {state} inflt: {in_flight_count:<4} rdy: {ready_count:<4} \
@@ -182,10 +135,7 @@ fn client_line(page: &mut String, client: &ClientStats, present: &Present) -> fm
 
 /// What follows the last colon; a unix socket has no port.
 fn port(client: &ClientStats) -> &str {
-    client
-        .remote_address
-        .rsplit_once(':')
-        .map_or("", |(_, port)| port)
+    client.remote_address.rsplit_once(':').map_or("", |(_, port)| port)
 }
 
 #[cfg(test)]
@@ -199,11 +149,7 @@ mod tests {
 
     fn present() -> Present {
         let uptime = Duration::from_nanos(697_305_573_355);
-        Present {
-            uptime,
-            unix_s: 1_795_417_837,
-            zone: TimeZone::UTC,
-        }
+        Present { uptime, unix_s: 1_795_417_837, zone: TimeZone::UTC }
     }
 
     #[test]
@@ -214,10 +160,7 @@ mod tests {
             topics: Some(stats.topics),
             producers: Some(stats.producers),
             health: "OK".to_owned(),
-            memory: Some(MemoryStats {
-                heap_in_use_bytes: 12,
-                ..MemoryStats::default()
-            }),
+            memory: Some(MemoryStats { heap_in_use_bytes: 12, ..MemoryStats::default() }),
         };
         let page = render(&facts, &report, &present());
         let page = page.replace(env!("CARGO_PKG_VERSION"), "VERSION");
@@ -226,12 +169,8 @@ mod tests {
 
     #[test]
     fn says_that_there_is_nothing() {
-        let report = Report {
-            topics: None,
-            producers: None,
-            health: "NOK - x".to_owned(),
-            memory: None,
-        };
+        let report =
+            Report { topics: None, producers: None, health: "NOK - x".to_owned(), memory: None };
         let page = render(&testing::facts(), &report, &present());
         let expected = "\nHealth: NOK - x\n\nTopics: None\n\nProducers: None\n";
         assert!(page.ends_with(expected), "{page}");

@@ -15,33 +15,18 @@ const V1_JSON: &str = "Content-Type: application/json; charset=utf-8\r\n";
 fn unknown_paths_and_wrong_methods() {
     let desk = desk();
     let nothing = ask(&desk, "GET /put HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert!(
-        nothing.starts_with("HTTP/1.1 404 Not Found\r\n"),
-        "{nothing}"
-    );
+    assert!(nothing.starts_with("HTTP/1.1 404 Not Found\r\n"), "{nothing}");
     assert!(nothing.contains(V1_JSON) && nothing.contains("X-Nsq-Content-Type: nsq; version=1.0"));
     assert!(nothing.ends_with("\r\n\r\n{\"message\":\"NOT_FOUND\"}"));
     let wrong = ask(&desk, "DELETE /config/x HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert!(
-        wrong.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"),
-        "{wrong}"
-    );
+    assert!(wrong.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{wrong}");
     assert!(wrong.contains("Allow: GET, OPTIONS, PUT\r\n"), "{wrong}");
-    assert!(
-        wrong.ends_with("{\"message\":\"METHOD_NOT_ALLOWED\"}"),
-        "{wrong}"
-    );
+    assert!(wrong.ends_with("{\"message\":\"METHOD_NOT_ALLOWED\"}"), "{wrong}");
     let head = ask(&desk, "HEAD /ping HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 405 "), "{head}");
-    assert!(
-        head.ends_with("Content-Length: 32\r\n\r\n"),
-        "no body: {head}"
-    );
+    assert!(head.ends_with("Content-Length: 32\r\n\r\n"), "no body: {head}");
     let options = ask(&desk, "OPTIONS /pub HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert_eq!(
-        options,
-        "HTTP/1.1 200 OK\r\nAllow: OPTIONS, POST\r\nContent-Length: 0\r\n\r\n"
-    );
+    assert_eq!(options, "HTTP/1.1 200 OK\r\nAllow: OPTIONS, POST\r\nContent-Length: 0\r\n\r\n");
     let server = ask(&desk, "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(server, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 }
@@ -56,10 +41,7 @@ fn almost_right_paths_are_redirected() {
          Content-Type: text/html; charset=utf-8\r\nContent-Length: 44\r\n\r\n\
          <a href=\"/ping?a=1\">Moved Permanently</a>.\n\n"
     );
-    let posted = ask(
-        &desk,
-        "POST //pub?topic=a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
-    );
+    let posted = ask(&desk, "POST //pub?topic=a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(
         posted,
         "HTTP/1.1 307 Temporary Redirect\r\nLocation: /pub?topic=a\r\nContent-Length: 0\r\n\r\n"
@@ -85,9 +67,7 @@ fn requests_in_one_packet_are_answered_in_order() {
     let received = connection.received();
     assert_eq!(received.matches("\r\n\r\nOK").count(), 100);
     assert_eq!(received.matches("\r\n\r\n/d").count(), 100);
-    let expected: Vec<_> = (0..100)
-        .map(|n| format!("0 publish a {n} defer 0"))
-        .collect();
+    let expected: Vec<_> = (0..100).map(|n| format!("0 publish a {n} defer 0")).collect();
     assert_eq!(desk.asked(), expected);
     assert!(!connection.is_over());
 }
@@ -104,6 +84,7 @@ fn continue_is_said_only_to_those_whose_body_is_wanted() {
     connection.send(format!("{head}Content-Length: 101\r\n\r\n").as_bytes());
     let refusal = connection.received();
     assert_eq!(short(&refusal), "413|{\"message\":\"MSG_TOO_BIG\"}");
+    assert!(refusal.starts_with("HTTP/1.1 413 Request Entity Too Large\r\n"), "{refusal}");
     assert!(refusal.contains("Connection: close\r\n"), "{refusal}");
     assert!(connection.is_over());
 }
@@ -174,27 +155,15 @@ fn a_request_for_which_nobody_waits_any_more_is_forgotten() {
 fn heads_are_bounded_in_size_and_number() {
     let desk = desk();
     let long = "x".repeat(HEAD_BYTES_MAX);
-    let big = ask(
-        &desk,
-        &format!("GET /ping HTTP/1.1\r\nHost: h\r\nX: {long}\r\n\r\n"),
-    );
+    let big = ask(&desk, &format!("GET /ping HTTP/1.1\r\nHost: h\r\nX: {long}\r\n\r\n"));
     assert!(big.starts_with("HTTP/1.1 431 "), "{big}");
-    let endless = ask(
-        &desk,
-        &format!("GET /ping HTTP/1.1\r\nHost: h\r\nX: {long}{long}"),
-    );
+    let endless = ask(&desk, &format!("GET /ping HTTP/1.1\r\nHost: h\r\nX: {long}{long}"));
     assert!(endless.starts_with("HTTP/1.1 431 "), "{endless}");
     let fits = "x".repeat(HEAD_BYTES_MAX - 100);
-    let fits = ask(
-        &desk,
-        &format!("GET /ping HTTP/1.1\r\nHost: h\r\nX: {fits}\r\n\r\n"),
-    );
+    let fits = ask(&desk, &format!("GET /ping HTTP/1.1\r\nHost: h\r\nX: {fits}\r\n\r\n"));
     assert_eq!(short(&fits), "200|OK");
     let many = "X: y\r\n".repeat(101);
-    let many = ask(
-        &desk,
-        &format!("GET /ping HTTP/1.1\r\nHost: h\r\n{many}\r\n"),
-    );
+    let many = ask(&desk, &format!("GET /ping HTTP/1.1\r\nHost: h\r\n{many}\r\n"));
     assert!(many.starts_with("HTTP/1.1 431 "), "{many}");
 }
 
@@ -203,10 +172,7 @@ fn what_is_not_http_is_refused() {
     let desk = desk();
     assert!(ask(&desk, "  V2 hello\r\n\r\n").starts_with("HTTP/1.1 400 Bad Request\r\n"));
     let hostless = ask(&desk, "GET /ping HTTP/1.1\r\n\r\n");
-    assert_eq!(
-        short(&hostless),
-        "400|400 Bad Request: missing required Host header"
-    );
+    assert_eq!(short(&hostless), "400|400 Bad Request: missing required Host header");
 }
 
 #[test]
@@ -217,11 +183,7 @@ fn a_head_that_does_not_end_ends_the_connection() {
         connection.advance(HEAD_TIME_MIN);
     }
     connection.send(b"GET /ping HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert_eq!(
-        short(&connection.received()),
-        "200|OK",
-        "idle for long, and still there"
-    );
+    assert_eq!(short(&connection.received()), "200|OK", "idle for long, and still there");
     connection.send(b"GET /pi");
     connection.advance(HEAD_TIME_MIN - Duration::from_millis(1));
     assert!(!connection.is_over());
@@ -251,12 +213,6 @@ fn plain_http_is_sent_to_https_where_it_is_required() {
     facts.https_required_port = Some(14132);
     let desk = FakeDesk::new(facts);
     let refusal = ask(&desk, "GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert!(
-        refusal.contains("X-Nsq-Content-Type: nsq; version=1.0\r\n"),
-        "{refusal}"
-    );
-    assert_eq!(
-        short(&refusal),
-        "403|{\"message\": \"TLS_REQUIRED\", \"https_port\": 14132}"
-    );
+    assert!(refusal.contains("X-Nsq-Content-Type: nsq; version=1.0\r\n"), "{refusal}");
+    assert_eq!(short(&refusal), "403|{\"message\": \"TLS_REQUIRED\", \"https_port\": 14132}");
 }

@@ -14,10 +14,7 @@ fn desk() -> FakeDesk {
     let desk = FakeDesk::new(facts());
     desk.put(
         0,
-        ShardStats {
-            topics: vec![topic("have", vec![channel("c")])],
-            ..Default::default()
-        },
+        ShardStats { topics: vec![topic("have", vec![channel("c")])], ..Default::default() },
     );
     desk
 }
@@ -32,15 +29,10 @@ fn ping_tells_health_in_plain_text() {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n";
     let response = ask(&desk, "GET /ping HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(response, format!("{head}Content-Length: 2\r\n\r\nOK"));
-    super::super::desk::Desk::facts(&desk)
-        .health
-        .set(Some("disk full".to_owned()));
+    super::super::desk::Desk::facts(&desk).health.set(Some("disk full".to_owned()));
     assert_eq!(get(&desk, "/ping"), "500|NOK - disk full");
     let stats = get(&desk, "/stats?format=json&include_mem=0");
-    assert!(
-        stats.starts_with(r#"200|{"version":"1.3.0","health":"NOK - disk full","#),
-        "{stats}"
-    );
+    assert!(stats.starts_with(r#"200|{"version":"1.3.0","health":"NOK - disk full","#), "{stats}");
 }
 
 #[test]
@@ -62,24 +54,12 @@ fn topics_are_created() {
     let head = "HTTP/1.1 200 OK\r\nX-Nsq-Content-Type: nsq; version=1.0\r\n";
     assert_eq!(response, format!("{head}Content-Length: 0\r\n\r\n"));
     assert_eq!(desk.asked(), ["0 create a"]);
-    assert_eq!(
-        post(&desk, "/topic/create?topic=%zz", ""),
-        code(400, "INVALID_REQUEST")
-    );
-    assert_eq!(
-        post(&desk, "/topic/create", ""),
-        code(400, "MISSING_ARG_TOPIC")
-    );
-    assert_eq!(
-        post(&desk, "/topic/create?topic=$", ""),
-        code(400, "INVALID_TOPIC")
-    );
+    assert_eq!(post(&desk, "/topic/create?topic=%zz", ""), code(400, "INVALID_REQUEST"));
+    assert_eq!(post(&desk, "/topic/create", ""), code(400, "MISSING_ARG_TOPIC"));
+    assert_eq!(post(&desk, "/topic/create?topic=$", ""), code(400, "INVALID_TOPIC"));
     assert_eq!(desk.asked(), [""; 0]);
     desk.refuse();
-    assert_eq!(
-        post(&desk, "/topic/create?topic=a", ""),
-        code(503, "EXITING")
-    );
+    assert_eq!(post(&desk, "/topic/create?topic=a", ""), code(503, "EXITING"));
 }
 
 #[test]
@@ -89,43 +69,26 @@ fn topics_are_deleted_emptied_and_paused() {
         let path = format!("/topic/{}", format!("{action:?}").to_lowercase());
         assert_eq!(post(&desk, &format!("{path}?topic=have"), ""), "200|");
         assert_eq!(desk.asked(), [format!("0 {action:?} have")]);
-        assert_eq!(
-            post(&desk, &format!("{path}?topic=no"), ""),
-            code(404, "TOPIC_NOT_FOUND")
-        );
+        assert_eq!(post(&desk, &format!("{path}?topic=no"), ""), code(404, "TOPIC_NOT_FOUND"));
         assert_eq!(post(&desk, &path, ""), code(400, "MISSING_ARG_TOPIC"));
-        assert_eq!(
-            post(&desk, &format!("{path}?a;b"), ""),
-            code(400, "INVALID_REQUEST")
-        );
+        assert_eq!(post(&desk, &format!("{path}?a;b"), ""), code(400, "INVALID_REQUEST"));
         let invalid = post(&desk, &format!("{path}?topic=a$"), "");
         let empty = action == shards::request::TopicAction::Empty;
-        let expected = if empty {
-            code(400, "INVALID_TOPIC")
-        } else {
-            code(404, "TOPIC_NOT_FOUND")
-        };
+        let expected =
+            if empty { code(400, "INVALID_TOPIC") } else { code(404, "TOPIC_NOT_FOUND") };
         assert_eq!(invalid, expected, "{action:?}");
         desk.refuse();
-        assert_eq!(
-            post(&desk, &format!("{path}?topic=have"), ""),
-            code(503, "EXITING")
-        );
+        assert_eq!(post(&desk, &format!("{path}?topic=have"), ""), code(503, "EXITING"));
     }
 }
 
 #[test]
 fn channels_are_created_deleted_emptied_and_paused() {
-    let paths = CHANNEL_ACTIONS
-        .map(|action| format!("{action:?}"))
-        .into_iter();
+    let paths = CHANNEL_ACTIONS.map(|action| format!("{action:?}")).into_iter();
     for action in paths.chain(["create".to_owned()]) {
         let desk = desk();
         let path = format!("/channel/{}", action.to_lowercase());
-        assert_eq!(
-            post(&desk, &format!("{path}?topic=have&channel=c"), ""),
-            "200|"
-        );
+        assert_eq!(post(&desk, &format!("{path}?topic=have&channel=c"), ""), "200|");
         assert_eq!(desk.asked(), [format!("0 {action} have/c")]);
         let faults = [
             ("?a;b", 400, "INVALID_REQUEST"),
@@ -136,20 +99,13 @@ fn channels_are_created_deleted_emptied_and_paused() {
             ("?topic=no&channel=c", 404, "TOPIC_NOT_FOUND"),
         ];
         for (query, status, message) in faults {
-            assert_eq!(
-                post(&desk, &format!("{path}{query}"), ""),
-                code(status, message)
-            );
+            assert_eq!(post(&desk, &format!("{path}{query}"), ""), code(status, message));
         }
         let unknown = post(&desk, &format!("{path}?topic=have&channel=no"), "");
         let created = action == "create";
         assert_eq!(
             unknown,
-            if created {
-                "200|".to_owned()
-            } else {
-                code(404, "CHANNEL_NOT_FOUND")
-            }
+            if created { "200|".to_owned() } else { code(404, "CHANNEL_NOT_FOUND") }
         );
     }
 }
@@ -159,34 +115,18 @@ fn stats_in_json_keep_the_original_order() {
     let desk = FakeDesk::new(facts());
     let example = example_stats();
     let [orders, paused] = <[_; 2]>::try_from(example.topics).expect("two topics");
-    desk.put(
-        1,
-        ShardStats {
-            topics: vec![orders],
-            ..Default::default()
-        },
-    );
+    desk.put(1, ShardStats { topics: vec![orders], ..Default::default() });
     desk.put(
         0,
-        ShardStats {
-            topics: vec![paused],
-            producers: example.producers,
-            ..Default::default()
-        },
+        ShardStats { topics: vec![paused], producers: example.producers, ..Default::default() },
     );
     let expected = include_str!("stats.json").trim_end();
-    assert_eq!(
-        get(&desk, "/stats?format=json&include_mem=false"),
-        format!("200|{expected}")
-    );
+    assert_eq!(get(&desk, "/stats?format=json&include_mem=false"), format!("200|{expected}"));
     let all = get(&desk, "/stats?format=json");
     let json: Value = serde_json::from_str(&all[4..]).expect("JSON");
     let memory = json["memory"].as_object().expect("an object");
     assert_eq!(memory.len(), 9);
-    assert!(
-        all.contains(r#""memory":{"heap_objects":0,"heap_idle_bytes":"#),
-        "{all}"
-    );
+    assert!(all.contains(r#""memory":{"heap_objects":0,"heap_idle_bytes":"#), "{all}");
 }
 
 #[test]
@@ -199,22 +139,14 @@ fn stats_are_filtered() {
     };
     let names = |stats: &Value| {
         let topics = stats["topics"].as_array().expect("an array").iter();
-        topics
-            .map(|topic| topic["topic_name"].clone())
-            .collect::<Vec<_>>()
+        topics.map(|topic| topic["topic_name"].clone()).collect::<Vec<_>>()
     };
     assert_eq!(names(&stats("&topic=orders")), ["orders"]);
     assert_eq!(names(&stats("&channel=archive")), ["orders"]);
     assert_eq!(names(&stats("&topic=&channel=")), ["orders", "with_chan"]);
     let unknown = stats("&topic=nothing");
-    assert_eq!(
-        (&unknown["topics"], &unknown["producers"]),
-        (&Value::Null, &Value::Null)
-    );
-    assert_eq!(
-        stats("&topic=nothing&channel=archive")["topics"],
-        Value::Null
-    );
+    assert_eq!((&unknown["topics"], &unknown["producers"]), (&Value::Null, &Value::Null));
+    assert_eq!(stats("&topic=nothing&channel=archive")["topics"], Value::Null);
     let lacking = stats("&topic=orders&channel=nothing");
     assert_eq!(lacking["topics"], serde_json::json!([]));
     assert!(lacking["producers"].is_array());
@@ -229,10 +161,7 @@ fn stats_are_filtered() {
     }
     assert_eq!(get(&desk, "/stats?a;b"), code(400, "INVALID_REQUEST"));
     let text = get(&desk, "/stats?format=JSON&topic=nothing");
-    assert!(
-        text.ends_with("\nTopics: None\n\nProducers: None\n"),
-        "{text}"
-    );
+    assert!(text.ends_with("\nTopics: None\n\nProducers: None\n"), "{text}");
 }
 
 #[test]
@@ -261,10 +190,7 @@ fn options_are_shown() {
     assert_eq!(get(&desk, "/config/node_id"), code(400, "INVALID_OPTION"));
     assert_eq!(get(&desk, "/config"), code(404, "NOT_FOUND"));
     assert_eq!(get(&desk, "/config/"), code(404, "NOT_FOUND"));
-    let empty = ask(
-        &desk,
-        "GET /config/topology_zone HTTP/1.1\r\nHost: h\r\n\r\n",
-    );
+    let empty = ask(&desk, "GET /config/topology_zone HTTP/1.1\r\nHost: h\r\n\r\n");
     let head = "HTTP/1.1 200 OK\r\nX-Nsq-Content-Type: nsq; version=1.0\r\n";
     assert_eq!(empty, format!("{head}Content-Length: 0\r\n\r\n"));
 }
@@ -274,37 +200,19 @@ fn two_options_are_settable() {
     let (level, set) = level_cell();
     let desk = FakeDesk::new(facts_with(set));
     let put = |option: &str, value: &str| {
-        short(&ask(
-            &desk,
-            &request("PUT", &format!("/config/{option}"), value),
-        ))
+        short(&ask(&desk, &request("PUT", &format!("/config/{option}"), value)))
     };
     assert_eq!(put("log_level", "Error"), "200|4");
     assert_eq!(level.load(Ordering::Relaxed), 4);
     assert_eq!(put("log_level", "warning"), code(400, "INVALID_VALUE"));
     assert_eq!(put("log_level", ""), code(413, "INVALID_VALUE"));
     assert_eq!(put("nothing", ""), code(413, "INVALID_VALUE"));
-    assert_eq!(
-        put("log_level", &"x".repeat(101)),
-        code(413, "INVALID_VALUE")
-    );
-    assert_eq!(
-        put("log_level", &"x".repeat(100)),
-        code(400, "INVALID_VALUE")
-    );
-    assert_eq!(
-        put("nsqlookupd_tcp_addresses", r#"["a:1"]"#),
-        r#"200|["a:1"]"#
-    );
-    assert_eq!(
-        get(&desk, "/config/nsqlookupd_tcp_addresses"),
-        r#"200|["a:1"]"#
-    );
+    assert_eq!(put("log_level", &"x".repeat(101)), code(413, "INVALID_VALUE"));
+    assert_eq!(put("log_level", &"x".repeat(100)), code(400, "INVALID_VALUE"));
+    assert_eq!(put("nsqlookupd_tcp_addresses", r#"["a:1"]"#), r#"200|["a:1"]"#);
+    assert_eq!(get(&desk, "/config/nsqlookupd_tcp_addresses"), r#"200|["a:1"]"#);
     assert_eq!(put("nsqlookupd_tcp_addresses", "null"), "200|null");
-    assert_eq!(
-        put("nsqlookupd_tcp_addresses", "a:1"),
-        code(400, "INVALID_VALUE")
-    );
+    assert_eq!(put("nsqlookupd_tcp_addresses", "a:1"), code(400, "INVALID_VALUE"));
     assert_eq!(put("data_path", "/e"), code(400, "INVALID_OPTION"));
     assert_eq!(put("nothing", "x"), code(400, "INVALID_OPTION"));
 }
@@ -313,10 +221,7 @@ fn two_options_are_settable() {
 fn debugging_says_what_it_cannot_do() {
     let desk = desk();
     let reason = get(&desk, "/debug/pprof/heap");
-    assert!(
-        reason.starts_with(r#"404|{"message":"NOT_FOUND: Go profiles"#),
-        "{reason}"
-    );
+    assert!(reason.starts_with(r#"404|{"message":"NOT_FOUND: Go profiles"#), "{reason}");
     assert_eq!(get(&desk, "/debug/pprof/mutex"), code(404, "NOT_FOUND"));
     let put = |uri: &str| short(&ask(&desk, &request("PUT", uri, "")));
     assert_eq!(
@@ -333,8 +238,5 @@ fn debugging_says_what_it_cannot_do() {
     );
     assert!(put("/debug/setblockrate?rate=1").starts_with("501|"));
     let freed = ask(&desk, &request("POST", "/debug/freememory", ""));
-    assert_eq!(
-        without_date(&freed),
-        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-    );
+    assert_eq!(without_date(&freed), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 }

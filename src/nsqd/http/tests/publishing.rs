@@ -21,24 +21,9 @@ fn refused(uri: &str, body: &str, status: u16, code: &str, asked: &[&str]) {
 
 #[test]
 fn a_message_reaches_the_owner_of_its_topic() {
-    check(
-        "/pub?topic=orders",
-        "hello",
-        "200|OK",
-        &["0 publish orders hello defer 0"],
-    );
-    check(
-        "/pub?topic=x%23ephemeral",
-        "a\nb",
-        "200|OK",
-        &["1 publish x#ephemeral a\nb defer 0"],
-    );
-    check(
-        "/pub?topic=a&topic=b",
-        "m",
-        "200|OK",
-        &["0 publish a m defer 0"],
-    );
+    check("/pub?topic=orders", "hello", "200|OK", &["0 publish orders hello defer 0"]);
+    check("/pub?topic=x%23ephemeral", "a\nb", "200|OK", &["1 publish x#ephemeral a\nb defer 0"]);
+    check("/pub?topic=a&topic=b", "m", "200|OK", &["0 publish a m defer 0"]);
     let largest = "m".repeat(100);
     let asked = format!("0 publish a {largest} defer 0");
     check("/pub?topic=a", &largest, "200|OK", &[&asked]);
@@ -59,32 +44,13 @@ fn the_checks_of_pub_come_in_the_original_order() {
 
 #[test]
 fn a_bad_deferral_still_creates_the_topic() {
-    for bad in [
-        "",
-        "x",
-        "-1",
-        "1.5",
-        "3600001",
-        "99999999999999999999",
-        "1_0",
-        "%201",
-    ] {
+    for bad in ["", "x", "-1", "1.5", "3600001", "99999999999999999999", "1_0", "%201"] {
         let uri = format!("/pub?topic=a&defer={bad}");
         refused(&uri, "m", 400, "INVALID_DEFER", &["0 create a"]);
     }
-    for (good, ms) in [
-        ("0", 0),
-        ("1500", 1500),
-        ("%2B7", 7),
-        ("3600000", 3_600_000),
-    ] {
+    for (good, ms) in [("0", 0), ("1500", 1500), ("%2B7", 7), ("3600000", 3_600_000)] {
         let asked = format!("0 publish a m defer {ms}");
-        check(
-            &format!("/pub?topic=a&defer={good}"),
-            "m",
-            "200|OK",
-            &[&asked],
-        );
+        check(&format!("/pub?topic=a&defer={good}"), "m", "200|OK", &[&asked]);
     }
 }
 
@@ -92,11 +58,7 @@ fn a_bad_deferral_still_creates_the_topic() {
 fn a_shard_that_refuses_is_unavailable() {
     let desk = desk();
     desk.refuse();
-    for (uri, body) in [
-        ("/pub?topic=a", "m"),
-        ("/mpub?topic=a", "m"),
-        ("/mpub?topic=a", ""),
-    ] {
+    for (uri, body) in [("/pub?topic=a", "m"), ("/mpub?topic=a", "m"), ("/mpub?topic=a", "")] {
         assert_eq!(post(&desk, uri, body), CODE(503, "EXITING"));
     }
 }
@@ -112,50 +74,28 @@ fn chunked(uri: &str, chunks: &[&str]) -> String {
 #[test]
 fn chunked_bodies_are_messages_too() {
     let desk = desk();
-    assert_eq!(
-        short(&ask(&desk, &chunked("/pub?topic=a", &["he", "llo"]))),
-        "200|OK"
-    );
+    assert_eq!(short(&ask(&desk, &chunked("/pub?topic=a", &["he", "llo"]))), "200|OK");
     assert_eq!(desk.asked(), ["0 publish a hello defer 0"]);
-    assert_eq!(
-        short(&ask(&desk, &chunked("/pub?topic=a", &[]))),
-        CODE(400, "MSG_EMPTY")
-    );
+    assert_eq!(short(&ask(&desk, &chunked("/pub?topic=a", &[]))), CODE(400, "MSG_EMPTY"));
     let half = "m".repeat(60);
     let response = ask(&desk, &chunked("/pub?topic=a", &[&half, &half]));
     assert_eq!(short(&response), CODE(413, "MSG_TOO_BIG"));
     assert_eq!(desk.asked(), [""; 0]);
     let lines = ["one\ntw", "o\n", "\nthree"];
-    assert_eq!(
-        short(&ask(&desk, &chunked("/mpub?topic=a", &lines))),
-        "200|OK"
-    );
+    assert_eq!(short(&ask(&desk, &chunked("/mpub?topic=a", &lines))), "200|OK");
     assert_eq!(desk.asked(), ["0 publish a one|two|three defer 0"]);
     let broken =
         "POST /pub?topic=a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
-    assert_eq!(short(&ask(&desk, broken)), CODE(500, "INTERNAL_ERROR"));
+    let response = ask(&desk, broken);
+    assert_eq!(short(&response), CODE(500, "INTERNAL_ERROR"));
+    assert!(response.contains("Connection: close\r\n"), "{response}");
 }
 
 #[test]
 fn lines_become_messages() {
-    check(
-        "/mpub?topic=a",
-        "x\r\n\n\ny",
-        "200|OK",
-        &["0 publish a x\r|y defer 0"],
-    );
-    check(
-        "/mpub?topic=a&binary=false",
-        "x",
-        "200|OK",
-        &["0 publish a x defer 0"],
-    );
-    check(
-        "/mpub?topic=a&binary=0&defer=5",
-        "x",
-        "200|OK",
-        &["0 publish a x defer 0"],
-    );
+    check("/mpub?topic=a", "x\r\n\n\ny", "200|OK", &["0 publish a x\r|y defer 0"]);
+    check("/mpub?topic=a&binary=false", "x", "200|OK", &["0 publish a x defer 0"]);
+    check("/mpub?topic=a&binary=0&defer=5", "x", "200|OK", &["0 publish a x defer 0"]);
     check("/mpub?topic=a", "", "200|OK", &["0 create a"]);
     check("/mpub?topic=a", "\n\n", "200|OK", &["0 create a"]);
 }
@@ -167,13 +107,7 @@ fn the_checks_of_mpub_come_in_the_original_order() {
     refused("/mpub?topic=a;b", &long_line, 400, "INVALID_REQUEST", &[]);
     refused("/mpub", "m", 400, "MISSING_ARG_TOPIC", &[]);
     refused("/mpub?topic=$", "m", 400, "INVALID_TOPIC", &[]);
-    refused(
-        "/mpub?topic=a",
-        &format!("m\n{long_line}\n"),
-        413,
-        "MSG_TOO_BIG",
-        &["0 create a"],
-    );
+    refused("/mpub?topic=a", &format!("m\n{long_line}\n"), 413, "MSG_TOO_BIG", &["0 create a"]);
     let desk = desk();
     let response = ask(&desk, &chunked("/mpub?topic=a", &[&long_body]));
     assert_eq!(short(&response), CODE(413, "BODY_TOO_BIG"));
@@ -185,29 +119,15 @@ fn binary_bodies_and_their_faults() {
     let two = "\0\0\0\x02\0\0\0\x01a\0\0\0\x02bc";
     let asked = ["0 publish a a|bc defer 0"];
     for yes in ["true", "1", "", "TRUE", "yes"] {
-        check(
-            &format!("/mpub?topic=a&binary={yes}"),
-            two,
-            "200|OK",
-            &asked,
-        );
+        check(&format!("/mpub?topic=a&binary={yes}"), two, "200|OK", &asked);
     }
-    check(
-        "/mpub?topic=a&binary=1",
-        &format!("{two}trailing"),
-        "200|OK",
-        &asked,
-    );
+    check("/mpub?topic=a&binary=1", &format!("{two}trailing"), "200|OK", &asked);
     let uri = "/mpub?topic=a&binary=true";
     for bad in ["", "\0\0", "\0\0\0\0", "\0\0\0\x7f"] {
         refused(uri, bad, 413, "BAD_BODY", &["0 create a"]);
     }
-    for bad in [
-        "\0\0\0\x01",
-        "\0\0\0\x01\0\0\0\0",
-        "\0\0\0\x01\0\0\0\x65",
-        "\0\0\0\x01\0\0\0\x02b",
-    ] {
+    for bad in ["\0\0\0\x01", "\0\0\0\x01\0\0\0\0", "\0\0\0\x01\0\0\0\x65", "\0\0\0\x01\0\0\0\x02b"]
+    {
         refused(uri, bad, 413, "BAD_MESSAGE", &["0 create a"]);
     }
 }
