@@ -16,3 +16,12 @@ mod identify;
 
 #[cfg(test)]
 mod flow;
+
+#[cfg(test)]
+mod http;
+
+#[cfg(test)]
+mod stats;
+
+#[cfg(test)]
+mod shoal;

@@ -28,6 +28,11 @@ impl Peer {
         vec![Peer::Shoal { shards: 1 }, Peer::Shoal { shards: 2 }]
     }
 
+    /// Whether our own broker is there, for tests that need both programs.
+    pub fn shoal_is_built() -> bool {
+        super::broker::shoal_binary().exists()
+    }
+
     /// True for the original nsqd.
     pub fn is_original(self) -> bool {
         self == Peer::Original
