@@ -25,3 +25,6 @@ mod stats;
 
 #[cfg(test)]
 mod shoal;
+
+#[cfg(test)]
+mod tidy;

@@ -17,7 +17,12 @@ pub enum Peer {
 }
 
 /// Flags that only Shoal knows; dropped when the original is started.
-const SHOAL_FLAGS: [&str; 4] = ["--shards", "--greeting-timeout", "--memory-limit", "--durability"];
+const SHOAL_FLAGS: [&str; 4] = [
+    "--shards",
+    "--greeting-timeout",
+    "--memory-limit",
+    "--durability",
+];
 
 impl Peer {
     /// The shapes that every test of protocol behaviour runs in.
@@ -47,7 +52,11 @@ impl Peer {
     pub fn arguments(self, wanted: &[String]) -> Vec<String> {
         let is_ours = |flag: &String| SHOAL_FLAGS.iter().any(|own| flag.starts_with(own));
         match self {
-            Peer::Original => wanted.iter().filter(|flag| !is_ours(flag)).cloned().collect(),
+            Peer::Original => wanted
+                .iter()
+                .filter(|flag| !is_ours(flag))
+                .cloned()
+                .collect(),
             Peer::Shoal { shards } => {
                 let mut all = vec!["nsqd".to_string(), format!("--shards={shards}")];
                 all.extend(wanted.iter().cloned());
@@ -70,8 +79,10 @@ pub fn on_each_peer(test: impl Fn(Peer) + Sync) {
             .into_iter()
             .map(|peer| (peer, scope.spawn(move || test(peer))))
             .collect();
-        let failed: Vec<Peer> =
-            runs.into_iter().filter_map(|(peer, run)| run.join().is_err().then_some(peer)).collect();
+        let failed: Vec<Peer> = runs
+            .into_iter()
+            .filter_map(|(peer, run)| run.join().is_err().then_some(peer))
+            .collect();
         assert!(failed.is_empty(), "failed for {failed:?}");
     });
 }
@@ -88,7 +99,7 @@ pub fn on_each_shoal(reason: &str, test: impl Fn(Peer) + Sync) {
 /// Runs several waits side by side, so that the suite's time is the longest of them, not the sum.
 pub fn at_once(parts: &[&(dyn Fn() + Sync)]) {
     thread::scope(|scope| {
-        let runs: Vec<_> = parts.iter().map(|part| scope.spawn(move || part())).collect();
+        let runs: Vec<_> = parts.iter().map(|part| scope.spawn(part)).collect();
         let failed = runs.into_iter().filter_map(|run| run.join().err()).count();
         assert_eq!(failed, 0, "parts failed");
     });

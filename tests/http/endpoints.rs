@@ -14,71 +14,87 @@ const CHANNEL_NOT_FOUND: &str = r#"{"message":"CHANNEL_NOT_FOUND"}"#;
 
 #[test]
 fn topic_create() {
-    check(&[], |_| {}, &[
-        ("POST /topic/create", 400, NO_TOPIC),
-        ("POST /topic/create?", 400, NO_TOPIC),
-        ("POST /topic/create?Topic=t", 400, NO_TOPIC),
-        ("POST /topic/create?topic=", 400, BAD_TOPIC),
-        ("POST /topic/create?topic", 400, BAD_TOPIC),
-        ("POST /topic/create?topic=a$b", 400, BAD_TOPIC),
-        ("POST /topic/create?topic=a%20b", 400, BAD_TOPIC),
-        ("POST /topic/create?topic=a+b", 400, BAD_TOPIC),
-        ("POST /topic/create?topic=%ff", 400, BAD_TOPIC),
-        ("POST /topic/create?topic=%23ephemeral", 400, BAD_TOPIC),
-        ("POST /topic/create?topic=%zz", 400, BAD_REQUEST),
-        ("POST /topic/create?topic=t;x=1", 400, BAD_REQUEST),
-        ("POST /topic/create?topic=t%3Bx", 400, BAD_TOPIC),
-        ("POST /topic/create?topic=t", 200, ""),
-        ("POST /topic/create?topic=t", 200, ""),
-        ("POST /topic/create?topic=%74wo&topic=a$b", 200, ""),
-        ("POST /topic/create?x=1&topic=e%23ephemeral&y", 200, ""),
-        ("POST /topic/create?topic=a$b&topic=t", 400, BAD_TOPIC),
-    ]);
+    check(
+        &[],
+        |_| {},
+        &[
+            ("POST /topic/create", 400, NO_TOPIC),
+            ("POST /topic/create?", 400, NO_TOPIC),
+            ("POST /topic/create?Topic=t", 400, NO_TOPIC),
+            ("POST /topic/create?topic=", 400, BAD_TOPIC),
+            ("POST /topic/create?topic", 400, BAD_TOPIC),
+            ("POST /topic/create?topic=a$b", 400, BAD_TOPIC),
+            ("POST /topic/create?topic=a%20b", 400, BAD_TOPIC),
+            ("POST /topic/create?topic=a+b", 400, BAD_TOPIC),
+            ("POST /topic/create?topic=%ff", 400, BAD_TOPIC),
+            ("POST /topic/create?topic=%23ephemeral", 400, BAD_TOPIC),
+            ("POST /topic/create?topic=%zz", 400, BAD_REQUEST),
+            ("POST /topic/create?topic=t;x=1", 400, BAD_REQUEST),
+            ("POST /topic/create?topic=t%3Bx", 400, BAD_TOPIC),
+            ("POST /topic/create?topic=t", 200, ""),
+            ("POST /topic/create?topic=t", 200, ""),
+            ("POST /topic/create?topic=%74wo&topic=a$b", 200, ""),
+            ("POST /topic/create?x=1&topic=e%23ephemeral&y", 200, ""),
+            ("POST /topic/create?topic=a$b&topic=t", 400, BAD_TOPIC),
+        ],
+    );
 }
 
 #[test]
 fn topic_delete() {
     let prepare = |broker: &Broker| broker.post("/topic/create?topic=t");
-    check(&[], prepare, &[
-        ("POST /topic/delete", 400, NO_TOPIC),
-        ("POST /topic/delete?topic=%", 400, BAD_REQUEST),
-        ("POST /topic/delete?topic=", 404, TOPIC_NOT_FOUND),
-        ("POST /topic/delete?topic=a$b", 404, TOPIC_NOT_FOUND),
-        ("POST /topic/delete?topic=nope", 404, TOPIC_NOT_FOUND),
-        ("POST /topic/delete?topic=t", 200, ""),
-        ("POST /topic/delete?topic=t", 404, TOPIC_NOT_FOUND),
-    ]);
+    check(
+        &[],
+        prepare,
+        &[
+            ("POST /topic/delete", 400, NO_TOPIC),
+            ("POST /topic/delete?topic=%", 400, BAD_REQUEST),
+            ("POST /topic/delete?topic=", 404, TOPIC_NOT_FOUND),
+            ("POST /topic/delete?topic=a$b", 404, TOPIC_NOT_FOUND),
+            ("POST /topic/delete?topic=nope", 404, TOPIC_NOT_FOUND),
+            ("POST /topic/delete?topic=t", 200, ""),
+            ("POST /topic/delete?topic=t", 404, TOPIC_NOT_FOUND),
+        ],
+    );
 }
 
 #[test]
 fn topic_empty() {
     let prepare = |broker: &Broker| broker.post("/topic/create?topic=t");
-    check(&[], prepare, &[
-        ("POST /topic/empty", 400, NO_TOPIC),
-        ("POST /topic/empty?topic=t;", 400, BAD_REQUEST),
-        ("POST /topic/empty?topic=", 400, BAD_TOPIC),
-        ("POST /topic/empty?topic=a$b", 400, BAD_TOPIC),
-        ("POST /topic/empty?topic=nope", 404, TOPIC_NOT_FOUND),
-        ("POST /topic/empty?topic=t", 200, ""),
-        ("POST /topic/empty?topic=t", 200, ""),
-    ]);
+    check(
+        &[],
+        prepare,
+        &[
+            ("POST /topic/empty", 400, NO_TOPIC),
+            ("POST /topic/empty?topic=t;", 400, BAD_REQUEST),
+            ("POST /topic/empty?topic=", 400, BAD_TOPIC),
+            ("POST /topic/empty?topic=a$b", 400, BAD_TOPIC),
+            ("POST /topic/empty?topic=nope", 404, TOPIC_NOT_FOUND),
+            ("POST /topic/empty?topic=t", 200, ""),
+            ("POST /topic/empty?topic=t", 200, ""),
+        ],
+    );
 }
 
 #[test]
 fn topic_pause() {
     let prepare = |broker: &Broker| broker.post("/topic/create?topic=t");
-    check(&[], prepare, &[
-        ("POST /topic/pause", 400, NO_TOPIC),
-        ("POST /topic/unpause", 400, NO_TOPIC),
-        ("POST /topic/pause?topic=%x", 400, BAD_REQUEST),
-        ("POST /topic/pause?topic=", 404, TOPIC_NOT_FOUND),
-        ("POST /topic/pause?topic=a$b", 404, TOPIC_NOT_FOUND),
-        ("POST /topic/unpause?topic=nope", 404, TOPIC_NOT_FOUND),
-        ("POST /topic/pause?topic=t", 200, ""),
-        ("POST /topic/pause?topic=t", 200, ""),
-        ("POST /topic/unpause?topic=t", 200, ""),
-        ("POST /topic/unpause?topic=t", 200, ""),
-    ]);
+    check(
+        &[],
+        prepare,
+        &[
+            ("POST /topic/pause", 400, NO_TOPIC),
+            ("POST /topic/unpause", 400, NO_TOPIC),
+            ("POST /topic/pause?topic=%x", 400, BAD_REQUEST),
+            ("POST /topic/pause?topic=", 404, TOPIC_NOT_FOUND),
+            ("POST /topic/pause?topic=a$b", 404, TOPIC_NOT_FOUND),
+            ("POST /topic/unpause?topic=nope", 404, TOPIC_NOT_FOUND),
+            ("POST /topic/pause?topic=t", 200, ""),
+            ("POST /topic/pause?topic=t", 200, ""),
+            ("POST /topic/unpause?topic=t", 200, ""),
+            ("POST /topic/unpause?topic=t", 200, ""),
+        ],
+    );
 }
 
 /// The five channel endpoints look at their parameters alike.
@@ -105,7 +121,11 @@ fn channel_parameters() {
             for (query, status, body) in rows {
                 let target = format!("/channel/{action}{query}");
                 let reply = broker.request("POST", &target, b"");
-                assert_eq!((reply.status, reply.text()), (status, body), "{peer:?} {target}");
+                assert_eq!(
+                    (reply.status, reply.text()),
+                    (status, body),
+                    "{peer:?} {target}"
+                );
             }
         }
         assert!(broker.topic("nope").is_null());
@@ -115,22 +135,50 @@ fn channel_parameters() {
 #[test]
 fn channel_life() {
     let prepare = |broker: &Broker| broker.post("/topic/create?topic=t");
-    check(&[], prepare, &[
-        ("POST /channel/delete?topic=t&channel=c", 404, CHANNEL_NOT_FOUND),
-        ("POST /channel/empty?topic=t&channel=c", 404, CHANNEL_NOT_FOUND),
-        ("POST /channel/pause?topic=t&channel=c", 404, CHANNEL_NOT_FOUND),
-        ("POST /channel/unpause?topic=t&channel=c", 404, CHANNEL_NOT_FOUND),
-        ("POST /channel/create?topic=t&channel=c", 200, ""),
-        ("POST /channel/create?channel=c&topic=t", 200, ""),
-        ("POST /channel/create?topic=t&channel=e%23ephemeral", 200, ""),
-        ("POST /channel/empty?topic=t&channel=c", 200, ""),
-        ("POST /channel/pause?topic=t&channel=c", 200, ""),
-        ("POST /channel/pause?topic=t&channel=c", 200, ""),
-        ("POST /channel/unpause?topic=t&channel=c", 200, ""),
-        ("POST /channel/unpause?topic=t&channel=c", 200, ""),
-        ("POST /channel/delete?topic=t&channel=c", 200, ""),
-        ("POST /channel/delete?topic=t&channel=c", 404, CHANNEL_NOT_FOUND),
-    ]);
+    check(
+        &[],
+        prepare,
+        &[
+            (
+                "POST /channel/delete?topic=t&channel=c",
+                404,
+                CHANNEL_NOT_FOUND,
+            ),
+            (
+                "POST /channel/empty?topic=t&channel=c",
+                404,
+                CHANNEL_NOT_FOUND,
+            ),
+            (
+                "POST /channel/pause?topic=t&channel=c",
+                404,
+                CHANNEL_NOT_FOUND,
+            ),
+            (
+                "POST /channel/unpause?topic=t&channel=c",
+                404,
+                CHANNEL_NOT_FOUND,
+            ),
+            ("POST /channel/create?topic=t&channel=c", 200, ""),
+            ("POST /channel/create?channel=c&topic=t", 200, ""),
+            (
+                "POST /channel/create?topic=t&channel=e%23ephemeral",
+                200,
+                "",
+            ),
+            ("POST /channel/empty?topic=t&channel=c", 200, ""),
+            ("POST /channel/pause?topic=t&channel=c", 200, ""),
+            ("POST /channel/pause?topic=t&channel=c", 200, ""),
+            ("POST /channel/unpause?topic=t&channel=c", 200, ""),
+            ("POST /channel/unpause?topic=t&channel=c", 200, ""),
+            ("POST /channel/delete?topic=t&channel=c", 200, ""),
+            (
+                "POST /channel/delete?topic=t&channel=c",
+                404,
+                CHANNEL_NOT_FOUND,
+            ),
+        ],
+    );
 }
 
 /// Parameters are read from the query alone; a form in the body is not looked at.
@@ -152,7 +200,10 @@ fn forms_are_ignored() {
 #[test]
 fn info() {
     on_each_peer(|peer| {
-        let flags = ["--max-heartbeat-interval=30s", "--max-output-buffer-size=70000"];
+        let flags = [
+            "--max-heartbeat-interval=30s",
+            "--max-output-buffer-size=70000",
+        ];
         let broker = Broker::start(peer, &flags);
         let reply = broker.request("GET", "/info", b"");
         let info = reply.json();
@@ -168,7 +219,9 @@ fn info() {
             broker.tcp.port(),
         );
         assert_eq!(reply.text(), wanted);
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
         let age = now.as_secs() as i64 - start_time;
         assert!((0..120).contains(&age), "started {age} s ago");
     });
@@ -181,7 +234,10 @@ fn ping() {
         let broker = Broker::start(peer, &[]);
         let reply = broker.request("GET", "/ping", b"");
         assert_eq!((reply.status, reply.text()), (200, "OK"));
-        assert_eq!(reply.header("Content-Type"), Some("text/plain; charset=utf-8"));
+        assert_eq!(
+            reply.header("Content-Type"),
+            Some("text/plain; charset=utf-8")
+        );
         assert_eq!(reply.header("X-NSQ-Content-Type"), None);
         let mut client = Client::new(&broker);
         client.alive();

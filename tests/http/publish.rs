@@ -29,46 +29,63 @@ fn check(flags: &[&str], rows: &[Row<'_>]) {
 fn check_row(peer: Peer, broker: &Broker, (target, body, status, reply): &Row<'_>) {
     let whole = broker.request("POST", target, body);
     let got = (whole.status, whole.text());
-    assert_eq!(got, (*status, *reply), "{peer:?} {target} {} bytes", body.len());
+    assert_eq!(
+        got,
+        (*status, *reply),
+        "{peer:?} {target} {} bytes",
+        body.len()
+    );
     // Big bodies in a few chunks, small ones byte by byte.
     let piece = body.len() / 7 + 1;
     let pieces: Vec<&[u8]> = body.chunks(piece).collect();
     let chunked = HttpConnection::new(broker.http).chunked("POST", target, &pieces);
-    assert_eq!((chunked.status, chunked.text()), (*status, *reply), "{peer:?} chunked {target}");
+    assert_eq!(
+        (chunked.status, chunked.text()),
+        (*status, *reply),
+        "{peer:?} chunked {target}"
+    );
 }
 
 #[test]
 fn pub_checks_in_order() {
     let exact = vec![b'x'; 100];
     let too_big = vec![b'x'; 101];
-    check(&["--max-msg-size=100", "--max-req-timeout=2s"], &[
-        ("/pub?topic=t", b"x", 200, "OK"),
-        ("/pub?topic=t", &exact, 200, "OK"),
-        ("/pub?topic=t", &too_big, 413, TOO_BIG),
-        ("/pub", &too_big, 413, TOO_BIG),
-        ("/pub", b"", 400, EMPTY),
-        ("/pub?topic=a$b", b"", 400, EMPTY),
-        ("/pub?topic=%zz", b"", 400, EMPTY),
-        ("/pub", b"x", 400, NO_TOPIC),
-        ("/pub?topic=%zz", b"x", 400, BAD_REQUEST),
-        ("/pub?topic=t;a=b", b"x", 400, BAD_REQUEST),
-        ("/pub?topic=", b"x", 400, BAD_TOPIC),
-        ("/pub?topic=a$b", b"x", 400, BAD_TOPIC),
-        ("/pub?topic=a$b&defer=x", b"x", 400, BAD_TOPIC),
-        ("/pub?topic=t&defer=", b"x", 400, BAD_DEFER),
-        ("/pub?topic=t&defer=x", b"x", 400, BAD_DEFER),
-        ("/pub?topic=t&defer=-1", b"x", 400, BAD_DEFER),
-        ("/pub?topic=t&defer=1.5", b"x", 400, BAD_DEFER),
-        ("/pub?topic=t&defer=0x10", b"x", 400, BAD_DEFER),
-        ("/pub?topic=t&defer=2001", b"x", 400, BAD_DEFER),
-        ("/pub?topic=t&defer=99999999999999999999", b"x", 400, BAD_DEFER),
-        ("/pub?topic=t&defer=2000", b"x", 200, "OK"),
-        ("/pub?topic=t&defer=%2B5", b"x", 200, "OK"),
-        ("/pub?topic=t&defer=007", b"x", 200, "OK"),
-        ("/pub?topic=t&defer=0", b"x", 200, "OK"),
-        ("/pub?topic=e%23ephemeral", b"x", 200, "OK"),
-        ("/pub?topic=t&topic=a$b", b"x", 200, "OK"),
-    ]);
+    check(
+        &["--max-msg-size=100", "--max-req-timeout=2s"],
+        &[
+            ("/pub?topic=t", b"x", 200, "OK"),
+            ("/pub?topic=t", &exact, 200, "OK"),
+            ("/pub?topic=t", &too_big, 413, TOO_BIG),
+            ("/pub", &too_big, 413, TOO_BIG),
+            ("/pub", b"", 400, EMPTY),
+            ("/pub?topic=a$b", b"", 400, EMPTY),
+            ("/pub?topic=%zz", b"", 400, EMPTY),
+            ("/pub", b"x", 400, NO_TOPIC),
+            ("/pub?topic=%zz", b"x", 400, BAD_REQUEST),
+            ("/pub?topic=t;a=b", b"x", 400, BAD_REQUEST),
+            ("/pub?topic=", b"x", 400, BAD_TOPIC),
+            ("/pub?topic=a$b", b"x", 400, BAD_TOPIC),
+            ("/pub?topic=a$b&defer=x", b"x", 400, BAD_TOPIC),
+            ("/pub?topic=t&defer=", b"x", 400, BAD_DEFER),
+            ("/pub?topic=t&defer=x", b"x", 400, BAD_DEFER),
+            ("/pub?topic=t&defer=-1", b"x", 400, BAD_DEFER),
+            ("/pub?topic=t&defer=1.5", b"x", 400, BAD_DEFER),
+            ("/pub?topic=t&defer=0x10", b"x", 400, BAD_DEFER),
+            ("/pub?topic=t&defer=2001", b"x", 400, BAD_DEFER),
+            (
+                "/pub?topic=t&defer=99999999999999999999",
+                b"x",
+                400,
+                BAD_DEFER,
+            ),
+            ("/pub?topic=t&defer=2000", b"x", 200, "OK"),
+            ("/pub?topic=t&defer=%2B5", b"x", 200, "OK"),
+            ("/pub?topic=t&defer=007", b"x", 200, "OK"),
+            ("/pub?topic=t&defer=0", b"x", 200, "OK"),
+            ("/pub?topic=e%23ephemeral", b"x", 200, "OK"),
+            ("/pub?topic=t&topic=a$b", b"x", 200, "OK"),
+        ],
+    );
 }
 
 #[test]
@@ -76,20 +93,23 @@ fn mpub_text() {
     let too_long_line = [b"ok\n", &[b'x'; 101][..], b"\nok"].concat();
     let exact = [&[b'x'; 100][..], b"\n", &[b'y'; 100][..], b"\n"].concat();
     let too_big = [&b"x\n".repeat(251)[..], b"x"].concat();
-    check(&["--max-msg-size=100", "--max-body-size=502"], &[
-        ("/mpub?topic=t", b"a\nb\nc", 200, "OK"),
-        ("/mpub?topic=t", b"", 200, "OK"),
-        ("/mpub?topic=t", b"\n\n\n", 200, "OK"),
-        ("/mpub?topic=t", &exact, 200, "OK"),
-        ("/mpub?topic=t", &too_long_line, 413, TOO_BIG),
-        ("/mpub?topic=t", &too_big, 413, BODY_TOO_BIG),
-        ("/mpub", b"x", 400, NO_TOPIC),
-        ("/mpub?topic=%zz", b"x", 400, BAD_REQUEST),
-        ("/mpub?topic=a$b", b"x", 400, BAD_TOPIC),
-        ("/mpub?topic=t&binary=false", b"a\nb", 200, "OK"),
-        ("/mpub?topic=t&binary=0", b"a\nb", 200, "OK"),
-        ("/mpub?topic=t&defer=x", b"a", 200, "OK"),
-    ]);
+    check(
+        &["--max-msg-size=100", "--max-body-size=502"],
+        &[
+            ("/mpub?topic=t", b"a\nb\nc", 200, "OK"),
+            ("/mpub?topic=t", b"", 200, "OK"),
+            ("/mpub?topic=t", b"\n\n\n", 200, "OK"),
+            ("/mpub?topic=t", &exact, 200, "OK"),
+            ("/mpub?topic=t", &too_long_line, 413, TOO_BIG),
+            ("/mpub?topic=t", &too_big, 413, BODY_TOO_BIG),
+            ("/mpub", b"x", 400, NO_TOPIC),
+            ("/mpub?topic=%zz", b"x", 400, BAD_REQUEST),
+            ("/mpub?topic=a$b", b"x", 400, BAD_TOPIC),
+            ("/mpub?topic=t&binary=false", b"a\nb", 200, "OK"),
+            ("/mpub?topic=t&binary=0", b"a\nb", 200, "OK"),
+            ("/mpub?topic=t&defer=x", b"a", 200, "OK"),
+        ],
+    );
 }
 
 #[test]
@@ -113,12 +133,13 @@ fn mpub_binary() {
     .iter()
     .map(|(body, status, reply)| (bytes(body), *status, *reply))
     .collect();
-    let targets = ["true", "1", "", "TRUE", "yes", "x"]
-        .map(|value| format!("/mpub?topic=t&binary={value}"));
+    let targets =
+        ["true", "1", "", "TRUE", "yes", "x"].map(|value| format!("/mpub?topic=t&binary={value}"));
     let all: Vec<Row<'_>> = targets
         .iter()
         .flat_map(|target| {
-            rows.iter().map(move |row| (target.as_str(), &row.0[..], row.1, row.2))
+            rows.iter()
+                .map(move |row| (target.as_str(), &row.0[..], row.1, row.2))
         })
         .collect();
     check(&["--max-msg-size=100", "--max-body-size=504"], &all);
@@ -136,7 +157,13 @@ fn what_is_queued() {
         assert_eq!(post("/mpub?topic=t&binary=true", &binary), 200);
         let refused = [b"fine\n", &[b'x'; 101][..], b"\n"].concat();
         assert_eq!(post("/mpub?topic=t", &refused), 413);
-        assert_eq!(post("/mpub?topic=t&binary=1", &bytes("<0000000200000001>a<0000>")), 413);
+        assert_eq!(
+            post(
+                "/mpub?topic=t&binary=1",
+                &bytes("<0000000200000001>a<0000>")
+            ),
+            413
+        );
         let mut client = Client::consumer(&broker, "t", "c", 20);
         let wanted: [&[u8]; 6] = [b"one\ntwo\0\xff", b"a\r", b"b b", b"c", b"\n", b"\0\0"];
         for body in wanted {
@@ -174,13 +201,30 @@ fn default_limits() {
         assert_eq!(broker.request("POST", "/pub?topic=t", &largest).status, 200);
         let pieces: Vec<&[u8]> = largest.chunks(10_000).collect();
         let mut connection = HttpConnection::new(broker.http);
-        assert_eq!(connection.chunked("POST", "/pub?topic=t", &pieces).status, 200);
-        assert_eq!(connection.request("POST", "/pub?topic=t&defer=3600000", b"x").status, 200);
-        assert_eq!(connection.request("POST", "/pub?topic=t&defer=3600001", b"x").status, 400);
+        assert_eq!(
+            connection.chunked("POST", "/pub?topic=t", &pieces).status,
+            200
+        );
+        assert_eq!(
+            connection
+                .request("POST", "/pub?topic=t&defer=3600000", b"x")
+                .status,
+            200
+        );
+        assert_eq!(
+            connection
+                .request("POST", "/pub?topic=t&defer=3600001", b"x")
+                .status,
+            400
+        );
         let mut client = Client::consumer(&broker, "t", "c", 1);
         for _ in 0..2 {
             let message = client.message();
-            assert!(message.body == largest, "{} bytes, or other ones", message.body.len());
+            assert!(
+                message.body == largest,
+                "{} bytes, or other ones",
+                message.body.len()
+            );
             client.fin(&message.id);
         }
         let mut refused = HttpConnection::new(broker.http);

@@ -23,7 +23,9 @@ fn check(flags: &[&str], base: &[(&str, &str)], rows: &[Row]) {
                 wanted = wanted.replacen(from, to, 1);
             }
             let mut client = Client::new(&broker);
-            client.send(&identify(&format!("{{\"feature_negotiation\":true{asked}}}")));
+            client.send(&identify(&format!(
+                "{{\"feature_negotiation\":true{asked}}}"
+            )));
             let got = client.frame().describe();
             assert_eq!(got, wanted.replace('<', "<3c>"), "{peer:?} {asked}");
         }
@@ -37,32 +39,58 @@ fn effective_values() {
         &[],
         &[
             ("", &[]),
-            (r#","client_id":"x","hostname":"y","user_agent":"z","unknown":1"#, &[]),
+            (
+                r#","client_id":"x","hostname":"y","user_agent":"z","unknown":1"#,
+                &[],
+            ),
             (r#","heartbeat_interval":1000"#, &[]),
-            (r#","msg_timeout":5000"#, &[(r#""msg_timeout":60000"#, r#""msg_timeout":5000"#)]),
+            (
+                r#","msg_timeout":5000"#,
+                &[(r#""msg_timeout":60000"#, r#""msg_timeout":5000"#)],
+            ),
             (r#","msg_timeout":0"#, &[]),
-            (r#","sample_rate":42"#, &[(r#""sample_rate":0"#, r#""sample_rate":42"#)]),
+            (
+                r#","sample_rate":42"#,
+                &[(r#""sample_rate":0"#, r#""sample_rate":42"#)],
+            ),
             (r#","output_buffer_size":64"#, &[("16384", "64")]),
             (r#","output_buffer_size":0"#, &[]),
-            (r#","output_buffer_size":-1"#, &[("16384", "1"), (":250,", ":0,")]),
-            (r#","output_buffer_size":-1,"output_buffer_timeout":500"#, &[
-                ("16384", "1"),
-                (":250,", ":0,"),
-            ]),
+            (
+                r#","output_buffer_size":-1"#,
+                &[("16384", "1"), (":250,", ":0,")],
+            ),
+            (
+                r#","output_buffer_size":-1,"output_buffer_timeout":500"#,
+                &[("16384", "1"), (":250,", ":0,")],
+            ),
             (r#","output_buffer_timeout":-1"#, &[(":250,", ":0,")]),
             (r#","output_buffer_timeout":25"#, &[(":250,", ":25,")]),
             (r#","tls_v1":true"#, &[]),
             (r#","topology_region":"r","topology_zone":"z""#, &[]),
             (r#","deflate_level":3"#, &[]),
-            (r#","snappy":true"#, &[(r#""snappy":false"#, r#""snappy":true"#)]),
-            (r#","deflate":true"#, &[(r#""deflate":false"#, r#""deflate":true"#)]),
-            (r#","deflate":true,"deflate_level":3"#, &[
-                (r#""deflate":false,"deflate_level":6"#, r#""deflate":true,"deflate_level":3"#),
-            ]),
-            (r#","deflate":true,"deflate_level":9"#, &[(r#""deflate":false"#, r#""deflate":true"#)]),
-            (r#","deflate":true,"deflate_level":-3"#, &[
-                (r#""deflate":false"#, r#""deflate":true"#),
-            ]),
+            (
+                r#","snappy":true"#,
+                &[(r#""snappy":false"#, r#""snappy":true"#)],
+            ),
+            (
+                r#","deflate":true"#,
+                &[(r#""deflate":false"#, r#""deflate":true"#)],
+            ),
+            (
+                r#","deflate":true,"deflate_level":3"#,
+                &[(
+                    r#""deflate":false,"deflate_level":6"#,
+                    r#""deflate":true,"deflate_level":3"#,
+                )],
+            ),
+            (
+                r#","deflate":true,"deflate_level":9"#,
+                &[(r#""deflate":false"#, r#""deflate":true"#)],
+            ),
+            (
+                r#","deflate":true,"deflate_level":-3"#,
+                &[(r#""deflate":false"#, r#""deflate":true"#)],
+            ),
         ],
     );
 }
@@ -83,17 +111,33 @@ fn options_show() {
             (":2500", ":11"),
             (":900000", ":120000"),
             (":60000", ":3000"),
-            (r#""deflate_level":6,"max_deflate_level":6"#, r#""deflate_level":4,"max_deflate_level":4"#),
-            (r#"output_buffer_timeout":250"#, r#"output_buffer_timeout":50"#),
-            (r#""topology_region":"""#, r#""topology_region":"\u003c\u0026r\u003e""#),
+            (
+                r#""deflate_level":6,"max_deflate_level":6"#,
+                r#""deflate_level":4,"max_deflate_level":4"#,
+            ),
+            (
+                r#"output_buffer_timeout":250"#,
+                r#"output_buffer_timeout":50"#,
+            ),
+            (
+                r#""topology_region":"""#,
+                r#""topology_region":"\u003c\u0026r\u003e""#,
+            ),
             (r#""topology_zone":"""#, r#""topology_zone":"z\"\\é""#),
         ],
         &[
             ("", &[]),
-            (r#","deflate":true,"deflate_level":9"#, &[(r#""deflate":false"#, r#""deflate":true"#)]),
-            (r#","deflate":true,"deflate_level":2"#, &[
-                (r#""deflate":false,"deflate_level":4"#, r#""deflate":true,"deflate_level":2"#),
-            ]),
+            (
+                r#","deflate":true,"deflate_level":9"#,
+                &[(r#""deflate":false"#, r#""deflate":true"#)],
+            ),
+            (
+                r#","deflate":true,"deflate_level":2"#,
+                &[(
+                    r#""deflate":false,"deflate_level":4"#,
+                    r#""deflate":true,"deflate_level":2"#,
+                )],
+            ),
         ],
     );
 }
@@ -101,13 +145,22 @@ fn options_show() {
 /// A compression that the broker has off is reported so, and cannot conflict with the other.
 #[test]
 fn compression_off() {
-    check(&["--deflate=false", "--snappy=false"], &[], &[
-        (r#","deflate":true"#, &[]),
-        (r#","snappy":true,"deflate":true,"deflate_level":3"#, &[]),
-    ]);
-    check(&["--deflate=false"], &[], &[
-        (r#","snappy":true,"deflate":true"#, &[(r#""snappy":false"#, r#""snappy":true"#)]),
-    ]);
+    check(
+        &["--deflate=false", "--snappy=false"],
+        &[],
+        &[
+            (r#","deflate":true"#, &[]),
+            (r#","snappy":true,"deflate":true,"deflate_level":3"#, &[]),
+        ],
+    );
+    check(
+        &["--deflate=false"],
+        &[],
+        &[(
+            r#","snappy":true,"deflate":true"#,
+            &[(r#""snappy":false"#, r#""snappy":true"#)],
+        )],
+    );
 }
 
 /// Asking again before SUB is allowed and answered with what holds then.
@@ -119,7 +172,9 @@ fn asked_twice() {
         client.send(&identify("{}"));
         client.ok();
         client.publish("twice", b"x");
-        client.send(&identify(r#"{"feature_negotiation":true,"msg_timeout":1500}"#));
+        client.send(&identify(
+            r#"{"feature_negotiation":true,"msg_timeout":1500}"#,
+        ));
         client.expect(&DEFAULT.replace(":60000", ":1500"));
         client.send(&identify(r#"{"feature_negotiation":true}"#));
         client.expect(&DEFAULT.replace(":60000", ":1500"));

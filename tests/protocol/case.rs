@@ -55,7 +55,11 @@ impl fmt::Debug for Case<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut sent = self.send.to_string();
         sent.truncate(120);
-        write!(out, "{:?} {sent:?} -> {:?} {:?}", self.state, self.replies, self.then)
+        write!(
+            out,
+            "{:?} {sent:?} -> {:?} {:?}",
+            self.state, self.replies, self.then
+        )
     }
 }
 
@@ -65,13 +69,34 @@ impl State {
         match self {
             State::Bare => ("", &[]),
             State::Init => ("  V2", &[]),
-            State::NoHeartbeats => {
-                ("  V2IDENTIFY\n<00000019>{\"heartbeat_interval\":-1}", &["OK"])
-            }
+            State::NoHeartbeats => (
+                "  V2IDENTIFY\n<00000019>{\"heartbeat_interval\":-1}",
+                &["OK"],
+            ),
             State::Subscribed => ("  V2SUB prepared c\n", &["OK"]),
             State::Closing => ("  V2SUB prepared c\nCLS\n", &["OK", "CLOSE_WAIT"]),
         }
     }
+}
+
+/// Where the connection stands, what is sent, and the error that closes it.
+pub type Row = (State, &'static str, &'static str);
+
+/// Checks rows that end in one error frame and the end of the connection.
+pub fn check_errors(rows: &[Row]) {
+    let errors: Vec<String> = rows.iter().map(|row| format!("error: {}", row.2)).collect();
+    let replies: Vec<[&str; 1]> = errors.iter().map(|error| [error.as_str()]).collect();
+    let cases: Vec<Case<'_>> = rows
+        .iter()
+        .zip(&replies)
+        .map(|(row, replies)| Case {
+            state: row.0,
+            send: row.1,
+            replies,
+            then: Then::Closed,
+        })
+        .collect();
+    check_all(&cases);
 }
 
 /// Checks every case in every way of delivery, against every peer.
@@ -93,7 +118,12 @@ pub fn check_on(broker: &Broker, peer: Peer, cases: &[Case<'_>]) {
             }
         }
     }
-    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "{} failed:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
 }
 
 /// One case, one way; says what was different.

@@ -18,7 +18,12 @@ fn unknown_ids() {
     let cases: Vec<Case<'_>> = [Subscribed, Closing]
         .into_iter()
         .flat_map(|state| {
-            let case = |send, replies| Case { state, send, replies, then: Then::Open };
+            let case = |send, replies| Case {
+                state,
+                send,
+                replies,
+                then: Then::Open,
+            };
             [
                 case("FIN 0123456789abcdef\n", &all[..1]),
                 case("FIN 0123456789abcdef more\n", &all[..1]),
@@ -41,9 +46,7 @@ fn ids_are_any_sixteen_bytes() {
         Case {
             state: Subscribed,
             send: "FIN zz<ff>\"\\!ZZ89abcd<00>y\n",
-            replies: &[
-                "error: E_FIN_FAILED FIN zz<ff>\"\\!ZZ89abcd<00>y failed ID not in flight",
-            ],
+            replies: &["error: E_FIN_FAILED FIN zz<ff>\"\\!ZZ89abcd<00>y failed ID not in flight"],
             then: Then::Open,
         },
         Case {
@@ -79,7 +82,9 @@ fn ownership() {
         owner.fin(&id);
         owner.alive();
         owner.fin(&id);
-        owner.expect(&format!("error: E_FIN_FAILED FIN {id} failed ID not in flight"));
+        owner.expect(&format!(
+            "error: E_FIN_FAILED FIN {id} failed ID not in flight"
+        ));
         broker.await_channel("owned", "c", "in_flight_count", 0);
     });
 }
@@ -94,11 +99,17 @@ fn deferred_is_not_in_flight() {
         let id = client.delivery("x", 1);
         client.req(&id, 60_000);
         client.fin(&id);
-        client.expect(&format!("error: E_FIN_FAILED FIN {id} failed ID not in flight"));
+        client.expect(&format!(
+            "error: E_FIN_FAILED FIN {id} failed ID not in flight"
+        ));
         client.touch(&id);
-        client.expect(&format!("error: E_TOUCH_FAILED TOUCH {id} failed ID not in flight"));
+        client.expect(&format!(
+            "error: E_TOUCH_FAILED TOUCH {id} failed ID not in flight"
+        ));
         client.req(&id, 0);
-        client.expect(&format!("error: E_REQ_FAILED REQ {id} failed ID not in flight"));
+        client.expect(&format!(
+            "error: E_REQ_FAILED REQ {id} failed ID not in flight"
+        ));
         client.silent(Duration::from_millis(300));
         assert_eq!(broker.channel("later", "c")["deferred_count"], 1);
     });
