@@ -27,4 +27,7 @@ mod stats;
 mod shoal;
 
 #[cfg(test)]
+mod clients;
+
+#[cfg(test)]
 mod tidy;

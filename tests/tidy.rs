@@ -13,21 +13,11 @@ const COLUMNS_MAX: usize = 100;
 /// A rule: from a file's path in the repository and its text to complaints.
 type Rule = fn(&str, &str) -> Vec<String>;
 
-const RULES: [Rule; 7] = [
-    opening,
-    file_length,
-    function_length,
-    line_length,
-    unfinished,
-    purity,
-    directions,
-];
+const RULES: [Rule; 7] =
+    [opening, file_length, function_length, line_length, unfinished, purity, directions];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
 /// Files below `dir` with this ending, without what is built or installed.
@@ -53,12 +43,7 @@ fn sources(ending: &str) -> Vec<(String, String)> {
     found.sort();
     assert!(found.len() > 3, "no files below {}", root.display());
     let text = |path: &PathBuf| {
-        let name = path
-            .strip_prefix(&root)
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_string();
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_string();
         (name, fs::read_to_string(path).unwrap())
     };
     found.iter().map(text).collect()
@@ -66,31 +51,19 @@ fn sources(ending: &str) -> Vec<(String, String)> {
 
 fn opening(_: &str, text: &str) -> Vec<String> {
     let complaint = "does not open with `//!` and what it holds".to_string();
-    if text.starts_with("//! ") {
-        Vec::new()
-    } else {
-        vec![complaint]
-    }
+    if text.starts_with("//! ") { Vec::new() } else { vec![complaint] }
 }
 
 fn file_length(_: &str, text: &str) -> Vec<String> {
     let lines = text.lines().count();
     let complaint = format!("has {lines} lines, more than {FILE_LINES_MAX}");
-    if lines <= FILE_LINES_MAX {
-        Vec::new()
-    } else {
-        vec![complaint]
-    }
+    if lines <= FILE_LINES_MAX { Vec::new() } else { vec![complaint] }
 }
 
 fn line_length(_: &str, text: &str) -> Vec<String> {
     let columns = |line: &str| line.chars().count();
-    let long = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| columns(line) > COLUMNS_MAX);
-    long.map(|(at, line)| format!("line {} has {} columns", at + 1, columns(line)))
-        .collect()
+    let long = text.lines().enumerate().filter(|(_, line)| columns(line) > COLUMNS_MAX);
+    long.map(|(at, line)| format!("line {} has {} columns", at + 1, columns(line))).collect()
 }
 
 /// In code that rustfmt has set, a function ends at the brace that stands where it began.
@@ -129,13 +102,7 @@ fn is_signature_end(line: &str, indent: usize) -> bool {
 
 /// The words are put together here so that this file does not contain them.
 fn unfinished(_: &str, text: &str) -> Vec<String> {
-    let words = [
-        ["to", "do!"],
-        ["unimple", "mented!"],
-        ["FIX", "ME"],
-        ["TO", "DO"],
-        ["XX", "X:"],
-    ];
+    let words = [["to", "do!"], ["unimple", "mented!"], ["FIX", "ME"], ["TO", "DO"], ["XX", "X:"]];
     let found = |word: &String| text.contains(word.as_str());
     let words = words.iter().map(|halves| halves.concat()).filter(found);
     words.map(|word| format!("contains {word}")).collect()
@@ -163,9 +130,7 @@ fn purity(path: &str, text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     for (number, line) in without_tests(text) {
         let line = code(line);
-        let words: Vec<&str> = line
-            .split(|c: char| !c.is_alphanumeric() && c != '_')
-            .collect();
+        let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
         for word in banned.iter().filter(|word| words.contains(word)) {
             complaints.push(format!("line {number}: `{word}` inside the shard"));
         }
@@ -214,59 +179,19 @@ const DIRECTIONS: [(&str, &[&str]); 11] = [
     ("shards/", &["shoal", "loadtest", "glommio", "io_uring"]),
     ("loadtest/", &["shoal", "shards"]),
     ("tests/", &["shoal", "shards"]),
-    (
-        "src/nsqd/",
-        &[
-            "crate::nsqlookupd",
-            "crate::nsqadmin",
-            "crate::tools",
-            "crate::client",
-        ],
-    ),
-    (
-        "src/nsqlookupd/",
-        &["crate::nsqd", "crate::nsqadmin", "crate::tools", "shards"],
-    ),
-    (
-        "src/nsqadmin/",
-        &["crate::nsqd", "crate::nsqlookupd", "crate::tools", "shards"],
-    ),
-    (
-        "src/tools/",
-        &[
-            "crate::nsqd",
-            "crate::nsqlookupd",
-            "crate::nsqadmin",
-            "shards",
-        ],
-    ),
-    (
-        "src/client/",
-        &["crate::nsqd", "crate::tools", "crate::nsqadmin", "shards"],
-    ),
-    (
-        "src/http/",
-        &[
-            "crate::nsqd",
-            "crate::tools",
-            "crate::nsqadmin",
-            "crate::nsqlookupd",
-        ],
-    ),
-    (
-        "src/config/",
-        &["crate::nsqd", "crate::tools", "crate::client"],
-    ),
+    ("src/nsqd/", &["crate::nsqlookupd", "crate::nsqadmin", "crate::tools", "crate::client"]),
+    ("src/nsqlookupd/", &["crate::nsqd", "crate::nsqadmin", "crate::tools", "shards"]),
+    ("src/nsqadmin/", &["crate::nsqd", "crate::nsqlookupd", "crate::tools", "shards"]),
+    ("src/tools/", &["crate::nsqd", "crate::nsqlookupd", "crate::nsqadmin", "shards"]),
+    ("src/client/", &["crate::nsqd", "crate::tools", "crate::nsqadmin", "shards"]),
+    ("src/http/", &["crate::nsqd", "crate::tools", "crate::nsqadmin", "crate::nsqlookupd"]),
+    ("src/config/", &["crate::nsqd", "crate::tools", "crate::client"]),
     ("src/", &["loadtest", "shoal_tests"]),
 ];
 
 fn directions(path: &str, text: &str) -> Vec<String> {
-    let rules = DIRECTIONS
-        .iter()
-        .filter(|(folder, _)| path.starts_with(folder));
-    let banned: Vec<&str> = rules
-        .flat_map(|(_, banned)| banned.iter().copied())
-        .collect();
+    let rules = DIRECTIONS.iter().filter(|(folder, _)| path.starts_with(folder));
+    let banned: Vec<&str> = rules.flat_map(|(_, banned)| banned.iter().copied()).collect();
     let mut complaints = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let line = code(line);
@@ -297,22 +222,22 @@ fn names_path(line: &str, name: &str) -> bool {
     direct || grouped
 }
 
-/// Every dependency has its reason in a comment above it.
+/// Every dependency has its reason in a comment above it; two that belong together share one.
 fn reasons(text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut in_dependencies = false;
-    let mut previous = "";
+    let mut covered: usize = 0;
     for line in text.lines() {
         if line.starts_with('[') {
             in_dependencies = line.trim_end().ends_with("dependencies]");
-        } else if in_dependencies
-            && line.contains('=')
-            && !line.starts_with([' ', '#', ']'])
-            && !previous.starts_with("# ")
-        {
-            complaints.push(format!("no reason above `{line}`"));
+        } else if line.starts_with("# ") {
+            covered = 2;
+        } else if in_dependencies && line.contains('=') && !line.starts_with([' ', ']']) {
+            if covered == 0 {
+                complaints.push(format!("no reason above `{line}`"));
+            }
+            covered = covered.saturating_sub(1);
         }
-        previous = line;
     }
     complaints
 }
@@ -322,30 +247,17 @@ fn sources_follow_the_style() {
     let mut complaints = Vec::new();
     for (path, text) in sources(".rs") {
         for rule in RULES {
-            complaints.extend(
-                rule(&path, &text)
-                    .into_iter()
-                    .map(|what| format!("{path}: {what}")),
-            );
+            complaints.extend(rule(&path, &text).into_iter().map(|what| format!("{path}: {what}")));
         }
     }
-    assert!(
-        complaints.is_empty(),
-        "{} complaints:\n{}",
-        complaints.len(),
-        complaints.join("\n")
-    );
+    assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
 }
 
 #[test]
 fn dependencies_have_reasons() {
     let mut complaints = Vec::new();
     for (path, text) in sources("Cargo.toml") {
-        complaints.extend(
-            reasons(&text)
-                .into_iter()
-                .map(|what| format!("{path}: {what}")),
-        );
+        complaints.extend(reasons(&text).into_iter().map(|what| format!("{path}: {what}")));
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
@@ -367,56 +279,21 @@ fn canaries() {
         (line_length, "x.rs", &long_line, &fine_line),
         (unfinished, "x.rs", &unfinished_text, "// done"),
         (purity, shard, "use std::fs;", "// std is not used"),
-        (
-            purity,
-            shard,
-            "    let now = Instant::now();",
-            "let instant = \"Instant\";",
-        ),
-        (
-            purity,
-            shard,
-            "#[cfg(test)]\nextern crate std;\nuse std::fs;",
-            tests_only,
-        ),
+        (purity, shard, "    let now = Instant::now();", "let instant = \"Instant\";"),
+        (purity, shard, "#[cfg(test)]\nextern crate std;\nuse std::fs;", tests_only),
         (purity, shard, "x.unwrap();", "x.unwrap_or(1);"),
-        (
-            directions,
-            "shards/src/x.rs",
-            "use shoal::x;",
-            "let shoal = 1;",
-        ),
+        (directions, "shards/src/x.rs", "use shoal::x;", "let shoal = 1;"),
         (directions, "tests/x.rs", "use shards::wire;", "mod shards;"),
-        (
-            directions,
-            "src/tools/x.rs",
-            "use crate::{client, nsqd};",
-            "use crate::{client};",
-        ),
-        (
-            directions,
-            "src/nsqadmin/x.rs",
-            "crate::nsqd::f()",
-            "crate::nsqadmin::f()",
-        ),
-        (
-            directions,
-            "src/nsqlookupd/x.rs",
-            "use crate::nsqd;",
-            "use crate::nsqd_types;",
-        ),
+        (directions, "src/tools/x.rs", "use crate::{client, nsqd};", "use crate::{client};"),
+        (directions, "src/nsqadmin/x.rs", "crate::nsqd::f()", "crate::nsqadmin::f()"),
+        (directions, "src/nsqlookupd/x.rs", "use crate::nsqd;", "use crate::nsqd_types;"),
     ];
     for (number, (rule, path, bad, good)) in rows.iter().enumerate() {
         assert!(!rule(path, bad).is_empty(), "row {number} was not caught");
         assert_eq!(rule(path, good), Vec::<String>::new(), "row {number}");
     }
     assert_eq!(reasons("[dependencies]\na = \"1\"\n").len(), 1);
-    assert_eq!(
-        reasons("[dev-dependencies]\n# Why.\na = \"1\"\nb = \"1\"\n").len(),
-        1
-    );
-    assert_eq!(
-        reasons("[package]\nname = \"x\"\n[dependencies]\n# Why.\na = \"1\"\n").len(),
-        0
-    );
+    let third = "[dev-dependencies]\n# Why.\na = \"1\"\nb = \"1\"\nc = \"1\"\n";
+    assert_eq!(reasons(third).len(), 1);
+    assert_eq!(reasons("[package]\nname = \"x\"\n[dependencies]\n# Why.\na = \"1\"\n").len(), 0);
 }

@@ -15,10 +15,7 @@ fn close() {
         client.command("CLS");
         client.expect("CLOSE_WAIT");
         let stats = broker.channel("closing", "c")["clients"][0].clone();
-        assert_eq!(
-            (&stats["state"], &stats["ready_count"]),
-            (&4.into(), &0.into())
-        );
+        assert_eq!((&stats["state"], &stats["ready_count"]), (&4.into(), &0.into()));
         client.command("RDY 3");
         client.fin(&ids[0]);
         client.touch(&ids[1]);
@@ -27,10 +24,7 @@ fn close() {
         client.publish("closing", b"while closing");
         client.fin(&ids[2]);
         client.fin(&ids[2]);
-        client.expect(&format!(
-            "error: E_FIN_FAILED FIN {} failed ID not in flight",
-            ids[2]
-        ));
+        client.expect(&format!("error: E_FIN_FAILED FIN {} failed ID not in flight", ids[2]));
         broker.await_channel("closing", "c", "in_flight_count", 0);
         let mut other = Client::consumer(&broker, "closing", "c", 10);
         let mut bodies: Vec<String> = (0..5).map(|_| other.message().text().to_string()).collect();

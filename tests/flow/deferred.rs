@@ -12,10 +12,7 @@ fn over_tcp(broker: &Broker, peer: Peer) {
     client.publish_deferred("tcp", 1500, b"x");
     broker.await_channel("tcp", "c", "deferred_count", 1);
     let stats = broker.channel("tcp", "c");
-    assert_eq!(
-        (&stats["depth"], &stats["message_count"]),
-        (&0.into(), &1.into())
-    );
+    assert_eq!((&stats["depth"], &stats["message_count"]), (&0.into(), &1.into()));
     let message = client.message_within(SECOND * 2 + peer.late());
     assert_due(start, Duration::from_millis(1500), peer.late());
     assert_eq!((message.text(), message.attempts), ("x", 1));
@@ -38,22 +35,15 @@ fn zero(broker: &Broker) {
     let start = Instant::now();
     client.publish_deferred("zero", 0, b"x");
     client.delivery("x", 1);
-    assert_eq!(
-        broker
-            .request("POST", "/pub?topic=zero&defer=0", b"y")
-            .text(),
-        "OK"
-    );
+    assert_eq!(broker.request("POST", "/pub?topic=zero&defer=0", b"y").text(), "OK");
     client.delivery("y", 1);
     assert!(start.elapsed() < SECOND * 2, "{:?}", start.elapsed());
 }
 
 /// They come in the order of their times, not of their publishing, on every channel.
 fn order(broker: &Broker, peer: Peer) {
-    let mut clients = [
-        Client::consumer(broker, "order", "c", 9),
-        Client::consumer(broker, "order", "d", 9),
-    ];
+    let mut clients =
+        [Client::consumer(broker, "order", "c", 9), Client::consumer(broker, "order", "d", 9)];
     let start = Instant::now();
     for wait_ms in [2000, 500, 1500, 1000] {
         clients[0].publish_deferred("order", wait_ms, wait_ms.to_string().as_bytes());
@@ -94,11 +84,7 @@ fn many(broker: &Broker, peer: Peer) {
     for _ in 0..1000 {
         let message = client.message_within(SECOND * 2 + peer.late());
         let number: u64 = message.text().parse().unwrap();
-        assert_due(
-            start,
-            Duration::from_millis(1000 + number % 100),
-            peer.late(),
-        );
+        assert_due(start, Duration::from_millis(1000 + number % 100), peer.late());
         seen.push(number);
     }
     seen.sort_unstable();

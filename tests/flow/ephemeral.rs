@@ -6,9 +6,7 @@ use super::publish_numbers;
 use crate::harness::{Broker, Client, SOON, eventually, on_each_peer};
 
 fn gone(broker: &Broker, topic: &str) {
-    eventually(&format!("{topic} is gone"), SOON, || {
-        broker.topic(topic).is_null()
-    });
+    eventually(&format!("{topic} is gone"), SOON, || broker.topic(topic).is_null());
 }
 
 /// The channel goes with its last consumer, with everything in it.
@@ -27,9 +25,7 @@ fn channel_life() {
         second.expect("CLOSE_WAIT");
         assert_eq!(broker.channel("t", "e#ephemeral")["client_count"], 1);
         drop(second);
-        eventually("the channel is gone", SOON, || {
-            broker.channel("t", "e#ephemeral").is_null()
-        });
+        eventually("the channel is gone", SOON, || broker.channel("t", "e#ephemeral").is_null());
         assert_eq!(broker.topic("t")["topic_name"], "t");
         let mut again = Client::consumer(&broker, "t", "e#ephemeral", 5);
         again.silent(Duration::from_millis(500));
@@ -51,10 +47,7 @@ fn topic_life() {
         broker.post("/channel/create?topic=two%23ephemeral&channel=stays");
         drop(client);
         eventually("one channel is left", SOON, || {
-            broker.topic("two#ephemeral")["channels"]
-                .as_array()
-                .map(Vec::len)
-                == Some(1)
+            broker.topic("two#ephemeral")["channels"].as_array().map(Vec::len) == Some(1)
         });
         broker.post("/channel/delete?topic=two%23ephemeral&channel=stays");
         gone(&broker, "two#ephemeral");
@@ -73,9 +66,7 @@ fn made_over_http() {
         assert_eq!(broker.channel("t", "e#ephemeral")["client_count"], 0);
         let client = Client::consumer(&broker, "t", "e#ephemeral", 0);
         drop(client);
-        eventually("the channel is gone", SOON, || {
-            broker.channel("t", "e#ephemeral").is_null()
-        });
+        eventually("the channel is gone", SOON, || broker.channel("t", "e#ephemeral").is_null());
     });
 }
 
@@ -86,10 +77,7 @@ fn full() {
         let broker = Broker::start(peer, &["--mem-queue-size=10"]);
         publish_numbers(&broker, "full#ephemeral", 100);
         let stats = broker.topic("full#ephemeral");
-        assert_eq!(
-            (&stats["depth"], &stats["message_count"]),
-            (&10.into(), &100.into())
-        );
+        assert_eq!((&stats["depth"], &stats["message_count"]), (&10.into(), &100.into()));
         assert_eq!(stats["backend_depth"], 0);
         let mut client = Client::consumer(&broker, "t", "full#ephemeral", 0);
         publish_numbers(&broker, "t", 100);

@@ -54,9 +54,8 @@ fn gathers_again_without_channels() {
 fn every_channel_gets_all() {
     on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
-        let mut clients: Vec<Client> = (0..5)
-            .map(|n| Client::consumer(&broker, "t", &format!("c{n}"), 1000))
-            .collect();
+        let mut clients: Vec<Client> =
+            (0..5).map(|n| Client::consumer(&broker, "t", &format!("c{n}"), 1000)).collect();
         publish_numbers(&broker, "t", 500);
         let first: Vec<_> = (0..500).map(|_| clients[0].message()).collect();
         for client in &mut clients[1..] {
@@ -84,20 +83,15 @@ fn every_channel_gets_all() {
 fn consumers_share() {
     on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
-        let mut clients: Vec<Client> = (0..3)
-            .map(|_| Client::consumer(&broker, "t", "c", 20))
-            .collect();
+        let mut clients: Vec<Client> =
+            (0..3).map(|_| Client::consumer(&broker, "t", "c", 20)).collect();
         publish_numbers(&broker, "t", 900);
         let mut seen = BTreeSet::new();
         let mut shares = [0; 3];
         while seen.len() < 900 {
             for (client, share) in clients.iter_mut().zip(&mut shares) {
                 for message in client.drain(Duration::from_millis(20)) {
-                    assert!(
-                        seen.insert(message.text().to_string()),
-                        "twice: {}",
-                        message.text()
-                    );
+                    assert!(seen.insert(message.text().to_string()), "twice: {}", message.text());
                     client.fin(&message.id);
                     *share += 1;
                 }
@@ -108,11 +102,7 @@ fn consumers_share() {
         eventually("all counted", Duration::from_secs(5), || {
             let stats = broker.channel("t", "c");
             let counts = stats["clients"].as_array().unwrap();
-            counts
-                .iter()
-                .map(|one| one["finish_count"].as_u64().unwrap())
-                .sum::<u64>()
-                == 900
+            counts.iter().map(|one| one["finish_count"].as_u64().unwrap()).sum::<u64>() == 900
         });
     });
 }

@@ -22,16 +22,11 @@ fn empty_channel() {
         for field in ["depth", "in_flight_count", "deferred_count"] {
             assert_eq!(stats[field], 0, "{field}");
         }
-        assert_eq!(
-            (&stats["message_count"], &stats["client_count"]),
-            (&11.into(), &1.into())
-        );
+        assert_eq!((&stats["message_count"], &stats["client_count"]), (&11.into(), &1.into()));
         assert_eq!(stats["clients"][0]["in_flight_count"], 0);
         for id in &ids {
             client.fin(id);
-            client.expect(&format!(
-                "error: E_FIN_FAILED FIN {id} failed ID not in flight"
-            ));
+            client.expect(&format!("error: E_FIN_FAILED FIN {id} failed ID not in flight"));
         }
         // The window is free again, for what comes from now on.
         client.silent(Duration::from_millis(1500));
@@ -52,10 +47,7 @@ fn empty_topic() {
         publish_numbers(&broker, "bare", 10);
         broker.post("/topic/empty?topic=bare");
         let stats = broker.topic("bare");
-        assert_eq!(
-            (&stats["depth"], &stats["message_count"]),
-            (&0.into(), &10.into())
-        );
+        assert_eq!((&stats["depth"], &stats["message_count"]), (&0.into(), &10.into()));
         let mut client = Client::consumer(&broker, "bare", "c", 5);
         client.silent(Duration::from_millis(300));
         client.publish("bare", b"new");
@@ -76,10 +68,8 @@ fn empty_topic() {
 fn delete_channel() {
     on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
-        let mut gone = [
-            Client::consumer(&broker, "t", "c", 1),
-            Client::consumer(&broker, "t", "c", 0),
-        ];
+        let mut gone =
+            [Client::consumer(&broker, "t", "c", 1), Client::consumer(&broker, "t", "c", 0)];
         let mut stays = Client::consumer(&broker, "t", "d", 5);
         publish_numbers(&broker, "t", 3);
         gone[0].message();
@@ -93,10 +83,7 @@ fn delete_channel() {
         }
         stays.alive();
         let reply = broker.request("POST", "/channel/delete?topic=t&channel=c", b"");
-        assert_eq!(
-            (reply.status, reply.text()),
-            (404, r#"{"message":"CHANNEL_NOT_FOUND"}"#)
-        );
+        assert_eq!((reply.status, reply.text()), (404, r#"{"message":"CHANNEL_NOT_FOUND"}"#));
         let mut again = Client::consumer(&broker, "t", "c", 5);
         again.silent(Duration::from_millis(300));
     });
@@ -108,10 +95,8 @@ fn delete_topic() {
     on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
         let mut producer = Client::new(&broker);
-        let mut consumers = [
-            Client::consumer(&broker, "t", "c", 1),
-            Client::consumer(&broker, "t", "d", 0),
-        ];
+        let mut consumers =
+            [Client::consumer(&broker, "t", "c", 1), Client::consumer(&broker, "t", "d", 0)];
         producer.publish("t", b"old");
         consumers[0].delivery("old", 1);
         broker.post("/topic/delete?topic=t");
@@ -121,10 +106,7 @@ fn delete_topic() {
         eventually("the topic is gone", SOON, || broker.topic("t").is_null());
         producer.publish("t", b"new");
         let stats = broker.topic("t");
-        assert_eq!(
-            (&stats["message_count"], &stats["depth"]),
-            (&1.into(), &1.into())
-        );
+        assert_eq!((&stats["message_count"], &stats["depth"]), (&1.into(), &1.into()));
         let mut consumer = Client::consumer(&broker, "t", "c", 5);
         consumer.delivery("new", 1);
         consumer.silent(Duration::from_millis(300));

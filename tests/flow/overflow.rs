@@ -10,11 +10,7 @@ fn receive_all(client: &mut Client, count: usize) {
     let mut seen = BTreeSet::new();
     while seen.len() < count {
         let message = client.message();
-        assert!(
-            seen.insert(message.text().to_string()),
-            "twice: {}",
-            message.text()
-        );
+        assert!(seen.insert(message.text().to_string()), "twice: {}", message.text());
         client.fin(&message.id);
     }
     client.silent(Duration::from_millis(300));

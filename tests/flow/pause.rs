@@ -38,14 +38,8 @@ fn channel_timeouts(broker: &Broker, peer: Peer) {
     client.req(&given_back, 0);
     client.silent(Duration::from_secs(1) + peer.late());
     let stats = broker.channel("pt", "c");
-    assert_eq!(
-        (&stats["timeout_count"], &stats["requeue_count"]),
-        (&1.into(), &1.into())
-    );
-    assert_eq!(
-        (&stats["depth"], &stats["in_flight_count"]),
-        (&2.into(), &0.into())
-    );
+    assert_eq!((&stats["timeout_count"], &stats["requeue_count"]), (&1.into(), &1.into()));
+    assert_eq!((&stats["depth"], &stats["in_flight_count"]), (&2.into(), &0.into()));
     broker.post("/channel/unpause?topic=pt&channel=c");
     assert_eq!(client.message().attempts, 2);
     assert_eq!(client.message().attempts, 2);
@@ -64,15 +58,9 @@ fn topic(broker: &Broker) {
     }
     client.silent(QUIET);
     let stats = broker.topic("pp");
+    assert_eq!((&stats["paused"], &stats["depth"]), (&true.into(), &3.into()));
     assert_eq!(
-        (&stats["paused"], &stats["depth"]),
-        (&true.into(), &3.into())
-    );
-    assert_eq!(
-        (
-            &stats["message_count"],
-            &stats["channels"][0]["message_count"]
-        ),
+        (&stats["message_count"], &stats["channels"][0]["message_count"]),
         (&5.into(), &2.into())
     );
     broker.post("/topic/unpause?topic=pp");

@@ -24,10 +24,7 @@ fn window(broker: &Broker) {
     client.req(&more[0], 0);
     receive(&mut client, 3);
     let stats = broker.channel("window", "c");
-    assert_eq!(
-        (&stats["in_flight_count"], &stats["depth"]),
-        (&3.into(), &14.into())
-    );
+    assert_eq!((&stats["in_flight_count"], &stats["depth"]), (&3.into(), &14.into()));
     assert_eq!(stats["clients"][0]["ready_count"], 3);
 }
 
@@ -86,11 +83,7 @@ fn one_at_a_time_is_prompt(broker: &Broker) {
         client.fin(&id);
     }
     // 50 times the output buffer's 250 ms would be more than twelve seconds.
-    assert!(
-        start.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
 #[test]

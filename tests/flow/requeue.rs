@@ -15,28 +15,16 @@ fn at_once_again(broker: &Broker) {
         client.req(&first.id, 0);
         let message = client.message();
         assert_eq!(message.attempts, attempts);
-        assert_eq!(
-            (&message.id, message.timestamp),
-            (&first.id, first.timestamp)
-        );
+        assert_eq!((&message.id, message.timestamp), (&first.id, first.timestamp));
         assert_eq!(message.body, b"x");
     }
     client.fin(&first.id);
     broker.await_channel("again", "c", "in_flight_count", 0);
     let stats = broker.channel("again", "c");
-    assert_eq!(
-        (&stats["requeue_count"], &stats["timeout_count"]),
-        (&19.into(), &0.into())
-    );
-    assert_eq!(
-        (&stats["depth"], &stats["message_count"]),
-        (&0.into(), &1.into())
-    );
+    assert_eq!((&stats["requeue_count"], &stats["timeout_count"]), (&19.into(), &0.into()));
+    assert_eq!((&stats["depth"], &stats["message_count"]), (&0.into(), &1.into()));
     let client = &stats["clients"][0];
-    assert_eq!(
-        (&client["requeue_count"], &client["finish_count"]),
-        (&19.into(), &1.into())
-    );
+    assert_eq!((&client["requeue_count"], &client["finish_count"]), (&19.into(), &1.into()));
     assert_eq!(client["message_count"], 20);
 }
 
@@ -49,14 +37,8 @@ fn delayed(broker: &Broker, peer: Peer) {
     client.req(&id, 1500);
     client.alive();
     let stats = broker.channel("delayed", "c");
-    assert_eq!(
-        (&stats["deferred_count"], &stats["in_flight_count"]),
-        (&1.into(), &0.into())
-    );
-    assert_eq!(
-        (&stats["depth"], &stats["requeue_count"]),
-        (&0.into(), &1.into())
-    );
+    assert_eq!((&stats["deferred_count"], &stats["in_flight_count"]), (&1.into(), &0.into()));
+    assert_eq!((&stats["depth"], &stats["requeue_count"]), (&0.into(), &1.into()));
     let message = client.message_within(SECOND * 2 + peer.late());
     assert_due(start, Duration::from_millis(1500), peer.late());
     assert_eq!((message.attempts, message.id), (2, id));
@@ -81,22 +63,12 @@ fn nonsense(broker: &Broker) {
     let mut client = Client::consumer(broker, "nonsense", "c", 1);
     client.publish("nonsense", b"x");
     let id = client.delivery("x", 1);
-    let timeouts = [
-        "",
-        "0",
-        "18446744073709551615",
-        "9223372036855",
-        "18446744073709551616",
-    ];
+    let timeouts = ["", "0", "18446744073709551615", "9223372036855", "18446744073709551616"];
     for (attempts, timeout) in (2..).zip(timeouts) {
         let start = Instant::now();
         client.command(&format!("REQ {id} {timeout}"));
         client.delivery("x", attempts);
-        assert!(
-            start.elapsed() < SECOND * 2,
-            "{timeout:?} took {:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < SECOND * 2, "{timeout:?} took {:?}", start.elapsed());
     }
 }
 

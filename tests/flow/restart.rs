@@ -31,10 +31,7 @@ fn loses_nothing() {
                 let before = attempts.insert(body.clone(), message.attempts);
                 assert_eq!(before, None, "{body} came twice");
             }
-            assert_eq!(
-                (attempts[taken[0].text()], attempts[taken[2].text()]),
-                (2, 2)
-            );
+            assert_eq!((attempts[taken[0].text()], attempts[taken[2].text()]), (2, 2));
             assert_eq!((attempts["deferred"], attempts["199"]), (1, 1));
             client.silent(Duration::from_millis(300));
             assert_eq!(broker.topic("waiting")["depth"], 50);
@@ -56,10 +53,7 @@ fn keeps_ids() {
         let mut after: Vec<_> = (0..3).map(|_| client.message()).collect();
         after.sort_by(|a, b| a.id.cmp(&b.id));
         for (old, new) in before.iter().zip(&after) {
-            assert_eq!(
-                (&old.id, old.timestamp, &old.body),
-                (&new.id, new.timestamp, &new.body)
-            );
+            assert_eq!((&old.id, old.timestamp, &old.body), (&new.id, new.timestamp, &new.body));
             assert_eq!(new.attempts, 2);
         }
         publish_numbers(&broker, "t", 1);

@@ -8,12 +8,8 @@ use crate::harness::{Broker, Client, identify, on_each_peer};
 const COUNT: usize = 3000;
 
 /// Rate, and how many of the 3,000 may come: the mean and six standard deviations around it.
-const ROWS: [(u32, std::ops::RangeInclusive<usize>); 4] = [
-    (0, COUNT..=COUNT),
-    (1, 14..=106),
-    (50, 1366..=1694),
-    (99, COUNT..=COUNT),
-];
+const ROWS: [(u32, std::ops::RangeInclusive<usize>); 4] =
+    [(0, COUNT..=COUNT), (1, 14..=106), (50, 1366..=1694), (99, COUNT..=COUNT)];
 
 #[test]
 fn share() {
@@ -40,10 +36,7 @@ fn share() {
             }
             assert!(allowed.contains(&got), "rate {rate}: {got} of {COUNT}");
             let stats = broker.channel("sampled", &channel);
-            assert_eq!(
-                (&stats["depth"], &stats["in_flight_count"]),
-                (&0.into(), &0.into())
-            );
+            assert_eq!((&stats["depth"], &stats["in_flight_count"]), (&0.into(), &0.into()));
             assert_eq!(
                 (&stats["message_count"], &stats["clients"][0]["sample_rate"]),
                 (&COUNT.into(), &rate.into())

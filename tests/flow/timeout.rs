@@ -17,21 +17,13 @@ fn broker_timeout(broker: &Broker, peer: Peer) {
     assert_due(start, SECOND * 2, peer.late());
     assert_eq!((again.attempts, again.id.as_str()), (2, id.as_str()));
     let stats = broker.channel("own", "c");
-    assert_eq!(
-        (&stats["timeout_count"], &stats["requeue_count"]),
-        (&1.into(), &0.into())
-    );
-    assert_eq!(
-        (&stats["in_flight_count"], &stats["message_count"]),
-        (&1.into(), &1.into())
-    );
+    assert_eq!((&stats["timeout_count"], &stats["requeue_count"]), (&1.into(), &0.into()));
+    assert_eq!((&stats["in_flight_count"], &stats["message_count"]), (&1.into(), &1.into()));
     assert_eq!(stats["clients"][0]["in_flight_count"], 1);
     client.fin(&id);
     client.alive();
     client.fin(&id);
-    client.expect(&format!(
-        "error: E_FIN_FAILED FIN {id} failed ID not in flight"
-    ));
+    client.expect(&format!("error: E_FIN_FAILED FIN {id} failed ID not in flight"));
 }
 
 /// After the timeout the message is nobody's until it is delivered again.
@@ -46,10 +38,7 @@ fn late_fin(broker: &Broker, peer: Peer) {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(broker.channel("late", "c")["depth"], 1);
-    assert_eq!(
-        broker.channel("late", "c")["clients"][0]["in_flight_count"],
-        0
-    );
+    assert_eq!(broker.channel("late", "c")["clients"][0]["in_flight_count"], 0);
     for (command, code) in [("FIN", "E_FIN"), ("REQ", "E_REQ"), ("TOUCH", "E_TOUCH")] {
         client.command(&format!("{command} {id} 0"));
         let error = format!("error: {code}_FAILED {command} {id} failed ID not in flight");

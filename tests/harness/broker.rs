@@ -39,11 +39,7 @@ pub fn program(peer: Peer) -> PathBuf {
         Peer::Original => original().expect("SHOAL_TEST_PEER names the original"),
         Peer::Shoal { .. } => shoal_binary(),
     };
-    assert!(
-        path.exists(),
-        "{} is not built; SHOAL_BIN may name another",
-        path.display()
-    );
+    assert!(path.exists(), "{} is not built; SHOAL_BIN may name another", path.display());
     path
 }
 
@@ -88,10 +84,7 @@ impl Broker {
 
     /// Starts this command and waits until it says where it listens.
     pub fn spawn(mut command: Command, dir: Arc<TempDir>) -> Self {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         die_with_parent(&mut command);
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -100,20 +93,11 @@ impl Broker {
         thread::spawn(move || {
             // Log lines may hold what clients sent: they need not be UTF-8.
             for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-                lines
-                    .lock()
-                    .unwrap()
-                    .push(String::from_utf8_lossy(&line).into_owned());
+                lines.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
             }
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut broker = Broker {
-            child,
-            log,
-            dir,
-            tcp: nowhere,
-            http: nowhere,
-        };
+        let mut broker = Broker { child, log, dir, tcp: nowhere, http: nowhere };
         broker.tcp = broker.address("TCP: listening on ");
         broker.http = broker.address("HTTP: listening on ");
         broker
@@ -127,10 +111,7 @@ impl Broker {
                 return line[at..].trim().parse().unwrap();
             }
             let exited = self.child.try_wait().unwrap();
-            assert!(
-                exited.is_none(),
-                "the broker ended with {exited:?} before it listened"
-            );
+            assert!(exited.is_none(), "the broker ended with {exited:?} before it listened");
             assert!(start.elapsed() < SOON, "the broker does not say {text:?}");
             thread::sleep(Duration::from_millis(5));
         }
@@ -138,12 +119,7 @@ impl Broker {
 
     /// The first line of the log that contains `text`.
     pub fn log_line(&self, text: &str) -> Option<String> {
-        self.log
-            .lock()
-            .unwrap()
-            .iter()
-            .find(|line| line.contains(text))
-            .cloned()
+        self.log.lock().unwrap().iter().find(|line| line.contains(text)).cloned()
     }
 
     /// Its process id.
@@ -169,10 +145,7 @@ impl Broker {
 
     /// The statistics of one topic, or null.
     pub fn topic(&self, topic: &str) -> Value {
-        let target = format!(
-            "/stats?format=json&include_mem=false&topic={}",
-            escape(topic)
-        );
+        let target = format!("/stats?format=json&include_mem=false&topic={}", escape(topic));
         let stats = self.request("GET", &target, b"").json();
         stats["topics"].get(0).cloned().unwrap_or(Value::Null)
     }
@@ -181,18 +154,14 @@ impl Broker {
     pub fn channel(&self, topic: &str, channel: &str) -> Value {
         let stats = self.topic(topic);
         let channels = stats["channels"].as_array().cloned().unwrap_or_default();
-        let found = channels
-            .into_iter()
-            .find(|entry| entry["channel_name"] == channel);
+        let found = channels.into_iter().find(|entry| entry["channel_name"] == channel);
         found.unwrap_or(Value::Null)
     }
 
     /// Waits until one number of a channel has this value.
     pub fn await_channel(&self, topic: &str, channel: &str, field: &str, wanted: i64) {
         let what = format!("{topic}/{channel} {field} = {wanted}");
-        eventually(&what, SOON, || {
-            self.channel(topic, channel)[field] == wanted
-        });
+        eventually(&what, SOON, || self.channel(topic, channel)[field] == wanted);
     }
 
     /// Sends a signal.
@@ -217,26 +186,13 @@ impl Broker {
 
     /// Runs a command that should end by itself.
     pub fn run(mut command: Command, within: Duration) -> Exit {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         die_with_parent(&mut command);
         let mut child = command.spawn().unwrap();
         let status = wait(&mut child, within);
         let mut output = String::new();
-        child
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut output)
-            .unwrap();
-        child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut output)
-            .unwrap();
+        child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+        child.stderr.take().unwrap().read_to_string(&mut output).unwrap();
         Exit { status, output }
     }
 }
@@ -250,11 +206,7 @@ fn wait(child: &mut Child, within: Duration) -> ExitStatus {
         if start.elapsed() > within {
             let _ = child.kill();
             let status = child.wait().unwrap();
-            assert_eq!(
-                status.signal(),
-                None,
-                "did not end within {within:?}, so it was killed"
-            );
+            assert_eq!(status.signal(), None, "did not end within {within:?}, so it was killed");
         }
         thread::sleep(Duration::from_millis(5));
     }
@@ -283,10 +235,7 @@ impl Drop for Broker {
         if thread::panicking() {
             let log = self.log.lock().unwrap();
             let from = log.len().saturating_sub(60);
-            eprintln!(
-                "--- the broker's log, from line {from} ---\n{}",
-                log[from..].join("\n")
-            );
+            eprintln!("--- the broker's log, from line {from} ---\n{}", log[from..].join("\n"));
         }
     }
 }

@@ -37,11 +37,7 @@ impl Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(SOON)).unwrap();
-        Client {
-            stream,
-            received: Vec::new(),
-            early: VecDeque::new(),
-        }
+        Client { stream, received: Vec::new(), early: VecDeque::new() }
     }
 
     /// Connects, subscribes, and asks for messages.

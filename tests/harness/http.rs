@@ -21,10 +21,7 @@ pub struct Reply {
 impl Reply {
     /// First value of a header, whatever its case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self
-            .headers
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name));
+        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -60,10 +57,7 @@ impl HttpConnection {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         stream.set_write_timeout(Some(SOON)).unwrap();
-        HttpConnection {
-            stream,
-            received: Vec::new(),
-        }
+        HttpConnection { stream, received: Vec::new() }
     }
 
     /// Sends a request with a declared length and reads its response.
@@ -99,9 +93,7 @@ impl HttpConnection {
 
     /// Everything until the broker closes, or a second passes.
     pub fn rest(&mut self) -> Vec<u8> {
-        self.stream
-            .set_read_timeout(Some(std::time::Duration::from_secs(1)))
-            .unwrap();
+        self.stream.set_read_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = self.stream.read(&mut buffer) {
             self.received.extend_from_slice(&buffer[..count]);
@@ -117,23 +109,14 @@ impl HttpConnection {
         assert!(status_line.starts_with("HTTP/1.1 "), "{status_line}");
         let status: u16 = status_line[9..12].parse().unwrap();
         let headers: Vec<(String, String)> = lines
-            .map(|line| {
-                line.split_once(": ")
-                    .unwrap_or_else(|| panic!("header {line:?}"))
-            })
+            .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("header {line:?}")))
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect();
-        let mut reply = Reply {
-            status,
-            headers,
-            body: Vec::new(),
-        };
+        let mut reply = Reply { status, headers, body: Vec::new() };
         reply.body = match reply.header("Transfer-Encoding") {
             Some("chunked") => self.chunks(),
             _ => {
-                let length = reply
-                    .header("Content-Length")
-                    .map_or(0, |n| n.parse().unwrap());
+                let length = reply.header("Content-Length").map_or(0, |n| n.parse().unwrap());
                 self.take(length)
             }
         };
@@ -143,10 +126,7 @@ impl HttpConnection {
     /// Status line and headers of the next response, without its body.
     pub fn head(&mut self) -> String {
         loop {
-            let end = self
-                .received
-                .windows(4)
-                .position(|window| window == b"\r\n\r\n");
+            let end = self.received.windows(4).position(|window| window == b"\r\n\r\n");
             if let Some(end) = end {
                 let head = self.take(end + 4);
                 return String::from_utf8(head[..end].to_vec()).unwrap();
@@ -188,12 +168,7 @@ impl HttpConnection {
     fn fill(&mut self) {
         let mut buffer = [0; 64 * 1024];
         let count = self.stream.read(&mut buffer).unwrap();
-        assert_ne!(
-            count,
-            0,
-            "closed in the middle of a response: {:?}",
-            show(&self.received)
-        );
+        assert_ne!(count, 0, "closed in the middle of a response: {:?}", show(&self.received));
         self.received.extend_from_slice(&buffer[..count]);
     }
 

@@ -39,12 +39,6 @@ pub fn eventually(what: &str, within: Duration, mut ready: impl FnMut() -> bool)
 pub fn assert_due(start: Instant, due: Duration, late: Duration) {
     let elapsed = start.elapsed();
     let early = Duration::from_millis(2);
-    assert!(
-        elapsed + early >= due,
-        "after {elapsed:?}, but due only after {due:?}"
-    );
-    assert!(
-        elapsed <= due + late,
-        "after {elapsed:?}, but due after {due:?}"
-    );
+    assert!(elapsed + early >= due, "after {elapsed:?}, but due only after {due:?}");
+    assert!(elapsed <= due + late, "after {elapsed:?}, but due after {due:?}");
 }

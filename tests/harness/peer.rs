@@ -17,12 +17,7 @@ pub enum Peer {
 }
 
 /// Flags that only Shoal knows; dropped when the original is started.
-const SHOAL_FLAGS: [&str; 4] = [
-    "--shards",
-    "--greeting-timeout",
-    "--memory-limit",
-    "--durability",
-];
+const SHOAL_FLAGS: [&str; 4] = ["--shards", "--greeting-timeout", "--memory-limit", "--durability"];
 
 impl Peer {
     /// The shapes that every test of protocol behaviour runs in.
@@ -52,11 +47,7 @@ impl Peer {
     pub fn arguments(self, wanted: &[String]) -> Vec<String> {
         let is_ours = |flag: &String| SHOAL_FLAGS.iter().any(|own| flag.starts_with(own));
         match self {
-            Peer::Original => wanted
-                .iter()
-                .filter(|flag| !is_ours(flag))
-                .cloned()
-                .collect(),
+            Peer::Original => wanted.iter().filter(|flag| !is_ours(flag)).cloned().collect(),
             Peer::Shoal { shards } => {
                 let mut all = vec!["nsqd".to_string(), format!("--shards={shards}")];
                 all.extend(wanted.iter().cloned());
@@ -75,10 +66,8 @@ pub fn original() -> Option<PathBuf> {
 pub fn on_each_peer(test: impl Fn(Peer) + Sync) {
     let test = &test;
     thread::scope(|scope| {
-        let runs: Vec<_> = Peer::all()
-            .into_iter()
-            .map(|peer| (peer, scope.spawn(move || test(peer))))
-            .collect();
+        let runs: Vec<_> =
+            Peer::all().into_iter().map(|peer| (peer, scope.spawn(move || test(peer)))).collect();
         let failed: Vec<Peer> = runs
             .into_iter()
             .filter_map(|(peer, run)| run.join().is_err().then_some(peer))

@@ -37,12 +37,7 @@ impl std::fmt::Debug for Frame {
             Frame::Response(body) => write!(out, "response {:?}", show(body)),
             Frame::Error(body) => write!(out, "error {:?}", show(body)),
             Frame::Message(message) => {
-                write!(
-                    out,
-                    "message {} {:?}",
-                    message.attempts,
-                    show(&message.body)
-                )
+                write!(out, "message {} {:?}", message.attempts, show(&message.body))
             }
         }
     }
@@ -52,11 +47,7 @@ impl Frame {
     /// Takes one whole frame off the front of `input`, if it is there.
     pub fn take(input: &mut Vec<u8>) -> Option<Frame> {
         let size = u32::from_be_bytes(input.get(..4)?.try_into().ok()?) as usize;
-        assert!(
-            (4..100 << 20).contains(&size),
-            "a frame of {size} bytes: {:?}",
-            show(input)
-        );
+        assert!((4..100 << 20).contains(&size), "a frame of {size} bytes: {:?}", show(input));
         if input.len() < 4 + size {
             return None;
         }
@@ -98,10 +89,7 @@ pub fn bytes(text: &str) -> Vec<u8> {
         let close = open + rest[open..].find('>').expect("`<` is closed by `>`");
         out.extend_from_slice(&rest.as_bytes()[..open]);
         let hex = &rest[open + 1..close];
-        assert!(
-            hex.len().is_multiple_of(2),
-            "hex digits come in pairs: {hex}"
-        );
+        assert!(hex.len().is_multiple_of(2), "hex digits come in pairs: {hex}");
         for pair in (0..hex.len()).step_by(2) {
             out.push(u8::from_str_radix(&hex[pair..pair + 2], 16).unwrap());
         }

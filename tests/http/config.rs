@@ -8,12 +8,7 @@ const BAD_VALUE: &str = r#"{"message":"INVALID_VALUE"}"#;
 
 #[test]
 fn reading() {
-    let flags = [
-        "--node-id=7",
-        "--max-rdy-count=11",
-        "--msg-timeout=90s",
-        "--snappy=false",
-    ];
+    let flags = ["--node-id=7", "--max-rdy-count=11", "--msg-timeout=90s", "--snappy=false"];
     check(
         &flags,
         |_| {},
@@ -66,19 +61,12 @@ fn changing() {
         for (key, value, status, wanted) in CHANGES {
             let target = format!("/config/{key}");
             let reply = broker.request("PUT", &target, value.as_bytes());
-            assert_eq!(
-                (reply.status, reply.text()),
-                (status, wanted),
-                "{peer:?} {key} {value}"
-            );
+            assert_eq!((reply.status, reply.text()), (status, wanted), "{peer:?} {key} {value}");
             if status == 200 {
                 assert_eq!(broker.request("GET", &target, b"").text(), wanted);
             }
         }
         let long = vec![b'x'; 1001];
-        assert_eq!(
-            broker.request("PUT", "/config/log_level", &long).status,
-            413
-        );
+        assert_eq!(broker.request("PUT", "/config/log_level", &long).status, 413);
     });
 }

@@ -33,11 +33,7 @@ fn unknown_paths() {
         for request in targets {
             let (method, target) = request.split_once(' ').unwrap();
             let reply = broker.request(method, target, b"");
-            assert_eq!(
-                (reply.status, reply.text()),
-                (404, NOT_FOUND),
-                "{peer:?} {request}"
-            );
+            assert_eq!((reply.status, reply.text()), (404, NOT_FOUND), "{peer:?} {request}");
             assert_eq!(reply.header("Content-Type"), Some(JSON));
             assert_eq!(reply.header("X-NSQ-Content-Type"), Some("nsq; version=1.0"));
         }
@@ -78,11 +74,7 @@ fn methods() {
                 }
                 let reply = broker.request(method, path, b"");
                 let got = (reply.status, reply.text(), reply.header("Allow"));
-                assert_eq!(
-                    got,
-                    (405, NOT_ALLOWED, Some(allow)),
-                    "{peer:?} {method} {path}"
-                );
+                assert_eq!(got, (405, NOT_ALLOWED, Some(allow)), "{peer:?} {method} {path}");
                 assert_eq!(reply.header("Content-Type"), Some(JSON));
             }
         }
@@ -149,23 +141,11 @@ fn headers() {
         for (request, content_type, nsq) in HEADERS {
             let (method, target) = request.split_once(' ').unwrap();
             let reply = broker.request(method, target, b"");
-            assert_eq!(
-                reply.header("Content-Type"),
-                content_type,
-                "{peer:?} {request}"
-            );
+            assert_eq!(reply.header("Content-Type"), content_type, "{peer:?} {request}");
             let wanted = nsq.then_some("nsq; version=1.0");
-            assert_eq!(
-                reply.header("X-NSQ-Content-Type"),
-                wanted,
-                "{peer:?} {request}"
-            );
+            assert_eq!(reply.header("X-NSQ-Content-Type"), wanted, "{peer:?} {request}");
             assert_eq!(reply.header("Server"), None);
-            assert!(
-                reply
-                    .header("Date")
-                    .is_some_and(|date| date.ends_with(" GMT"))
-            );
+            assert!(reply.header("Date").is_some_and(|date| date.ends_with(" GMT")));
         }
     });
 }

@@ -121,11 +121,7 @@ fn channel_parameters() {
             for (query, status, body) in rows {
                 let target = format!("/channel/{action}{query}");
                 let reply = broker.request("POST", &target, b"");
-                assert_eq!(
-                    (reply.status, reply.text()),
-                    (status, body),
-                    "{peer:?} {target}"
-                );
+                assert_eq!((reply.status, reply.text()), (status, body), "{peer:?} {target}");
             }
         }
         assert!(broker.topic("nope").is_null());
@@ -139,44 +135,20 @@ fn channel_life() {
         &[],
         prepare,
         &[
-            (
-                "POST /channel/delete?topic=t&channel=c",
-                404,
-                CHANNEL_NOT_FOUND,
-            ),
-            (
-                "POST /channel/empty?topic=t&channel=c",
-                404,
-                CHANNEL_NOT_FOUND,
-            ),
-            (
-                "POST /channel/pause?topic=t&channel=c",
-                404,
-                CHANNEL_NOT_FOUND,
-            ),
-            (
-                "POST /channel/unpause?topic=t&channel=c",
-                404,
-                CHANNEL_NOT_FOUND,
-            ),
+            ("POST /channel/delete?topic=t&channel=c", 404, CHANNEL_NOT_FOUND),
+            ("POST /channel/empty?topic=t&channel=c", 404, CHANNEL_NOT_FOUND),
+            ("POST /channel/pause?topic=t&channel=c", 404, CHANNEL_NOT_FOUND),
+            ("POST /channel/unpause?topic=t&channel=c", 404, CHANNEL_NOT_FOUND),
             ("POST /channel/create?topic=t&channel=c", 200, ""),
             ("POST /channel/create?channel=c&topic=t", 200, ""),
-            (
-                "POST /channel/create?topic=t&channel=e%23ephemeral",
-                200,
-                "",
-            ),
+            ("POST /channel/create?topic=t&channel=e%23ephemeral", 200, ""),
             ("POST /channel/empty?topic=t&channel=c", 200, ""),
             ("POST /channel/pause?topic=t&channel=c", 200, ""),
             ("POST /channel/pause?topic=t&channel=c", 200, ""),
             ("POST /channel/unpause?topic=t&channel=c", 200, ""),
             ("POST /channel/unpause?topic=t&channel=c", 200, ""),
             ("POST /channel/delete?topic=t&channel=c", 200, ""),
-            (
-                "POST /channel/delete?topic=t&channel=c",
-                404,
-                CHANNEL_NOT_FOUND,
-            ),
+            ("POST /channel/delete?topic=t&channel=c", 404, CHANNEL_NOT_FOUND),
         ],
     );
 }
@@ -200,10 +172,7 @@ fn forms_are_ignored() {
 #[test]
 fn info() {
     on_each_peer(|peer| {
-        let flags = [
-            "--max-heartbeat-interval=30s",
-            "--max-output-buffer-size=70000",
-        ];
+        let flags = ["--max-heartbeat-interval=30s", "--max-output-buffer-size=70000"];
         let broker = Broker::start(peer, &flags);
         let reply = broker.request("GET", "/info", b"");
         let info = reply.json();
@@ -219,9 +188,7 @@ fn info() {
             broker.tcp.port(),
         );
         assert_eq!(reply.text(), wanted);
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let age = now.as_secs() as i64 - start_time;
         assert!((0..120).contains(&age), "started {age} s ago");
     });
@@ -234,10 +201,7 @@ fn ping() {
         let broker = Broker::start(peer, &[]);
         let reply = broker.request("GET", "/ping", b"");
         assert_eq!((reply.status, reply.text()), (200, "OK"));
-        assert_eq!(
-            reply.header("Content-Type"),
-            Some("text/plain; charset=utf-8")
-        );
+        assert_eq!(reply.header("Content-Type"), Some("text/plain; charset=utf-8"));
         assert_eq!(reply.header("X-NSQ-Content-Type"), None);
         let mut client = Client::new(&broker);
         client.alive();

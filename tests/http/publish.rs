@@ -29,21 +29,12 @@ fn check(flags: &[&str], rows: &[Row<'_>]) {
 fn check_row(peer: Peer, broker: &Broker, (target, body, status, reply): &Row<'_>) {
     let whole = broker.request("POST", target, body);
     let got = (whole.status, whole.text());
-    assert_eq!(
-        got,
-        (*status, *reply),
-        "{peer:?} {target} {} bytes",
-        body.len()
-    );
+    assert_eq!(got, (*status, *reply), "{peer:?} {target} {} bytes", body.len());
     // Big bodies in a few chunks, small ones byte by byte.
     let piece = body.len() / 7 + 1;
     let pieces: Vec<&[u8]> = body.chunks(piece).collect();
     let chunked = HttpConnection::new(broker.http).chunked("POST", target, &pieces);
-    assert_eq!(
-        (chunked.status, chunked.text()),
-        (*status, *reply),
-        "{peer:?} chunked {target}"
-    );
+    assert_eq!((chunked.status, chunked.text()), (*status, *reply), "{peer:?} chunked {target}");
 }
 
 #[test]
@@ -72,12 +63,7 @@ fn pub_checks_in_order() {
             ("/pub?topic=t&defer=1.5", b"x", 400, BAD_DEFER),
             ("/pub?topic=t&defer=0x10", b"x", 400, BAD_DEFER),
             ("/pub?topic=t&defer=2001", b"x", 400, BAD_DEFER),
-            (
-                "/pub?topic=t&defer=99999999999999999999",
-                b"x",
-                400,
-                BAD_DEFER,
-            ),
+            ("/pub?topic=t&defer=99999999999999999999", b"x", 400, BAD_DEFER),
             ("/pub?topic=t&defer=2000", b"x", 200, "OK"),
             ("/pub?topic=t&defer=%2B5", b"x", 200, "OK"),
             ("/pub?topic=t&defer=007", b"x", 200, "OK"),
@@ -137,10 +123,7 @@ fn mpub_binary() {
         ["true", "1", "", "TRUE", "yes", "x"].map(|value| format!("/mpub?topic=t&binary={value}"));
     let all: Vec<Row<'_>> = targets
         .iter()
-        .flat_map(|target| {
-            rows.iter()
-                .map(move |row| (target.as_str(), &row.0[..], row.1, row.2))
-        })
+        .flat_map(|target| rows.iter().map(move |row| (target.as_str(), &row.0[..], row.1, row.2)))
         .collect();
     check(&["--max-msg-size=100", "--max-body-size=504"], &all);
 }
@@ -157,13 +140,7 @@ fn what_is_queued() {
         assert_eq!(post("/mpub?topic=t&binary=true", &binary), 200);
         let refused = [b"fine\n", &[b'x'; 101][..], b"\n"].concat();
         assert_eq!(post("/mpub?topic=t", &refused), 413);
-        assert_eq!(
-            post(
-                "/mpub?topic=t&binary=1",
-                &bytes("<0000000200000001>a<0000>")
-            ),
-            413
-        );
+        assert_eq!(post("/mpub?topic=t&binary=1", &bytes("<0000000200000001>a<0000>")), 413);
         let mut client = Client::consumer(&broker, "t", "c", 20);
         let wanted: [&[u8]; 6] = [b"one\ntwo\0\xff", b"a\r", b"b b", b"c", b"\n", b"\0\0"];
         for body in wanted {
@@ -201,30 +178,13 @@ fn default_limits() {
         assert_eq!(broker.request("POST", "/pub?topic=t", &largest).status, 200);
         let pieces: Vec<&[u8]> = largest.chunks(10_000).collect();
         let mut connection = HttpConnection::new(broker.http);
-        assert_eq!(
-            connection.chunked("POST", "/pub?topic=t", &pieces).status,
-            200
-        );
-        assert_eq!(
-            connection
-                .request("POST", "/pub?topic=t&defer=3600000", b"x")
-                .status,
-            200
-        );
-        assert_eq!(
-            connection
-                .request("POST", "/pub?topic=t&defer=3600001", b"x")
-                .status,
-            400
-        );
+        assert_eq!(connection.chunked("POST", "/pub?topic=t", &pieces).status, 200);
+        assert_eq!(connection.request("POST", "/pub?topic=t&defer=3600000", b"x").status, 200);
+        assert_eq!(connection.request("POST", "/pub?topic=t&defer=3600001", b"x").status, 400);
         let mut client = Client::consumer(&broker, "t", "c", 1);
         for _ in 0..2 {
             let message = client.message();
-            assert!(
-                message.body == largest,
-                "{} bytes, or other ones",
-                message.body.len()
-            );
+            assert!(message.body == largest, "{} bytes, or other ones", message.body.len());
             client.fin(&message.id);
         }
         let mut refused = HttpConnection::new(broker.http);

@@ -12,11 +12,7 @@ fn keep_alive() {
         let mut connection = HttpConnection::new(broker.http);
         for number in 0..300 {
             let reply = connection.request("POST", "/pub?topic=t", b"x");
-            assert_eq!(
-                (reply.status, reply.text()),
-                (200, "OK"),
-                "request {number}"
-            );
+            assert_eq!((reply.status, reply.text()), (200, "OK"), "request {number}");
             assert_eq!(connection.request("GET", "/ping", b"").text(), "OK");
             assert_eq!(connection.request("POST", "/pub?topic=t", b"").status, 400);
         }
@@ -32,11 +28,7 @@ fn pipelined() {
         let mut connection = HttpConnection::new(broker.http);
         let mut all = Vec::new();
         for number in 0..50 {
-            let target = if number % 5 == 0 {
-                "/pub"
-            } else {
-                "/pub?topic=t"
-            };
+            let target = if number % 5 == 0 { "/pub" } else { "/pub?topic=t" };
             all.extend(
                 format!("POST {target} HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\nx")
                     .into_bytes(),
@@ -62,10 +54,7 @@ fn in_pieces() {
             std::thread::sleep(Duration::from_micros(200));
         }
         assert_eq!(connection.response().text(), "OK");
-        assert_eq!(
-            Client::consumer(&broker, "t", "c", 1).message().text(),
-            "hello"
-        );
+        assert_eq!(Client::consumer(&broker, "t", "c", 1).message().text(), "hello");
     });
 }
 
@@ -93,18 +82,12 @@ fn closing() {
         let mut connection = HttpConnection::new(broker.http);
         connection.send(b"GET /ping HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
         let reply = connection.response();
-        assert_eq!(
-            (reply.text(), reply.header("Connection")),
-            ("OK", Some("close"))
-        );
+        assert_eq!((reply.text(), reply.header("Connection")), ("OK", Some("close")));
         assert!(connection.is_closed());
         let mut connection = HttpConnection::new(broker.http);
         connection.send(b"GET /ping HTTP/1.0\r\n\r\n");
         let head = connection.head();
-        assert!(
-            head.starts_with("HTTP/1.0 200 ") || head.starts_with("HTTP/1.1 200 "),
-            "{head}"
-        );
+        assert!(head.starts_with("HTTP/1.0 200 ") || head.starts_with("HTTP/1.1 200 "), "{head}");
     });
 }
 
@@ -129,11 +112,7 @@ fn not_http() {
                 || answer
                     .windows(4)
                     .any(|part| part == b" 400" || part == b" 505" || part == b" 500");
-            assert!(
-                refused,
-                "{peer:?} {request:?}: {:?}",
-                String::from_utf8_lossy(&answer)
-            );
+            assert!(refused, "{peer:?} {request:?}: {:?}", String::from_utf8_lossy(&answer));
         }
         assert_eq!(broker.request("GET", "/ping", b"").text(), "OK");
         assert!(broker.topic("t").is_null() || broker.topic("t")["message_count"] == 0);

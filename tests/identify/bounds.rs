@@ -46,24 +46,14 @@ fn defaults() {
                 &[-1, 0, 64, 16_384, 65_536],
                 &[-2, 1, 63, 65_537, i64::MIN],
             ),
-            (
-                "sample_rate",
-                "sample rate",
-                &[0, 1, 99],
-                &[-1, 100, 2_147_483_647, -2_147_483_648],
-            ),
+            ("sample_rate", "sample rate", &[0, 1, 99], &[-1, 100, 2_147_483_647, -2_147_483_648]),
             (
                 "msg_timeout",
                 "msg timeout",
                 &[0, 1000, 60_000, 900_000],
                 &[-1, -1000, 1, 999, 900_001, i64::MAX],
             ),
-            (
-                "deflate_level",
-                "",
-                &[-1, 0, 1, 6, 9, 10, i64::MAX, i64::MIN],
-                &[],
-            ),
+            ("deflate_level", "", &[-1, 0, 1, 6, 9, 10, i64::MAX, i64::MIN], &[]),
         ],
     );
 }
@@ -80,24 +70,9 @@ fn options_move_them() {
             "--msg-timeout=2s",
         ],
         &[
-            (
-                "heartbeat_interval",
-                "heartbeat interval",
-                &[1000, 5000],
-                &[999, 5001],
-            ),
-            (
-                "output_buffer_timeout",
-                "output buffer timeout",
-                &[100, 1000],
-                &[99, 1001],
-            ),
-            (
-                "output_buffer_size",
-                "output buffer size",
-                &[64, 1000],
-                &[63, 1001],
-            ),
+            ("heartbeat_interval", "heartbeat interval", &[1000, 5000], &[999, 5001]),
+            ("output_buffer_timeout", "output buffer timeout", &[100, 1000], &[99, 1001]),
+            ("output_buffer_size", "output buffer size", &[64, 1000], &[63, 1001]),
             ("msg_timeout", "msg timeout", &[1000, 5000], &[999, 5001]),
         ],
     );
@@ -117,19 +92,13 @@ fn order_of_checks() {
         let broker = Broker::start(peer, &[]);
         for first in 0..fields.len() {
             // Listed back to front, so that their order in the JSON cannot matter.
-            let bad: Vec<String> = fields[first..]
-                .iter()
-                .rev()
-                .map(|(field, _)| format!("\"{field}\":-7"))
-                .collect();
+            let bad: Vec<String> =
+                fields[first..].iter().rev().map(|(field, _)| format!("\"{field}\":-7")).collect();
             let json = format!(
                 "{{{},\"feature_negotiation\":true,\"snappy\":true,\"deflate\":true}}",
                 bad.join(",")
             );
-            let wanted = format!(
-                "error: E_BAD_BODY IDENTIFY {} (-7) is invalid",
-                fields[first].1
-            );
+            let wanted = format!("error: E_BAD_BODY IDENTIFY {} (-7) is invalid", fields[first].1);
             assert_eq!(answer(&broker, &json), wanted);
         }
     });

@@ -23,10 +23,7 @@ fn is_heartbeat(frame: &Frame) -> bool {
 
 #[track_caller]
 fn assert_between(elapsed: Duration, from: Duration, to: Duration) {
-    assert!(
-        elapsed + ROUNDING >= from && elapsed <= to,
-        "{elapsed:?} not in {from:?}..{to:?}"
-    );
+    assert!(elapsed + ROUNDING >= from && elapsed <= to, "{elapsed:?} not in {from:?}..{to:?}");
 }
 
 /// One heartbeat a second, closed after two seconds of silence.
@@ -64,10 +61,7 @@ fn talking_client(broker: &Broker, command: &[u8], answered: bool) {
     }
     assert!((3..=5).contains(&beats.len()), "heartbeats at {beats:?}");
     for (number, beat) in (1..).zip(&beats) {
-        assert!(
-            *beat + ROUNDING >= SECOND * number,
-            "heartbeat {number} early: {beats:?}"
-        );
+        assert!(*beat + ROUNDING >= SECOND * number, "heartbeat {number} early: {beats:?}");
     }
 }
 
@@ -104,11 +98,7 @@ fn trickling_body(broker: &Broker) {
     let (mut client, start) = connect(broker, r#"{"heartbeat_interval":1000}"#);
     client.send(&bytes("PUB trickle\n<00000064>"));
     while client.try_send(b"x") {
-        assert!(
-            start.elapsed() < SECOND * 2 + SLACK,
-            "still open after {:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < SECOND * 2 + SLACK, "still open after {:?}", start.elapsed());
         match client.next(Duration::from_millis(200)) {
             Ok(Frame::Error(_)) | Err(End::Closed) => break,
             Ok(_) | Err(End::Silent) => {}

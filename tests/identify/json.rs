@@ -120,9 +120,6 @@ fn text_in_statistics() {
         empty.ok();
         empty.subscribe("texts", "empty");
         let stats = broker.channel("texts", "empty")["clients"][0].clone();
-        assert_eq!(
-            (&stats["client_id"], &stats["hostname"]),
-            (&"".into(), &"".into())
-        );
+        assert_eq!((&stats["client_id"], &stats["hostname"]), (&"".into(), &"".into()));
     });
 }

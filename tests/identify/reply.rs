@@ -23,9 +23,7 @@ fn check(flags: &[&str], base: &[(&str, &str)], rows: &[Row]) {
                 wanted = wanted.replacen(from, to, 1);
             }
             let mut client = Client::new(&broker);
-            client.send(&identify(&format!(
-                "{{\"feature_negotiation\":true{asked}}}"
-            )));
+            client.send(&identify(&format!("{{\"feature_negotiation\":true{asked}}}")));
             let got = client.frame().describe();
             assert_eq!(got, wanted.replace('<', "<3c>"), "{peer:?} {asked}");
         }
@@ -39,26 +37,14 @@ fn effective_values() {
         &[],
         &[
             ("", &[]),
-            (
-                r#","client_id":"x","hostname":"y","user_agent":"z","unknown":1"#,
-                &[],
-            ),
+            (r#","client_id":"x","hostname":"y","user_agent":"z","unknown":1"#, &[]),
             (r#","heartbeat_interval":1000"#, &[]),
-            (
-                r#","msg_timeout":5000"#,
-                &[(r#""msg_timeout":60000"#, r#""msg_timeout":5000"#)],
-            ),
+            (r#","msg_timeout":5000"#, &[(r#""msg_timeout":60000"#, r#""msg_timeout":5000"#)]),
             (r#","msg_timeout":0"#, &[]),
-            (
-                r#","sample_rate":42"#,
-                &[(r#""sample_rate":0"#, r#""sample_rate":42"#)],
-            ),
+            (r#","sample_rate":42"#, &[(r#""sample_rate":0"#, r#""sample_rate":42"#)]),
             (r#","output_buffer_size":64"#, &[("16384", "64")]),
             (r#","output_buffer_size":0"#, &[]),
-            (
-                r#","output_buffer_size":-1"#,
-                &[("16384", "1"), (":250,", ":0,")],
-            ),
+            (r#","output_buffer_size":-1"#, &[("16384", "1"), (":250,", ":0,")]),
             (
                 r#","output_buffer_size":-1,"output_buffer_timeout":500"#,
                 &[("16384", "1"), (":250,", ":0,")],
@@ -68,20 +54,11 @@ fn effective_values() {
             (r#","tls_v1":true"#, &[]),
             (r#","topology_region":"r","topology_zone":"z""#, &[]),
             (r#","deflate_level":3"#, &[]),
-            (
-                r#","snappy":true"#,
-                &[(r#""snappy":false"#, r#""snappy":true"#)],
-            ),
-            (
-                r#","deflate":true"#,
-                &[(r#""deflate":false"#, r#""deflate":true"#)],
-            ),
+            (r#","snappy":true"#, &[(r#""snappy":false"#, r#""snappy":true"#)]),
+            (r#","deflate":true"#, &[(r#""deflate":false"#, r#""deflate":true"#)]),
             (
                 r#","deflate":true,"deflate_level":3"#,
-                &[(
-                    r#""deflate":false,"deflate_level":6"#,
-                    r#""deflate":true,"deflate_level":3"#,
-                )],
+                &[(r#""deflate":false,"deflate_level":6"#, r#""deflate":true,"deflate_level":3"#)],
             ),
             (
                 r#","deflate":true,"deflate_level":9"#,
@@ -115,14 +92,8 @@ fn options_show() {
                 r#""deflate_level":6,"max_deflate_level":6"#,
                 r#""deflate_level":4,"max_deflate_level":4"#,
             ),
-            (
-                r#"output_buffer_timeout":250"#,
-                r#"output_buffer_timeout":50"#,
-            ),
-            (
-                r#""topology_region":"""#,
-                r#""topology_region":"\u003c\u0026r\u003e""#,
-            ),
+            (r#"output_buffer_timeout":250"#, r#"output_buffer_timeout":50"#),
+            (r#""topology_region":"""#, r#""topology_region":"\u003c\u0026r\u003e""#),
             (r#""topology_zone":"""#, r#""topology_zone":"z\"\\é""#),
         ],
         &[
@@ -133,10 +104,7 @@ fn options_show() {
             ),
             (
                 r#","deflate":true,"deflate_level":2"#,
-                &[(
-                    r#""deflate":false,"deflate_level":4"#,
-                    r#""deflate":true,"deflate_level":2"#,
-                )],
+                &[(r#""deflate":false,"deflate_level":4"#, r#""deflate":true,"deflate_level":2"#)],
             ),
         ],
     );
@@ -148,18 +116,12 @@ fn compression_off() {
     check(
         &["--deflate=false", "--snappy=false"],
         &[],
-        &[
-            (r#","deflate":true"#, &[]),
-            (r#","snappy":true,"deflate":true,"deflate_level":3"#, &[]),
-        ],
+        &[(r#","deflate":true"#, &[]), (r#","snappy":true,"deflate":true,"deflate_level":3"#, &[])],
     );
     check(
         &["--deflate=false"],
         &[],
-        &[(
-            r#","snappy":true,"deflate":true"#,
-            &[(r#""snappy":false"#, r#""snappy":true"#)],
-        )],
+        &[(r#","snappy":true,"deflate":true"#, &[(r#""snappy":false"#, r#""snappy":true"#)])],
     );
 }
 
@@ -172,9 +134,7 @@ fn asked_twice() {
         client.send(&identify("{}"));
         client.ok();
         client.publish("twice", b"x");
-        client.send(&identify(
-            r#"{"feature_negotiation":true,"msg_timeout":1500}"#,
-        ));
+        client.send(&identify(r#"{"feature_negotiation":true,"msg_timeout":1500}"#));
         client.expect(&DEFAULT.replace(":60000", ":1500"));
         client.send(&identify(r#"{"feature_negotiation":true}"#));
         client.expect(&DEFAULT.replace(":60000", ":1500"));

@@ -55,11 +55,7 @@ impl fmt::Debug for Case<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut sent = self.send.to_string();
         sent.truncate(120);
-        write!(
-            out,
-            "{:?} {sent:?} -> {:?} {:?}",
-            self.state, self.replies, self.then
-        )
+        write!(out, "{:?} {sent:?} -> {:?} {:?}", self.state, self.replies, self.then)
     }
 }
 
@@ -69,10 +65,7 @@ impl State {
         match self {
             State::Bare => ("", &[]),
             State::Init => ("  V2", &[]),
-            State::NoHeartbeats => (
-                "  V2IDENTIFY\n<00000019>{\"heartbeat_interval\":-1}",
-                &["OK"],
-            ),
+            State::NoHeartbeats => ("  V2IDENTIFY\n<00000019>{\"heartbeat_interval\":-1}", &["OK"]),
             State::Subscribed => ("  V2SUB prepared c\n", &["OK"]),
             State::Closing => ("  V2SUB prepared c\nCLS\n", &["OK", "CLOSE_WAIT"]),
         }
@@ -89,12 +82,7 @@ pub fn check_errors(rows: &[Row]) {
     let cases: Vec<Case<'_>> = rows
         .iter()
         .zip(&replies)
-        .map(|(row, replies)| Case {
-            state: row.0,
-            send: row.1,
-            replies,
-            then: Then::Closed,
-        })
+        .map(|(row, replies)| Case { state: row.0, send: row.1, replies, then: Then::Closed })
         .collect();
     check_all(&cases);
 }
@@ -118,12 +106,7 @@ pub fn check_on(broker: &Broker, peer: Peer, cases: &[Case<'_>]) {
             }
         }
     }
-    assert!(
-        failed.is_empty(),
-        "{} failed:\n{}",
-        failed.len(),
-        failed.join("\n")
-    );
+    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
 }
 
 /// One case, one way; says what was different.

@@ -33,10 +33,7 @@ fn replay(broker: &Broker, transcript: Transcript, delivery: Delivery) {
             receive(&mut client, &wanted, &mut captured, line, delivery);
             continue;
         }
-        let sent: Vec<u8> = wanted
-            .iter()
-            .flat_map(|token| token.known(&captured))
-            .collect();
+        let sent: Vec<u8> = wanted.iter().flat_map(|token| token.known(&captured)).collect();
         match delivery {
             Delivery::Split => client.send_split(&sent),
             Delivery::Pipelined if at > 0 => {
@@ -115,9 +112,7 @@ fn tokens(text: &'static str) -> Vec<Token> {
 fn unhex(digits: &str) -> Vec<u8> {
     assert!(digits.len().is_multiple_of(2), "{digits}");
     let pairs = (0..digits.len()).step_by(2);
-    pairs
-        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
-        .collect()
+    pairs.map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -127,10 +122,7 @@ fn hex(bytes: &[u8]) -> String {
 #[test]
 fn identify() {
     check(&[
-        &[
-            "C 20205632 4944454e544946590a 00000002 7b7d",
-            "S 00000006 00000000 4f4b",
-        ],
+        &["C 20205632 4944454e544946590a 00000002 7b7d", "S 00000006 00000000 4f4b"],
         &[
             "C 20205632",
             "C 4944454e544946590a 0000003d \
@@ -205,20 +197,13 @@ fn publish_and_consume() {
 #[test]
 fn errors() {
     check(&[
-        &[
-            "C 48545450",
-            "S 00000012 00000001 455f4241445f50524f544f434f4c",
-        ],
+        &["C 48545450", "S 00000012 00000001 455f4241445f50524f544f434f4c"],
         &[
             "C 20205632",
             "C 424f4755530a",
             "S 00000023 00000001 \"E_INVALID invalid command BOGUS\"",
         ],
-        &[
-            "C 20205632",
-            "C 0a",
-            "S 0000001e 00000001 \"E_INVALID invalid command \"",
-        ],
+        &["C 20205632", "C 0a", "S 0000001e 00000001 \"E_INVALID invalid command \""],
         &[
             "C 20205632",
             "C 505542206124620a",

@@ -5,12 +5,7 @@ use super::case::{Case, Then, check_all, check_on};
 use crate::harness::{Broker, Client, SOON, eventually, on_each_peer};
 
 fn open<'a>(state: super::case::State, send: &'a str, replies: &'a [&'a str]) -> Case<'a> {
-    Case {
-        state,
-        send,
-        replies,
-        then: Then::Open,
-    }
+    Case { state, send, replies, then: Then::Open }
 }
 
 #[test]
@@ -30,23 +25,11 @@ fn accepted_lines() {
         open(Init, "DPUB t 18446744073709551617\n<00000001>x", &["OK"]),
         open(Init, "MPUB t more\n<000000090000000100000001>x", &["OK"]),
         open(Init, "IDENTIFY now please\n<00000002>{}", &["OK"]),
-        open(
-            Init,
-            "IDENTIFY\n<00000002>{}IDENTIFY\n<00000002>{}",
-            &["OK", "OK"],
-        ),
-        open(
-            Init,
-            "PUB t\n<00000001>xIDENTIFY\n<00000002>{}",
-            &["OK", "OK"],
-        ),
+        open(Init, "IDENTIFY\n<00000002>{}IDENTIFY\n<00000002>{}", &["OK", "OK"]),
+        open(Init, "PUB t\n<00000001>xIDENTIFY\n<00000002>{}", &["OK", "OK"]),
         open(Init, "SUB t c more\n", &["OK"]),
         open(Init, "SUB t c\r\n", &["OK"]),
-        open(
-            Init,
-            "PUB t\n<00000001>\nNOP\nPUB t\n<00000002>\n\n",
-            &["OK", "OK"],
-        ),
+        open(Init, "PUB t\n<00000001>\nNOP\nPUB t\n<00000002>\n\n", &["OK", "OK"]),
         open(Subscribed, "RDY\nRDY \nRDY 0\r\n", &[]),
         open(Subscribed, "PUB t\n<00000001>x", &["OK"]),
         open(Subscribed, "CLS more\n", &["CLOSE_WAIT"]),
@@ -78,30 +61,10 @@ fn longest_line() {
     check_all(&[
         open(Init, &longest, &[]),
         open(Subscribed, &longest, &[]),
-        Case {
-            state: Init,
-            send: &unknown,
-            replies: &[&invalid],
-            then: Then::Closed,
-        },
-        Case {
-            state: Subscribed,
-            send: &too_long,
-            replies: &[],
-            then: Then::Closed,
-        },
-        Case {
-            state: Init,
-            send: &no_end,
-            replies: &[],
-            then: Then::Closed,
-        },
-        Case {
-            state: Init,
-            send: &too_long,
-            replies: &[],
-            then: Then::Closed,
-        },
+        Case { state: Init, send: &unknown, replies: &[&invalid], then: Then::Closed },
+        Case { state: Subscribed, send: &too_long, replies: &[], then: Then::Closed },
+        Case { state: Init, send: &no_end, replies: &[], then: Then::Closed },
+        Case { state: Init, send: &too_long, replies: &[], then: Then::Closed },
     ]);
 }
 

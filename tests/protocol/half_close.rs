@@ -50,97 +50,25 @@ fn answer(broker: &Broker, state: State, send: &str, split: bool) -> String {
 }
 
 const IN_A_BODY: &[Row] = &[
-    (
-        Init,
-        "IDENTIFY\n",
-        "E_BAD_BODY IDENTIFY failed to read body size",
-    ),
-    (
-        Init,
-        "IDENTIFY\n<000000>",
-        "E_BAD_BODY IDENTIFY failed to read body size",
-    ),
-    (
-        Init,
-        "IDENTIFY\n<00000002>",
-        "E_BAD_BODY IDENTIFY failed to read body",
-    ),
-    (
-        Init,
-        "IDENTIFY\n<00000002>{",
-        "E_BAD_BODY IDENTIFY failed to read body",
-    ),
-    (
-        Init,
-        "AUTH\n<0000>",
-        "E_BAD_BODY AUTH failed to read body size",
-    ),
-    (
-        Init,
-        "AUTH\n<00000002>x",
-        "E_BAD_BODY AUTH failed to read body",
-    ),
-    (
-        Init,
-        "PUB t\n",
-        "E_BAD_MESSAGE PUB failed to read message body size",
-    ),
-    (
-        Init,
-        "PUB t\n<000000>",
-        "E_BAD_MESSAGE PUB failed to read message body size",
-    ),
-    (
-        Init,
-        "PUB t\n<00000005>",
-        "E_BAD_MESSAGE PUB failed to read message body",
-    ),
-    (
-        Init,
-        "PUB t\n<00000005>hell",
-        "E_BAD_MESSAGE PUB failed to read message body",
-    ),
-    (
-        Subscribed,
-        "PUB t\n<00000005>hell",
-        "E_BAD_MESSAGE PUB failed to read message body",
-    ),
-    (
-        Closing,
-        "PUB t\n",
-        "E_BAD_MESSAGE PUB failed to read message body size",
-    ),
-    (
-        Init,
-        "DPUB t 9\n<00>",
-        "E_BAD_MESSAGE DPUB failed to read message body size",
-    ),
-    (
-        Init,
-        "DPUB t 9\n<00000005>h",
-        "E_BAD_MESSAGE DPUB failed to read message body",
-    ),
+    (Init, "IDENTIFY\n", "E_BAD_BODY IDENTIFY failed to read body size"),
+    (Init, "IDENTIFY\n<000000>", "E_BAD_BODY IDENTIFY failed to read body size"),
+    (Init, "IDENTIFY\n<00000002>", "E_BAD_BODY IDENTIFY failed to read body"),
+    (Init, "IDENTIFY\n<00000002>{", "E_BAD_BODY IDENTIFY failed to read body"),
+    (Init, "AUTH\n<0000>", "E_BAD_BODY AUTH failed to read body size"),
+    (Init, "AUTH\n<00000002>x", "E_BAD_BODY AUTH failed to read body"),
+    (Init, "PUB t\n", "E_BAD_MESSAGE PUB failed to read message body size"),
+    (Init, "PUB t\n<000000>", "E_BAD_MESSAGE PUB failed to read message body size"),
+    (Init, "PUB t\n<00000005>", "E_BAD_MESSAGE PUB failed to read message body"),
+    (Init, "PUB t\n<00000005>hell", "E_BAD_MESSAGE PUB failed to read message body"),
+    (Subscribed, "PUB t\n<00000005>hell", "E_BAD_MESSAGE PUB failed to read message body"),
+    (Closing, "PUB t\n", "E_BAD_MESSAGE PUB failed to read message body size"),
+    (Init, "DPUB t 9\n<00>", "E_BAD_MESSAGE DPUB failed to read message body size"),
+    (Init, "DPUB t 9\n<00000005>h", "E_BAD_MESSAGE DPUB failed to read message body"),
     (Init, "MPUB t\n", "E_BAD_BODY MPUB failed to read body size"),
-    (
-        Init,
-        "MPUB t\n<000000>",
-        "E_BAD_BODY MPUB failed to read body size",
-    ),
-    (
-        Init,
-        "MPUB t\n<00000009>",
-        "E_BAD_BODY MPUB failed to read message count",
-    ),
-    (
-        Init,
-        "MPUB t\n<000000090000>",
-        "E_BAD_BODY MPUB failed to read message count",
-    ),
-    (
-        Init,
-        "MPUB t\n<0000000900000001>",
-        "E_BAD_MESSAGE MPUB failed to read message(0) body size",
-    ),
+    (Init, "MPUB t\n<000000>", "E_BAD_BODY MPUB failed to read body size"),
+    (Init, "MPUB t\n<00000009>", "E_BAD_BODY MPUB failed to read message count"),
+    (Init, "MPUB t\n<000000090000>", "E_BAD_BODY MPUB failed to read message count"),
+    (Init, "MPUB t\n<0000000900000001>", "E_BAD_MESSAGE MPUB failed to read message(0) body size"),
     (
         Init,
         "MPUB t\n<0000001000000002><00000001>a<0000>",
@@ -183,10 +111,7 @@ fn commands_before_the_end_count() {
         let mut client = Client::new(&broker);
         let mut all = Vec::new();
         for number in 0..100 {
-            all.extend(crate::harness::publish(
-                "counted",
-                format!("{number}").as_bytes(),
-            ));
+            all.extend(crate::harness::publish("counted", format!("{number}").as_bytes()));
         }
         all.extend(b"PUB counted");
         client.send(&all);
@@ -206,12 +131,7 @@ fn error_with_more_behind_it() {
     let error = ["error: E_INVALID invalid command BOGUS"];
     on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
-        let case = Case {
-            state: Init,
-            send: &more,
-            replies: &error,
-            then: Then::Closed,
-        };
+        let case = Case { state: Init, send: &more, replies: &error, then: Then::Closed };
         run(&broker, &case, Delivery::Whole).unwrap();
     });
 }

@@ -17,19 +17,9 @@ fn lying_body_size() {
     let twice = format!("{0}{0}", lies[0]);
     let mut cases: Vec<Case<'_>> = lies
         .iter()
-        .map(|send| Case {
-            state: Init,
-            send,
-            replies: &["OK"],
-            then: Then::Open,
-        })
+        .map(|send| Case { state: Init, send, replies: &["OK"], then: Then::Open })
         .collect();
-    cases.push(Case {
-        state: Init,
-        send: &twice,
-        replies: &["OK", "OK"],
-        then: Then::Open,
-    });
+    cases.push(Case { state: Init, send: &twice, replies: &["OK", "OK"], then: Then::Open });
     check_all(&cases);
 }
 
@@ -39,9 +29,7 @@ fn bodies_behind_a_lying_size() {
     on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
         let mut client = Client::new(&broker);
-        client.send(&bytes(
-            "MPUB lies\n<00000001><0000000200000001>a<00000002>bb",
-        ));
+        client.send(&bytes("MPUB lies\n<00000001><0000000200000001>a<00000002>bb"));
         client.ok();
         client.send(&mpub("lies", &[b"c", b"PUB x\n", &[0, 255, b'\n']]));
         client.ok();
@@ -61,10 +49,7 @@ fn bodies_behind_a_lying_size() {
 fn all_or_nothing() {
     let failing = [
         ("zero", "<000000100000000300000001>a<00000001>b<00000000>"),
-        (
-            "too-big",
-            "<000000100000000300000001>a<00000001>b<00100001>",
-        ),
+        ("too-big", "<000000100000000300000001>a<00000001>b<00100001>"),
         ("count", "<0000000400000000>"),
         ("size", "<00000000>"),
     ];
@@ -73,22 +58,14 @@ fn all_or_nothing() {
         for (topic, body) in failing {
             let mut client = Client::new(&broker);
             client.send(&bytes(&format!("MPUB {topic}\n{body}")));
-            assert!(
-                client.frame().describe().starts_with("error: E_BAD_"),
-                "{topic}"
-            );
+            assert!(client.frame().describe().starts_with("error: E_BAD_"), "{topic}");
             client.closed();
             let stats = broker.topic(topic);
             assert_eq!(stats["topic_name"], topic);
-            assert_eq!(
-                (&stats["message_count"], &stats["depth"]),
-                (&0.into(), &0.into())
-            );
+            assert_eq!((&stats["message_count"], &stats["depth"]), (&0.into(), &0.into()));
         }
         let mut cut = Client::new(&broker);
-        cut.send(&bytes(
-            "MPUB cut\n<000000100000000300000001>a<00000001>b<00000001>",
-        ));
+        cut.send(&bytes("MPUB cut\n<000000100000000300000001>a<00000001>b<00000001>"));
         cut.half_close();
         cut.expect("error: E_BAD_MESSAGE MPUB failed to read message body");
         assert_eq!(broker.topic("cut")["message_count"], 0);
@@ -98,21 +75,14 @@ fn all_or_nothing() {
 /// PUB, DPUB and a bad name create no topic; only MPUB is hasty.
 #[test]
 fn failing_single_publishes_create_nothing() {
-    let failing = [
-        "PUB none\n<00000000>",
-        "DPUB none 1\n<00100001>",
-        "DPUB none x\n",
-        "SUB none c!\n",
-    ];
+    let failing =
+        ["PUB none\n<00000000>", "DPUB none 1\n<00100001>", "DPUB none x\n", "SUB none c!\n"];
     on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
         for send in failing {
             let mut client = Client::new(&broker);
             client.send(&bytes(send));
-            assert!(
-                client.frame().describe().starts_with("error: E_"),
-                "{send:?}"
-            );
+            assert!(client.frame().describe().starts_with("error: E_"), "{send:?}");
             client.closed();
             assert!(broker.topic("none").is_null(), "{send:?} created the topic");
         }
@@ -133,25 +103,15 @@ fn ids_rise() {
         let messages: Vec<_> = (0..2000).map(|_| consumer.message()).collect();
         for (message, body) in messages.iter().zip(&bodies) {
             assert_eq!(&message.body, body);
-            assert!(
-                message
-                    .id
-                    .bytes()
-                    .all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
-            );
+            assert!(message.id.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')));
         }
         let rises = messages
             .windows(2)
             .all(|pair| pair[0].id < pair[1].id && pair[0].timestamp <= pair[1].timestamp);
         assert!(rises);
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let age = now.as_nanos() as i64 - messages[0].timestamp;
-        assert!(
-            (0..60_000_000_000).contains(&age),
-            "the timestamp is {age} ns old"
-        );
+        assert!((0..60_000_000_000).contains(&age), "the timestamp is {age} ns old");
     });
 }
 

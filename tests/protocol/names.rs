@@ -9,18 +9,8 @@ const LONGEST_EPHEMERAL: &str = "abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRST
 #[test]
 fn valid() {
     assert_eq!((LONGEST.len(), LONGEST_EPHEMERAL.len()), (64, 64));
-    let names = [
-        "a",
-        "0",
-        ".",
-        "-",
-        "_",
-        "..",
-        "a.b-c_d",
-        LONGEST,
-        "a#ephemeral",
-        LONGEST_EPHEMERAL,
-    ];
+    let names =
+        ["a", "0", ".", "-", "_", "..", "a.b-c_d", LONGEST, "a#ephemeral", LONGEST_EPHEMERAL];
     let lines: Vec<[String; 4]> = names
         .iter()
         .map(|name| {
@@ -35,12 +25,7 @@ fn valid() {
     let cases: Vec<Case<'_>> = lines
         .iter()
         .flatten()
-        .map(|send| Case {
-            state: Init,
-            send,
-            replies: &["OK"],
-            then: Then::Open,
-        })
+        .map(|send| Case { state: Init, send, replies: &["OK"], then: Then::Open })
         .collect();
     check_all(&cases);
 }
@@ -86,10 +71,7 @@ fn invalid() {
             [
                 (format!("PUB {name}\n"), topic("E_BAD_TOPIC", "PUB")),
                 (format!("DPUB {name} 0\n"), topic("E_BAD_TOPIC", "DPUB")),
-                (
-                    format!("MPUB {name}\n"),
-                    topic("E_BAD_TOPIC E_BAD_TOPIC", "MPUB"),
-                ),
+                (format!("MPUB {name}\n"), topic("E_BAD_TOPIC E_BAD_TOPIC", "MPUB")),
                 (format!("SUB {name} c\n"), topic("E_BAD_TOPIC", "SUB")),
                 (
                     format!("SUB t {name}\n"),
@@ -102,12 +84,7 @@ fn invalid() {
     let cases: Vec<Case<'_>> = rows
         .iter()
         .zip(&replies)
-        .map(|(row, replies)| Case {
-            state: Init,
-            send: &row.0,
-            replies,
-            then: Then::Closed,
-        })
+        .map(|(row, replies)| Case { state: Init, send: &row.0, replies, then: Then::Closed })
         .collect();
     check_all(&cases);
 }

@@ -18,12 +18,7 @@ fn unknown_ids() {
     let cases: Vec<Case<'_>> = [Subscribed, Closing]
         .into_iter()
         .flat_map(|state| {
-            let case = |send, replies| Case {
-                state,
-                send,
-                replies,
-                then: Then::Open,
-            };
+            let case = |send, replies| Case { state, send, replies, then: Then::Open };
             [
                 case("FIN 0123456789abcdef\n", &all[..1]),
                 case("FIN 0123456789abcdef more\n", &all[..1]),
@@ -82,9 +77,7 @@ fn ownership() {
         owner.fin(&id);
         owner.alive();
         owner.fin(&id);
-        owner.expect(&format!(
-            "error: E_FIN_FAILED FIN {id} failed ID not in flight"
-        ));
+        owner.expect(&format!("error: E_FIN_FAILED FIN {id} failed ID not in flight"));
         broker.await_channel("owned", "c", "in_flight_count", 0);
     });
 }
@@ -99,17 +92,11 @@ fn deferred_is_not_in_flight() {
         let id = client.delivery("x", 1);
         client.req(&id, 60_000);
         client.fin(&id);
-        client.expect(&format!(
-            "error: E_FIN_FAILED FIN {id} failed ID not in flight"
-        ));
+        client.expect(&format!("error: E_FIN_FAILED FIN {id} failed ID not in flight"));
         client.touch(&id);
-        client.expect(&format!(
-            "error: E_TOUCH_FAILED TOUCH {id} failed ID not in flight"
-        ));
+        client.expect(&format!("error: E_TOUCH_FAILED TOUCH {id} failed ID not in flight"));
         client.req(&id, 0);
-        client.expect(&format!(
-            "error: E_REQ_FAILED REQ {id} failed ID not in flight"
-        ));
+        client.expect(&format!("error: E_REQ_FAILED REQ {id} failed ID not in flight"));
         client.silent(Duration::from_millis(300));
         assert_eq!(broker.channel("later", "c")["deferred_count"], 1);
     });

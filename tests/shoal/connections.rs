@@ -32,11 +32,7 @@ fn churn() {
         assert_eq!(broker.topic("from")["message_count"], CONNECTIONS);
         // The messages themselves are small change beside what a leaked connection would keep.
         let grown = rss_bytes(broker.pid()).saturating_sub(rss_early);
-        assert!(
-            grown < 48 << 20,
-            "{grown} bytes more than after {} connections",
-            BATCH * 5
-        );
+        assert!(grown < 48 << 20, "{grown} bytes more than after {} connections", BATCH * 5);
     });
 }
 
@@ -57,16 +53,10 @@ fn batch(broker: &Broker, round: usize) {
 }
 
 fn no_clients(broker: &Broker) -> bool {
-    let stats = broker
-        .request("GET", "/stats?format=json&include_mem=0", b"")
-        .json();
+    let stats = broker.request("GET", "/stats?format=json&include_mem=0", b"").json();
     let topics = stats["topics"].as_array().unwrap();
-    let channels = topics
-        .iter()
-        .flat_map(|topic| topic["channels"].as_array().unwrap());
-    channels
-        .into_iter()
-        .all(|channel| channel["client_count"] == 0)
+    let channels = topics.iter().flat_map(|topic| topic["channels"].as_array().unwrap());
+    channels.into_iter().all(|channel| channel["client_count"] == 0)
 }
 
 /// Without a greeting a connection is closed in time; with one it stays.
@@ -82,10 +72,7 @@ fn greeting_timeout() {
         for client in [&mut mute, &mut partial] {
             assert_eq!(client.next(SOON), Err(crate::harness::End::Closed));
             let elapsed = start.elapsed();
-            assert!(
-                elapsed >= Duration::from_millis(990),
-                "closed after {elapsed:?}"
-            );
+            assert!(elapsed >= Duration::from_millis(990), "closed after {elapsed:?}");
             assert!(elapsed < Duration::from_secs(6), "closed after {elapsed:?}");
         }
         greeted.silent(Duration::from_secs(2));
@@ -97,10 +84,7 @@ fn with_few_fds(peer: Peer, limit: u32) -> Broker {
     let dir = TempDir::new();
     let command = Broker::command(peer, &[], &dir);
     let mut shell = std::process::Command::new("sh");
-    shell
-        .arg("-c")
-        .arg(format!("ulimit -n {limit}; exec \"$@\""))
-        .arg("sh");
+    shell.arg("-c").arg(format!("ulimit -n {limit}; exec \"$@\"")).arg("sh");
     shell.arg(command.get_program()).args(command.get_args());
     Broker::spawn(shell, dir.into())
 }
@@ -116,10 +100,7 @@ fn out_of_file_descriptors() {
         let before = cpu_ticks(broker.pid());
         std::thread::sleep(Duration::from_secs(2));
         let used = cpu_ticks(broker.pid()) - before;
-        assert!(
-            used < ticks_per_second() / 2,
-            "{used} ticks in two seconds of waiting"
-        );
+        assert!(used < ticks_per_second() / 2, "{used} ticks in two seconds of waiting");
         for number in 0..20 {
             served.publish("t", number.to_string().as_bytes());
             let id = served.delivery(&number.to_string(), 1);

@@ -12,9 +12,7 @@ const REASON: &str = "its buffers are not the measure";
 /// Sends `piece` over and over until the broker stops reading, or `most` bytes are out.
 fn flood(client: &mut Client, piece: &[u8], most: usize) -> usize {
     let stream = client.stream();
-    stream
-        .set_write_timeout(Some(Duration::from_secs(2)))
-        .unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
     let start = Instant::now();
     let mut sent = 0;
     while sent < most && start.elapsed() < Duration::from_secs(10) {
@@ -35,10 +33,7 @@ fn check(name: &str, prepare: impl Fn(&mut Client) + Sync, piece: &[u8]) {
         let before = rss_bytes(broker.pid());
         let sent = flood(&mut rude, piece, 48 << 20);
         let grown = rss_bytes(broker.pid()).saturating_sub(before);
-        assert!(
-            grown < ALLOWED,
-            "{name}: {grown} bytes more after {sent} were sent"
-        );
+        assert!(grown < ALLOWED, "{name}: {grown} bytes more after {sent} were sent");
         other.publish("other", b"x");
         let id = other.delivery("x", 1);
         other.fin(&id);
@@ -103,11 +98,7 @@ fn consumer_that_does_not_read() {
         for _ in 0..500 {
             producer.publish("unread", &body);
         }
-        assert!(
-            start.elapsed() < Duration::from_secs(15),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
         producer.command("RDY 10");
         for _ in 0..500 {
             let id = producer.message().id;

@@ -18,10 +18,7 @@ fn without_clients() {
     on_each_shoal(REASON, |peer| {
         let broker = Broker::start(peer, &[]);
         let used = ticks_over(&broker, 4);
-        assert!(
-            used <= ticks_per_second() / 25,
-            "{used} ticks in four seconds"
-        );
+        assert!(used <= ticks_per_second() / 25, "{used} ticks in four seconds");
     });
 }
 
@@ -33,9 +30,6 @@ fn with_a_thousand_consumers() {
             .map(|number| Client::consumer(&broker, &format!("t{}", number % 50), "c", 1))
             .collect();
         let used = ticks_over(&broker, 4);
-        assert!(
-            used <= ticks_per_second() / 12,
-            "{used} ticks in four seconds"
-        );
+        assert!(used <= ticks_per_second() / 12, "{used} ticks in four seconds");
     });
 }

@@ -13,11 +13,7 @@ fn fill(broker: &Broker, body: &[u8]) -> usize {
         match client.frame() {
             Frame::Response(ok) => assert_eq!(ok, b"OK"),
             frame => {
-                assert!(
-                    frame
-                        .describe()
-                        .starts_with("error: E_PUB_FAILED PUB failed ")
-                );
+                assert!(frame.describe().starts_with("error: E_PUB_FAILED PUB failed "));
                 client.closed();
                 return taken;
             }
@@ -29,10 +25,7 @@ fn fill(broker: &Broker, body: &[u8]) -> usize {
 #[test]
 fn refuses_and_recovers() {
     on_each_shoal("the original has no limit on memory", |peer| {
-        let flags = [
-            format!("--memory-limit={LIMIT}"),
-            "--durability=memory".to_string(),
-        ];
+        let flags = [format!("--memory-limit={LIMIT}"), "--durability=memory".to_string()];
         let broker = Broker::start(peer, &flags.each_ref().map(String::as_str));
         // A channel is there, so that the backlog is its own.
         let mut consumer = Client::consumer(&broker, "t", "c", 0);
@@ -45,10 +38,7 @@ fn refuses_and_recovers() {
         let mut client = Client::new(&broker);
         client.send(&mpub("t", &batch));
         let answer = client.frame().describe();
-        assert!(
-            answer.starts_with("error: E_MPUB_FAILED MPUB failed "),
-            "{answer}"
-        );
+        assert!(answer.starts_with("error: E_MPUB_FAILED MPUB failed "), "{answer}");
         client.closed();
         consumer.command("RDY 100");
         for number in 0..taken {

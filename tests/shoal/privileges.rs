@@ -23,18 +23,13 @@ fn limited(peer: Peer, dir: &TempDir, memlock_bytes: u64) -> Command {
         chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         command.uid(NOBODY).gid(NOBODY);
     }
-    let limit = libc::rlimit {
-        rlim_cur: memlock_bytes,
-        rlim_max: memlock_bytes,
-    };
+    let limit = libc::rlimit { rlim_cur: memlock_bytes, rlim_max: memlock_bytes };
     // SAFETY: setrlimit is a bare system call on a value that lives as long as the closure.
     unsafe {
-        command.pre_exec(
-            move || match libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            },
-        );
+        command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
     }
     command
 }

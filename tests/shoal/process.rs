@@ -27,11 +27,7 @@ fn signals() {
             broker.signal(signal);
             let status = broker.wait(PROMPTLY);
             assert_eq!(status.code(), Some(0), "signal {signal}: {status:?}");
-            assert!(
-                start.elapsed() < Duration::from_secs(8),
-                "{:?}",
-                start.elapsed()
-            );
+            assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
             consumer.closed();
         }
     });
@@ -43,11 +39,7 @@ const REFUSED: [(&str, i32, &str); 7] = [
     ("--max-rdy-count=x", 2, "max-rdy-count"),
     ("--msg-timeout=5", 2, "msg-timeout"),
     ("--node-id=1024", 1, "--node-id must be [0,1024)"),
-    (
-        "--max-deflate-level=10",
-        1,
-        "--max-deflate-level must be [1,9]",
-    ),
+    ("--max-deflate-level=10", 1, "--max-deflate-level must be [1,9]"),
     ("--data-path=/no/such/directory", 1, "/no/such/directory"),
     ("--config=/no/such/file", 1, "/no/such/file"),
 ];
@@ -69,11 +61,7 @@ fn version_and_help() {
     on_each_peer(|peer| {
         let exit = run(peer, &["--version"]);
         assert_eq!(exit.status.code(), Some(0));
-        assert!(
-            exit.output.starts_with("nsqd v1.3.0 (built w/"),
-            "{}",
-            exit.output
-        );
+        assert!(exit.output.starts_with("nsqd v1.3.0 (built w/"), "{}", exit.output);
         let exit = run(peer, &["--help"]);
         assert_eq!(exit.status.code(), Some(0));
         for flag in ["-tcp-address", "-mem-queue-size", "-data-path"] {
@@ -115,16 +103,8 @@ fn port_of_another_broker() {
 fn refuses_locked(peer: Peer, dir: &TempDir) {
     let exit = Broker::run(Broker::command(peer, &[], dir), PROMPTLY);
     assert_eq!(exit.status.code(), Some(1), "{}", exit.output);
-    assert!(
-        exit.output.contains("failed to lock data-path"),
-        "{}",
-        exit.output
-    );
-    assert!(
-        exit.output.contains(&dir.path().display().to_string()),
-        "{}",
-        exit.output
-    );
+    assert!(exit.output.contains("failed to lock data-path"), "{}", exit.output);
+    assert!(exit.output.contains(&dir.path().display().to_string()), "{}", exit.output);
 }
 
 /// The data path belongs to one process, whoever holds the lock on it.
@@ -178,10 +158,7 @@ fn called_as_nsqd() {
         command.args(Broker::flags(&["-max-rdy-count=12", "--verbose"], &dir));
         let broker = Broker::spawn(command, dir.into());
         Client::new(&broker).alive();
-        assert_eq!(
-            broker.request("GET", "/config/max_rdy_count", b"").text(),
-            "12"
-        );
+        assert_eq!(broker.request("GET", "/config/max_rdy_count", b"").text(), "12");
     });
 }
 

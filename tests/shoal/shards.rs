@@ -25,9 +25,7 @@ fn a_thousand_topics_on_one_connection() {
         }
         client.expect("error: E_BAD_TOPIC PUB topic name \"a$b\" is not valid");
         client.closed();
-        let stats = broker
-            .request("GET", "/stats?format=json&include_mem=0", b"")
-            .json();
+        let stats = broker.request("GET", "/stats?format=json&include_mem=0", b"").json();
         let topics = stats["topics"].as_array().unwrap();
         assert_eq!(topics.len(), 1000);
         for topic in topics {
@@ -48,10 +46,7 @@ fn order_per_topic() {
         let mut all = Vec::new();
         for number in 0..200 {
             for topic in 0..10 {
-                all.extend(publish(
-                    &format!("o{topic}"),
-                    format!("{number:03}").as_bytes(),
-                ));
+                all.extend(publish(&format!("o{topic}"), format!("{number:03}").as_bytes()));
             }
         }
         client.send(&all);

@@ -32,9 +32,7 @@ fn nsq_tail() {
         for body in ["one", "two", "three"] {
             producer.publish("t", body.as_bytes());
         }
-        let got: Vec<_> = (0..3)
-            .map_while(|_| printed.recv_timeout(SOON).ok())
-            .collect();
+        let got: Vec<_> = (0..3).map_while(|_| printed.recv_timeout(SOON).ok()).collect();
         tail.kill().unwrap();
         tail.wait().unwrap();
         reader.join().unwrap();

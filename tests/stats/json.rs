@@ -48,11 +48,7 @@ fn mask(value: &mut Value, key: &str) {
                     assert!(field.is_u64(), "{name} is {field}");
                     *field = json!(0);
                 } else if name == "remote_address" {
-                    assert!(
-                        field
-                            .as_str()
-                            .is_some_and(|text| text.starts_with("127.0.0.1:"))
-                    );
+                    assert!(field.as_str().is_some_and(|text| text.starts_with("127.0.0.1:")));
                     *field = json!("");
                 } else {
                     mask(field, name);
@@ -71,43 +67,22 @@ fn every_field_in_order() {
         let _clients = known_flow(&broker);
         let reply = broker.request("GET", "/stats?format=json", b"");
         let mut stats = reply.json();
-        assert_eq!(
-            serde_json::to_string(&stats).unwrap(),
-            reply.text(),
-            "compact, as it came"
-        );
+        assert_eq!(serde_json::to_string(&stats).unwrap(), reply.text(), "compact, as it came");
         mask(&mut stats, "");
         assert_eq!(serde_json::to_string(&stats).unwrap(), WHOLE);
         let connected = reply.json()["producers"][0]["connect_ts"].as_u64().unwrap();
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap();
-        assert!(
-            now.as_secs().abs_diff(connected) < 120,
-            "connected at {connected}"
-        );
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        assert!(now.as_secs().abs_diff(connected) < 120, "connected at {connected}");
     });
 }
 
 /// Query, and a view of the answer: topics with their channels, clients and producers.
 const FILTERS: [(&str, &str); 14] = [
-    (
-        "",
-        r#"{"empty":{"a":0},"orders":{"archive":1}} producers 1 memory true"#,
-    ),
-    (
-        "&topic=orders",
-        r#"{"orders":{"archive":1}} producers 1 memory true"#,
-    ),
-    (
-        "&topic=empty",
-        r#"{"empty":{"a":0}} producers 1 memory true"#,
-    ),
+    ("", r#"{"empty":{"a":0},"orders":{"archive":1}} producers 1 memory true"#),
+    ("&topic=orders", r#"{"orders":{"archive":1}} producers 1 memory true"#),
+    ("&topic=empty", r#"{"empty":{"a":0}} producers 1 memory true"#),
     ("&topic=nope", "null producers null memory true"),
-    (
-        "&channel=archive",
-        r#"{"orders":{"archive":1}} producers 1 memory true"#,
-    ),
+    ("&channel=archive", r#"{"orders":{"archive":1}} producers 1 memory true"#),
     ("&channel=nope", "{} producers 1 memory true"),
     ("&topic=orders&channel=a", "{} producers 1 memory true"),
     (
@@ -118,26 +93,14 @@ const FILTERS: [(&str, &str); 14] = [
         "&include_clients=0",
         r#"{"empty":{"a":null},"orders":{"archive":null}} producers null memory true"#,
     ),
-    (
-        "&include_clients=no",
-        r#"{"empty":{"a":0},"orders":{"archive":1}} producers 1 memory true"#,
-    ),
+    ("&include_clients=no", r#"{"empty":{"a":0},"orders":{"archive":1}} producers 1 memory true"#),
     (
         "&include_clients=true",
         r#"{"empty":{"a":0},"orders":{"archive":1}} producers 1 memory true"#,
     ),
-    (
-        "&include_mem=false",
-        r#"{"empty":{"a":0},"orders":{"archive":1}} producers 1 memory false"#,
-    ),
-    (
-        "&include_mem=0&topic=orders",
-        r#"{"orders":{"archive":1}} producers 1 memory false"#,
-    ),
-    (
-        "&include_mem=x",
-        r#"{"empty":{"a":0},"orders":{"archive":1}} producers 1 memory true"#,
-    ),
+    ("&include_mem=false", r#"{"empty":{"a":0},"orders":{"archive":1}} producers 1 memory false"#),
+    ("&include_mem=0&topic=orders", r#"{"orders":{"archive":1}} producers 1 memory false"#),
+    ("&include_mem=x", r#"{"empty":{"a":0},"orders":{"archive":1}} producers 1 memory true"#),
 ];
 
 fn view(stats: &Value) -> String {
@@ -145,10 +108,7 @@ fn view(stats: &Value) -> String {
     let channels = |topic: &Value| -> Value {
         let all = topic["channels"].as_array().unwrap();
         let pairs = all.iter().map(|channel| {
-            (
-                channel["channel_name"].as_str().unwrap().to_string(),
-                count(&channel["clients"]),
-            )
+            (channel["channel_name"].as_str().unwrap().to_string(), count(&channel["clients"]))
         });
         Value::Object(pairs.collect())
     };
@@ -156,20 +116,12 @@ fn view(stats: &Value) -> String {
         None => Value::Null,
         Some(all) => Value::Object(
             all.iter()
-                .map(|topic| {
-                    (
-                        topic["topic_name"].as_str().unwrap().to_string(),
-                        channels(topic),
-                    )
-                })
+                .map(|topic| (topic["topic_name"].as_str().unwrap().to_string(), channels(topic)))
                 .collect(),
         ),
     };
     let memory = stats.get("memory").is_some();
-    format!(
-        "{topics} producers {} memory {memory}",
-        count(&stats["producers"])
-    )
+    format!("{topics} producers {} memory {memory}", count(&stats["producers"]))
 }
 
 #[test]
@@ -182,10 +134,7 @@ fn filters() {
             assert_eq!(view(&reply.json()), wanted, "{peer:?} {query}");
         }
         let refused = broker.request("GET", "/stats?format=json&topic=%zz", b"");
-        assert_eq!(
-            (refused.status, refused.text()),
-            (400, r#"{"message":"INVALID_REQUEST"}"#)
-        );
+        assert_eq!((refused.status, refused.text()), (400, r#"{"message":"INVALID_REQUEST"}"#));
         for format in ["", "?format=JSON", "?format=", "?format=text"] {
             let reply = broker.request("GET", &format!("/stats{format}"), b"");
             assert!(reply.text().starts_with("nsqd v1.3.0 "), "{format}");
@@ -218,12 +167,7 @@ fn sorted() {
 }
 
 fn list(entries: &Value, field: &str) -> Vec<Value> {
-    entries
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| entry[field].clone())
-        .collect()
+    entries.as_array().unwrap().iter().map(|entry| entry[field].clone()).collect()
 }
 
 /// A connection that publishes and consumes is in both lists; one that only idles, in none.
@@ -263,26 +207,12 @@ fn counts() {
         client.ok();
         client.publish_deferred("t", 100, b"1234567");
         assert_eq!(broker.request("POST", "/pub?topic=t", b"12").status, 200);
-        assert_eq!(
-            broker.request("POST", "/mpub?topic=t", b"1\n2\n3\n").status,
-            200
-        );
-        assert_eq!(
-            broker
-                .request("POST", "/pub?topic=t&defer=10", b"12")
-                .status,
-            200
-        );
+        assert_eq!(broker.request("POST", "/mpub?topic=t", b"1\n2\n3\n").status, 200);
+        assert_eq!(broker.request("POST", "/pub?topic=t&defer=10", b"12").status, 200);
         let stats = broker.topic("t");
-        assert_eq!(
-            (&stats["message_count"], &stats["message_bytes"]),
-            (&10.into(), &25.into())
-        );
+        assert_eq!((&stats["message_count"], &stats["message_bytes"]), (&10.into(), &25.into()));
         let producers = broker.request("GET", "/stats?format=json", b"").json();
-        assert_eq!(
-            producers["producers"][0]["pub_counts"],
-            json!([{"topic": "t", "count": 5}])
-        );
+        assert_eq!(producers["producers"][0]["pub_counts"], json!([{"topic": "t", "count": 5}]));
     });
 }
 

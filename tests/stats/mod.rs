@@ -11,9 +11,7 @@ use crate::harness::{Broker, Client, identify};
 /// Gives the connections, which have to live while the statistics are taken.
 fn known_flow(broker: &Broker) -> [Client; 2] {
     let mut producer = Client::new(broker);
-    producer.send(&identify(
-        r#"{"client_id":"p","hostname":"ph","user_agent":"pub/1"}"#,
-    ));
+    producer.send(&identify(r#"{"client_id":"p","hostname":"ph","user_agent":"pub/1"}"#));
     producer.ok();
     let mut consumer = Client::new(broker);
     consumer.send(&identify(

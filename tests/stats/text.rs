@@ -32,11 +32,7 @@ fn mask(text: &str) -> String {
         assert!(port.parse::<u16>().is_ok(), "{line}");
         assert!(close - from - 4 >= 21, "narrower than its column: {line}");
         assert!(line.ends_with('s'), "{line}");
-        format!(
-            "{}[V2 {name}:# {agent}{} connected: ~\n",
-            &line[..from],
-            &line[close..to]
-        )
+        format!("{}[V2 {name}:# {agent}{} connected: ~\n", &line[..from], &line[close..to])
     });
     lines.collect()
 }
@@ -56,21 +52,9 @@ fn columns() {
 
 fn head_lines(head: &str) {
     let lines: Vec<&str> = head.lines().collect();
-    assert!(
-        lines[0].starts_with("nsqd v1.3.0 (built w/"),
-        "{}",
-        lines[0]
-    );
-    assert!(
-        lines[1].starts_with("start_time 2") && lines[1].contains('T'),
-        "{}",
-        lines[1]
-    );
-    assert!(
-        lines[2].starts_with("uptime ") && lines[2].ends_with('s'),
-        "{}",
-        lines[2]
-    );
+    assert!(lines[0].starts_with("nsqd v1.3.0 (built w/"), "{}", lines[0]);
+    assert!(lines[1].starts_with("start_time 2") && lines[1].contains('T'), "{}", lines[1]);
+    assert!(lines[2].starts_with("uptime ") && lines[2].ends_with('s'), "{}", lines[2]);
     assert_eq!(lines[3..7], ["", "Health: OK", "", "Memory:"]);
     let keys = [
         "heap_objects",
@@ -86,9 +70,7 @@ fn head_lines(head: &str) {
     assert_eq!(lines.len(), 7 + keys.len());
     for (line, key) in lines[7..].iter().zip(keys) {
         let start = format!("   {key:<25}\t");
-        let value = line
-            .strip_prefix(&start)
-            .unwrap_or_else(|| panic!("{line:?}"));
+        let value = line.strip_prefix(&start).unwrap_or_else(|| panic!("{line:?}"));
         assert!(value.parse::<u64>().is_ok(), "{line:?}");
     }
 }
@@ -99,22 +81,13 @@ fn nothing_there() {
     on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
         let text = broker.request("GET", "/stats", b"").text().to_string();
-        assert!(
-            text.ends_with("\nTopics: None\n\nProducers: None\n"),
-            "{text}"
-        );
-        let text = broker
-            .request("GET", "/stats?include_mem=false", b"")
-            .text()
-            .to_string();
+        assert!(text.ends_with("\nTopics: None\n\nProducers: None\n"), "{text}");
+        let text = broker.request("GET", "/stats?include_mem=false", b"").text().to_string();
         assert!(!text.contains("Memory"), "{text}");
         let _clients = known_flow(&broker);
         let target = "/stats?include_clients=false&topic=orders";
         let text = broker.request("GET", target, b"").text().to_string();
-        assert!(
-            text.contains("[orders ") && !text.contains("empty"),
-            "{text}"
-        );
+        assert!(text.contains("[orders ") && !text.contains("empty"), "{text}");
         assert!(!text.contains("[V2 "), "{text}");
     });
 }
