@@ -73,10 +73,8 @@ fn libraries() -> Vec<&'static Library> {
             found.push(library);
             continue;
         }
-        let missing = format!(
-            "tests/clients/{} is missing: run tests/clients/setup",
-            library.built
-        );
+        let missing =
+            format!("tests/clients/{} is missing: run tests/clients/setup", library.built);
         assert!(library.optional, "{missing}");
         eprintln!("{} is not tested: {missing}", library.language);
     }
@@ -114,11 +112,7 @@ impl Task {
     fn run(&self, library: &Library, mode: &str, broker: &Broker) -> Exit {
         let mut words = library.command.iter();
         let first = words.next().unwrap();
-        let program = if first.contains('/') {
-            folder().join(first)
-        } else {
-            first.into()
-        };
+        let program = if first.contains('/') { folder().join(first) } else { first.into() };
         let mut command = Command::new(program);
         command.args(words).current_dir(folder());
         for (name, value) in self.options(mode, broker) {
@@ -145,12 +139,7 @@ impl Task {
     fn must(&self, library: &Library, mode: &str, broker: &Broker) {
         let exit = self.run(library, mode, broker);
         let who = format!("{} {mode} on {}", library.language, self.topic);
-        assert!(
-            exit.status.success(),
-            "{who}: {}\n{}",
-            exit.status,
-            exit.output
-        );
+        assert!(exit.status.success(), "{who}: {}\n{}", exit.status, exit.output);
         let report = report(&exit);
         let published = if mode == "consume" { 0 } else { self.messages };
         assert_eq!(report["published"], published, "{who}: {report}");
@@ -171,9 +160,7 @@ impl Task {
     fn topic_names(&self) -> Vec<String> {
         match self.topics {
             1 => vec![self.topic.clone()],
-            _ => (0..self.topics)
-                .map(|number| format!("{}{number}", self.topic))
-                .collect(),
+            _ => (0..self.topics).map(|number| format!("{}{number}", self.topic)).collect(),
         }
     }
 
@@ -190,17 +177,8 @@ impl Task {
             messages += channel["message_count"].as_u64().unwrap();
             requeues += channel["requeue_count"].as_u64().unwrap();
         }
-        assert_eq!(
-            messages, self.messages,
-            "messages in the statistics of {}",
-            self.topic
-        );
-        assert_eq!(
-            requeues,
-            self.requeues(),
-            "requeues in the statistics of {}",
-            self.topic
-        );
+        assert_eq!(messages, self.messages, "messages in the statistics of {}", self.topic);
+        assert_eq!(requeues, self.requeues(), "requeues in the statistics of {}", self.topic);
     }
 }
 
@@ -230,11 +208,7 @@ fn each_client_alone_over_many_topics_and_connections() {
         let broker = Broker::start(peer, &[]);
         for library in libraries() {
             let stem = format!("spread_{}_", library.language);
-            let task = Task {
-                topics: 8,
-                connections: 3,
-                ..Task::new(stem)
-            };
+            let task = Task { topics: 8, connections: 3, ..Task::new(stem) };
             task.must(library, "both", &broker);
             task.check_statistics(&broker);
         }
@@ -248,11 +222,7 @@ fn each_client_produces_first_and_consumes_later() {
         let broker = Broker::start(peer, &[]);
         for library in libraries() {
             let stem = format!("later_{}_", library.language);
-            let task = Task {
-                topics: 8,
-                connections: 2,
-                ..Task::new(stem)
-            };
+            let task = Task { topics: 8, connections: 2, ..Task::new(stem) };
             task.must(library, "produce", &broker);
             task.must(library, "consume", &broker);
             task.check_statistics(&broker);
@@ -277,10 +247,7 @@ fn every_producer_with_every_consumer() {
 
 fn pair(producer: &Library, consumer: &Library, broker: &Broker) {
     let stem = format!("{}_to_{}_", producer.language, consumer.language);
-    let task = Task {
-        topics: 8,
-        ..Task::new(stem)
-    };
+    let task = Task { topics: 8, ..Task::new(stem) };
     at_once(&[&|| task.must(producer, "produce", broker), &|| {
         task.must(consumer, "consume", broker)
     }]);
@@ -292,19 +259,11 @@ fn pair(producer: &Library, consumer: &Library, broker: &Broker) {
 fn each_client_notices_a_damaged_message() {
     let broker = Broker::start(Peer::all()[0], &[]);
     for library in libraries() {
-        let task = Task {
-            messages: 100,
-            ..Task::new(format!("damaged_{}", library.language))
-        };
+        let task = Task { messages: 100, ..Task::new(format!("damaged_{}", library.language)) };
         let reply = broker.request("POST", &format!("/pub?topic={}", task.topic), &[0; 40]);
         assert_eq!(reply.status, 200, "{reply:?}");
         let exit = task.run(library, "both", &broker);
-        assert!(
-            !exit.status.success(),
-            "{}: {}",
-            library.language,
-            exit.output
-        );
+        assert!(!exit.status.success(), "{}: {}", library.language, exit.output);
         let report = report(&exit);
         assert_eq!(report["corrupt"], 1, "{}: {report}", library.language);
         assert_eq!(report["distinct"], 100, "{}: {report}", library.language);
@@ -317,23 +276,11 @@ fn each_client_notices_a_missing_message() {
     let broker = Broker::start(Peer::all()[0], &[]);
     for library in libraries() {
         let topic = format!("missing_{}", library.language);
-        let produced = Task {
-            messages: 99,
-            ..Task::new(topic.clone())
-        };
+        let produced = Task { messages: 99, ..Task::new(topic.clone()) };
         produced.must(library, "produce", &broker);
-        let expected = Task {
-            messages: 100,
-            deadline_s: 8,
-            ..Task::new(topic)
-        };
+        let expected = Task { messages: 100, deadline_s: 8, ..Task::new(topic) };
         let exit = expected.run(library, "consume", &broker);
-        assert!(
-            !exit.status.success(),
-            "{}: {}",
-            library.language,
-            exit.output
-        );
+        assert!(!exit.status.success(), "{}: {}", library.language, exit.output);
         let report = report(&exit);
         assert_eq!(report["distinct"], 99, "{}: {report}", library.language);
     }

@@ -16,3 +16,18 @@ mod identify;
 
 #[cfg(test)]
 mod flow;
+
+#[cfg(test)]
+mod http;
+
+#[cfg(test)]
+mod stats;
+
+#[cfg(test)]
+mod shoal;
+
+#[cfg(test)]
+mod clients;
+
+#[cfg(test)]
+mod tidy;

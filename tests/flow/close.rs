@@ -27,8 +27,7 @@ fn close() {
         client.expect(&format!("error: E_FIN_FAILED FIN {} failed ID not in flight", ids[2]));
         broker.await_channel("closing", "c", "in_flight_count", 0);
         let mut other = Client::consumer(&broker, "closing", "c", 10);
-        let mut bodies: Vec<String> =
-            (0..5).map(|_| other.message().text().to_string()).collect();
+        let mut bodies: Vec<String> = (0..5).map(|_| other.message().text().to_string()).collect();
         bodies.sort();
         assert_eq!(bodies, ["1", "3", "4", "5", "while closing"]);
         client.silent(Duration::from_millis(300));

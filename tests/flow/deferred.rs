@@ -33,8 +33,7 @@ fn over_http(broker: &Broker, peer: Peer) {
 fn zero(broker: &Broker) {
     let mut client = Client::consumer(broker, "zero", "c", 5);
     let start = Instant::now();
-    client.send(&dpub("zero", 0, b"x"));
-    client.ok();
+    client.publish_deferred("zero", 0, b"x");
     client.delivery("x", 1);
     assert_eq!(broker.request("POST", "/pub?topic=zero&defer=0", b"y").text(), "OK");
     client.delivery("y", 1);

@@ -102,7 +102,10 @@ fn forgotten_at_a_restart() {
         broker.post("/channel/create?topic=stays&channel=c");
         let dir = broker.stop();
         let metadata = std::fs::read_to_string(dir.path().join("nsqd.dat")).unwrap();
-        let wanted = r#"{"topics":[{"name":"stays","paused":false,"channels":[{"name":"c","paused":false}]}],"version":"1.3.0"}"#;
+        let wanted = concat!(
+            r#"{"topics":[{"name":"stays","paused":false,"channels":["#,
+            r#"{"name":"c","paused":false}]}],"version":"1.3.0"}"#,
+        );
         assert_eq!(metadata, wanted);
         let broker = Broker::start_in(peer, &[], dir);
         assert!(broker.topic("gone#ephemeral").is_null());

@@ -68,10 +68,8 @@ fn empty_topic() {
 fn delete_channel() {
     on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
-        let mut gone = [
-            Client::consumer(&broker, "t", "c", 1),
-            Client::consumer(&broker, "t", "c", 0),
-        ];
+        let mut gone =
+            [Client::consumer(&broker, "t", "c", 1), Client::consumer(&broker, "t", "c", 0)];
         let mut stays = Client::consumer(&broker, "t", "d", 5);
         publish_numbers(&broker, "t", 3);
         gone[0].message();
@@ -97,10 +95,8 @@ fn delete_topic() {
     on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
         let mut producer = Client::new(&broker);
-        let mut consumers = [
-            Client::consumer(&broker, "t", "c", 1),
-            Client::consumer(&broker, "t", "d", 0),
-        ];
+        let mut consumers =
+            [Client::consumer(&broker, "t", "c", 1), Client::consumer(&broker, "t", "d", 0)];
         producer.publish("t", b"old");
         consumers[0].delivery("old", 1);
         broker.post("/topic/delete?topic=t");

@@ -59,7 +59,10 @@ fn topic(broker: &Broker) {
     client.silent(QUIET);
     let stats = broker.topic("pp");
     assert_eq!((&stats["paused"], &stats["depth"]), (&true.into(), &3.into()));
-    assert_eq!((&stats["message_count"], &stats["channels"][0]["message_count"]), (&5.into(), &2.into()));
+    assert_eq!(
+        (&stats["message_count"], &stats["channels"][0]["message_count"]),
+        (&5.into(), &2.into())
+    );
     broker.post("/topic/unpause?topic=pp");
     for body in ["0", "1", "2"] {
         client.delivery(body, 1);

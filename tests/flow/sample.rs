@@ -37,7 +37,10 @@ fn share() {
             assert!(allowed.contains(&got), "rate {rate}: {got} of {COUNT}");
             let stats = broker.channel("sampled", &channel);
             assert_eq!((&stats["depth"], &stats["in_flight_count"]), (&0.into(), &0.into()));
-            assert_eq!((&stats["message_count"], &stats["clients"][0]["sample_rate"]), (&COUNT.into(), &rate.into()));
+            assert_eq!(
+                (&stats["message_count"], &stats["clients"][0]["sample_rate"]),
+                (&COUNT.into(), &rate.into())
+            );
             broker.post(&format!("/channel/delete?topic=sampled&channel={channel}"));
         }
     });

@@ -64,10 +64,6 @@ fn touch() {
         let broker = Broker::start(peer, &["--max-msg-timeout=4s"]);
         // A message in flight for longer than 4 s in all would fall to the cap.
         let uncapped = Broker::start(peer, &[]);
-        at_once(&[
-            &|| keeps(&uncapped, peer),
-            &|| capped(&broker, peer),
-            &|| early(&broker, peer),
-        ]);
+        at_once(&[&|| keeps(&uncapped, peer), &|| capped(&broker, peer), &|| early(&broker, peer)]);
     });
 }

@@ -37,13 +37,18 @@ pub struct Exit {
 pub fn program(peer: Peer) -> PathBuf {
     let path = match peer {
         Peer::Original => original().expect("SHOAL_TEST_PEER names the original"),
-        Peer::Shoal { .. } => std::env::var_os("SHOAL_BIN").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/shoal"),
-            PathBuf::from,
-        ),
+        Peer::Shoal { .. } => shoal_binary(),
     };
     assert!(path.exists(), "{} is not built; SHOAL_BIN may name another", path.display());
     path
+}
+
+/// Where our own broker should be.
+pub fn shoal_binary() -> PathBuf {
+    std::env::var_os("SHOAL_BIN").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/shoal"),
+        PathBuf::from,
+    )
 }
 
 impl Broker {

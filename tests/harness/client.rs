@@ -1,5 +1,6 @@
 //! A TCP client that says what it waits for and how long.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ pub enum End {
 pub struct Client {
     stream: TcpStream,
     received: Vec<u8>,
+    /// Messages that came before the answer to a publish; they are handed out first.
+    early: VecDeque<Frame>,
 }
 
 impl Client {
@@ -34,7 +37,7 @@ impl Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(SOON)).unwrap();
-        Client { stream, received: Vec::new() }
+        Client { stream, received: Vec::new(), early: VecDeque::new() }
     }
 
     /// Connects, subscribes, and asks for messages.
@@ -84,6 +87,13 @@ impl Client {
 
     /// The next frame within `within`, or why there is none.
     pub fn next(&mut self, within: Duration) -> Result<Frame, End> {
+        if let Some(frame) = self.early.pop_front() {
+            return Ok(frame);
+        }
+        self.next_received(within)
+    }
+
+    fn next_received(&mut self, within: Duration) -> Result<Frame, End> {
         let deadline = Instant::now() + within;
         loop {
             if let Some(frame) = Frame::take(&mut self.received) {
@@ -144,6 +154,19 @@ impl Client {
         self.expect("OK");
     }
 
+    /// Expects `OK`, and keeps messages that come before it: nothing says which is sent first.
+    fn ok_among_messages(&mut self) {
+        loop {
+            match self.next_received(SOON) {
+                Ok(frame @ Frame::Message(_)) => self.early.push_back(frame),
+                other => {
+                    let answer = other.as_ref().map(Frame::describe);
+                    return assert_eq!(answer.as_deref(), Ok("OK"));
+                }
+            }
+        }
+    }
+
     /// Expects a message now.
     pub fn message(&mut self) -> Message {
         self.message_within(SOON)
@@ -195,13 +218,13 @@ impl Client {
     /// Publishes and waits for `OK`.
     pub fn publish(&mut self, topic: &str, body: &[u8]) {
         self.send(&publish(topic, body));
-        self.ok();
+        self.ok_among_messages();
     }
 
     /// Publishes with a delay and waits for `OK`.
     pub fn publish_deferred(&mut self, topic: &str, defer_ms: u64, body: &[u8]) {
         self.send(&dpub(topic, defer_ms, body));
-        self.ok();
+        self.ok_among_messages();
     }
 
     /// Subscribes and waits for `OK`.

@@ -86,6 +86,21 @@ impl HttpConnection {
         self.stream.write_all(bytes).unwrap();
     }
 
+    /// Sends bytes to a broker that may close meanwhile; false once it has.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// Everything until the broker closes, or a second passes.
+    pub fn rest(&mut self) -> Vec<u8> {
+        self.stream.set_read_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = self.stream.read(&mut buffer) {
+            self.received.extend_from_slice(&buffer[..count]);
+        }
+        std::mem::take(&mut self.received)
+    }
+
     /// Reads one response.
     pub fn response(&mut self) -> Reply {
         let head = self.head();
@@ -108,7 +123,8 @@ impl HttpConnection {
         reply
     }
 
-    fn head(&mut self) -> String {
+    /// Status line and headers of the next response, without its body.
+    pub fn head(&mut self) -> String {
         loop {
             let end = self.received.windows(4).position(|window| window == b"\r\n\r\n");
             if let Some(end) = end {

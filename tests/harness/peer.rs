@@ -28,6 +28,11 @@ impl Peer {
         vec![Peer::Shoal { shards: 1 }, Peer::Shoal { shards: 2 }]
     }
 
+    /// Whether our own broker is there, for tests that need both programs.
+    pub fn shoal_is_built() -> bool {
+        super::broker::shoal_binary().exists()
+    }
+
     /// True for the original nsqd.
     pub fn is_original(self) -> bool {
         self == Peer::Original
@@ -61,12 +66,12 @@ pub fn original() -> Option<PathBuf> {
 pub fn on_each_peer(test: impl Fn(Peer) + Sync) {
     let test = &test;
     thread::scope(|scope| {
-        let runs: Vec<_> = Peer::all()
+        let runs: Vec<_> =
+            Peer::all().into_iter().map(|peer| (peer, scope.spawn(move || test(peer)))).collect();
+        let failed: Vec<Peer> = runs
             .into_iter()
-            .map(|peer| (peer, scope.spawn(move || test(peer))))
+            .filter_map(|(peer, run)| run.join().is_err().then_some(peer))
             .collect();
-        let failed: Vec<Peer> =
-            runs.into_iter().filter_map(|(peer, run)| run.join().is_err().then_some(peer)).collect();
         assert!(failed.is_empty(), "failed for {failed:?}");
     });
 }
@@ -83,7 +88,7 @@ pub fn on_each_shoal(reason: &str, test: impl Fn(Peer) + Sync) {
 /// Runs several waits side by side, so that the suite's time is the longest of them, not the sum.
 pub fn at_once(parts: &[&(dyn Fn() + Sync)]) {
     thread::scope(|scope| {
-        let runs: Vec<_> = parts.iter().map(|part| scope.spawn(move || part())).collect();
+        let runs: Vec<_> = parts.iter().map(|part| scope.spawn(part)).collect();
         let failed = runs.into_iter().filter_map(|run| run.join().err()).count();
         assert_eq!(failed, 0, "parts failed");
     });

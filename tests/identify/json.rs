@@ -111,7 +111,10 @@ fn text_in_statistics() {
         let mut plain = crate::harness::Client::new(&broker);
         plain.subscribe("texts", "before-identify");
         let stats = broker.channel("texts", "before-identify")["clients"][0].clone();
-        assert_eq!((&stats["client_id"], &stats["hostname"]), (&"127.0.0.1".into(), &"127.0.0.1".into()));
+        assert_eq!(
+            (&stats["client_id"], &stats["hostname"]),
+            (&"127.0.0.1".into(), &"127.0.0.1".into())
+        );
         let mut empty = crate::harness::Client::new(&broker);
         empty.send(&crate::harness::identify("{}"));
         empty.ok();

@@ -45,10 +45,10 @@ fn effective_values() {
             (r#","output_buffer_size":64"#, &[("16384", "64")]),
             (r#","output_buffer_size":0"#, &[]),
             (r#","output_buffer_size":-1"#, &[("16384", "1"), (":250,", ":0,")]),
-            (r#","output_buffer_size":-1,"output_buffer_timeout":500"#, &[
-                ("16384", "1"),
-                (":250,", ":0,"),
-            ]),
+            (
+                r#","output_buffer_size":-1,"output_buffer_timeout":500"#,
+                &[("16384", "1"), (":250,", ":0,")],
+            ),
             (r#","output_buffer_timeout":-1"#, &[(":250,", ":0,")]),
             (r#","output_buffer_timeout":25"#, &[(":250,", ":25,")]),
             (r#","tls_v1":true"#, &[]),
@@ -56,13 +56,18 @@ fn effective_values() {
             (r#","deflate_level":3"#, &[]),
             (r#","snappy":true"#, &[(r#""snappy":false"#, r#""snappy":true"#)]),
             (r#","deflate":true"#, &[(r#""deflate":false"#, r#""deflate":true"#)]),
-            (r#","deflate":true,"deflate_level":3"#, &[
-                (r#""deflate":false,"deflate_level":6"#, r#""deflate":true,"deflate_level":3"#),
-            ]),
-            (r#","deflate":true,"deflate_level":9"#, &[(r#""deflate":false"#, r#""deflate":true"#)]),
-            (r#","deflate":true,"deflate_level":-3"#, &[
-                (r#""deflate":false"#, r#""deflate":true"#),
-            ]),
+            (
+                r#","deflate":true,"deflate_level":3"#,
+                &[(r#""deflate":false,"deflate_level":6"#, r#""deflate":true,"deflate_level":3"#)],
+            ),
+            (
+                r#","deflate":true,"deflate_level":9"#,
+                &[(r#""deflate":false"#, r#""deflate":true"#)],
+            ),
+            (
+                r#","deflate":true,"deflate_level":-3"#,
+                &[(r#""deflate":false"#, r#""deflate":true"#)],
+            ),
         ],
     );
 }
@@ -83,17 +88,24 @@ fn options_show() {
             (":2500", ":11"),
             (":900000", ":120000"),
             (":60000", ":3000"),
-            (r#""deflate_level":6,"max_deflate_level":6"#, r#""deflate_level":4,"max_deflate_level":4"#),
+            (
+                r#""deflate_level":6,"max_deflate_level":6"#,
+                r#""deflate_level":4,"max_deflate_level":4"#,
+            ),
             (r#"output_buffer_timeout":250"#, r#"output_buffer_timeout":50"#),
             (r#""topology_region":"""#, r#""topology_region":"\u003c\u0026r\u003e""#),
             (r#""topology_zone":"""#, r#""topology_zone":"z\"\\é""#),
         ],
         &[
             ("", &[]),
-            (r#","deflate":true,"deflate_level":9"#, &[(r#""deflate":false"#, r#""deflate":true"#)]),
-            (r#","deflate":true,"deflate_level":2"#, &[
-                (r#""deflate":false,"deflate_level":4"#, r#""deflate":true,"deflate_level":2"#),
-            ]),
+            (
+                r#","deflate":true,"deflate_level":9"#,
+                &[(r#""deflate":false"#, r#""deflate":true"#)],
+            ),
+            (
+                r#","deflate":true,"deflate_level":2"#,
+                &[(r#""deflate":false,"deflate_level":4"#, r#""deflate":true,"deflate_level":2"#)],
+            ),
         ],
     );
 }
@@ -101,13 +113,16 @@ fn options_show() {
 /// A compression that the broker has off is reported so, and cannot conflict with the other.
 #[test]
 fn compression_off() {
-    check(&["--deflate=false", "--snappy=false"], &[], &[
-        (r#","deflate":true"#, &[]),
-        (r#","snappy":true,"deflate":true,"deflate_level":3"#, &[]),
-    ]);
-    check(&["--deflate=false"], &[], &[
-        (r#","snappy":true,"deflate":true"#, &[(r#""snappy":false"#, r#""snappy":true"#)]),
-    ]);
+    check(
+        &["--deflate=false", "--snappy=false"],
+        &[],
+        &[(r#","deflate":true"#, &[]), (r#","snappy":true,"deflate":true,"deflate_level":3"#, &[])],
+    );
+    check(
+        &["--deflate=false"],
+        &[],
+        &[(r#","snappy":true,"deflate":true"#, &[(r#""snappy":false"#, r#""snappy":true"#)])],
+    );
 }
 
 /// Asking again before SUB is allowed and answered with what holds then.

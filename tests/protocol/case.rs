@@ -65,13 +65,26 @@ impl State {
         match self {
             State::Bare => ("", &[]),
             State::Init => ("  V2", &[]),
-            State::NoHeartbeats => {
-                ("  V2IDENTIFY\n<00000019>{\"heartbeat_interval\":-1}", &["OK"])
-            }
+            State::NoHeartbeats => ("  V2IDENTIFY\n<00000019>{\"heartbeat_interval\":-1}", &["OK"]),
             State::Subscribed => ("  V2SUB prepared c\n", &["OK"]),
             State::Closing => ("  V2SUB prepared c\nCLS\n", &["OK", "CLOSE_WAIT"]),
         }
     }
+}
+
+/// Where the connection stands, what is sent, and the error that closes it.
+pub type Row = (State, &'static str, &'static str);
+
+/// Checks rows that end in one error frame and the end of the connection.
+pub fn check_errors(rows: &[Row]) {
+    let errors: Vec<String> = rows.iter().map(|row| format!("error: {}", row.2)).collect();
+    let replies: Vec<[&str; 1]> = errors.iter().map(|error| [error.as_str()]).collect();
+    let cases: Vec<Case<'_>> = rows
+        .iter()
+        .zip(&replies)
+        .map(|(row, replies)| Case { state: row.0, send: row.1, replies, then: Then::Closed })
+        .collect();
+    check_all(&cases);
 }
 
 /// Checks every case in every way of delivery, against every peer.

@@ -102,7 +102,7 @@ fn tokens(text: &'static str) -> Vec<Token> {
             "-" => continue,
             "ts" => Token::Masked("ts", 8),
             "id" => Token::Masked("id", 16),
-            text if text.starts_with('"') => Token::Bytes(text[1..end - 1].as_bytes().to_vec()),
+            text if text.starts_with('"') => Token::Bytes(text.as_bytes()[1..end - 1].to_vec()),
             digits => Token::Bytes(unhex(digits)),
         });
     }
@@ -198,7 +198,11 @@ fn publish_and_consume() {
 fn errors() {
     check(&[
         &["C 48545450", "S 00000012 00000001 455f4241445f50524f544f434f4c"],
-        &["C 20205632", "C 424f4755530a", "S 00000023 00000001 \"E_INVALID invalid command BOGUS\""],
+        &[
+            "C 20205632",
+            "C 424f4755530a",
+            "S 00000023 00000001 \"E_INVALID invalid command BOGUS\"",
+        ],
         &["C 20205632", "C 0a", "S 0000001e 00000001 \"E_INVALID invalid command \""],
         &[
             "C 20205632",

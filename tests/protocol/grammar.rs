@@ -1,4 +1,4 @@
-//! The grammar of command lines where it is generous: carriage returns, spaces, numbers, long lines.
+//! The grammar of command lines where it is generous: line ends, spaces, numbers, long lines.
 
 use super::case::State::{Bare, Closing, Init, Subscribed};
 use super::case::{Case, Then, check_all, check_on};

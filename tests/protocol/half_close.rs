@@ -49,43 +49,41 @@ fn answer(broker: &Broker, state: State, send: &str, split: bool) -> String {
     }
 }
 
+const IN_A_BODY: &[Row] = &[
+    (Init, "IDENTIFY\n", "E_BAD_BODY IDENTIFY failed to read body size"),
+    (Init, "IDENTIFY\n<000000>", "E_BAD_BODY IDENTIFY failed to read body size"),
+    (Init, "IDENTIFY\n<00000002>", "E_BAD_BODY IDENTIFY failed to read body"),
+    (Init, "IDENTIFY\n<00000002>{", "E_BAD_BODY IDENTIFY failed to read body"),
+    (Init, "AUTH\n<0000>", "E_BAD_BODY AUTH failed to read body size"),
+    (Init, "AUTH\n<00000002>x", "E_BAD_BODY AUTH failed to read body"),
+    (Init, "PUB t\n", "E_BAD_MESSAGE PUB failed to read message body size"),
+    (Init, "PUB t\n<000000>", "E_BAD_MESSAGE PUB failed to read message body size"),
+    (Init, "PUB t\n<00000005>", "E_BAD_MESSAGE PUB failed to read message body"),
+    (Init, "PUB t\n<00000005>hell", "E_BAD_MESSAGE PUB failed to read message body"),
+    (Subscribed, "PUB t\n<00000005>hell", "E_BAD_MESSAGE PUB failed to read message body"),
+    (Closing, "PUB t\n", "E_BAD_MESSAGE PUB failed to read message body size"),
+    (Init, "DPUB t 9\n<00>", "E_BAD_MESSAGE DPUB failed to read message body size"),
+    (Init, "DPUB t 9\n<00000005>h", "E_BAD_MESSAGE DPUB failed to read message body"),
+    (Init, "MPUB t\n", "E_BAD_BODY MPUB failed to read body size"),
+    (Init, "MPUB t\n<000000>", "E_BAD_BODY MPUB failed to read body size"),
+    (Init, "MPUB t\n<00000009>", "E_BAD_BODY MPUB failed to read message count"),
+    (Init, "MPUB t\n<000000090000>", "E_BAD_BODY MPUB failed to read message count"),
+    (Init, "MPUB t\n<0000000900000001>", "E_BAD_MESSAGE MPUB failed to read message(0) body size"),
+    (
+        Init,
+        "MPUB t\n<0000001000000002><00000001>a<0000>",
+        "E_BAD_MESSAGE MPUB failed to read message(1) body size",
+    ),
+    (
+        Init,
+        "MPUB t\n<0000001000000002><00000001>a<00000002>b",
+        "E_BAD_MESSAGE MPUB failed to read message body",
+    ),
+];
+
 #[test]
 fn in_a_body() {
-    check(&[
-        (Init, "IDENTIFY\n", "E_BAD_BODY IDENTIFY failed to read body size"),
-        (Init, "IDENTIFY\n<000000>", "E_BAD_BODY IDENTIFY failed to read body size"),
-        (Init, "IDENTIFY\n<00000002>", "E_BAD_BODY IDENTIFY failed to read body"),
-        (Init, "IDENTIFY\n<00000002>{", "E_BAD_BODY IDENTIFY failed to read body"),
-        (Init, "AUTH\n<0000>", "E_BAD_BODY AUTH failed to read body size"),
-        (Init, "AUTH\n<00000002>x", "E_BAD_BODY AUTH failed to read body"),
-        (Init, "PUB t\n", "E_BAD_MESSAGE PUB failed to read message body size"),
-        (Init, "PUB t\n<000000>", "E_BAD_MESSAGE PUB failed to read message body size"),
-        (Init, "PUB t\n<00000005>", "E_BAD_MESSAGE PUB failed to read message body"),
-        (Init, "PUB t\n<00000005>hell", "E_BAD_MESSAGE PUB failed to read message body"),
-        (Subscribed, "PUB t\n<00000005>hell", "E_BAD_MESSAGE PUB failed to read message body"),
-        (Closing, "PUB t\n", "E_BAD_MESSAGE PUB failed to read message body size"),
-        (Init, "DPUB t 9\n<00>", "E_BAD_MESSAGE DPUB failed to read message body size"),
-        (Init, "DPUB t 9\n<00000005>h", "E_BAD_MESSAGE DPUB failed to read message body"),
-        (Init, "MPUB t\n", "E_BAD_BODY MPUB failed to read body size"),
-        (Init, "MPUB t\n<000000>", "E_BAD_BODY MPUB failed to read body size"),
-        (Init, "MPUB t\n<00000009>", "E_BAD_BODY MPUB failed to read message count"),
-        (Init, "MPUB t\n<000000090000>", "E_BAD_BODY MPUB failed to read message count"),
-        (
-            Init,
-            "MPUB t\n<0000000900000001>",
-            "E_BAD_MESSAGE MPUB failed to read message(0) body size",
-        ),
-        (
-            Init,
-            "MPUB t\n<0000001000000002><00000001>a<0000>",
-            "E_BAD_MESSAGE MPUB failed to read message(1) body size",
-        ),
-        (
-            Init,
-            "MPUB t\n<0000001000000002><00000001>a<00000002>b",
-            "E_BAD_MESSAGE MPUB failed to read message body",
-        ),
-    ]);
+    check(IN_A_BODY);
 }
 
 #[test]

@@ -8,3 +8,4 @@ mod half_close;
 mod mpub;
 mod names;
 mod not_fatal;
+mod publish_errors;

@@ -75,7 +75,8 @@ fn all_or_nothing() {
 /// PUB, DPUB and a bad name create no topic; only MPUB is hasty.
 #[test]
 fn failing_single_publishes_create_nothing() {
-    let failing = ["PUB none\n<00000000>", "DPUB none 1\n<00100001>", "DPUB none x\n", "SUB none c!\n"];
+    let failing =
+        ["PUB none\n<00000000>", "DPUB none 1\n<00100001>", "DPUB none x\n", "SUB none c!\n"];
     on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
         for send in failing {
@@ -104,9 +105,9 @@ fn ids_rise() {
             assert_eq!(&message.body, body);
             assert!(message.id.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')));
         }
-        let rises = messages.windows(2).all(|pair| {
-            pair[0].id < pair[1].id && pair[0].timestamp <= pair[1].timestamp
-        });
+        let rises = messages
+            .windows(2)
+            .all(|pair| pair[0].id < pair[1].id && pair[0].timestamp <= pair[1].timestamp);
         assert!(rises);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let age = now.as_nanos() as i64 - messages[0].timestamp;

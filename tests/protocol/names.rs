@@ -75,9 +75,7 @@ fn invalid() {
                 (format!("SUB {name} c\n"), topic("E_BAD_TOPIC", "SUB")),
                 (
                     format!("SUB t {name}\n"),
-                    format!(
-                        "error: E_BAD_CHANNEL SUB channel name \"{quoted}\" is not valid"
-                    ),
+                    format!("error: E_BAD_CHANNEL SUB channel name \"{quoted}\" is not valid"),
                 ),
             ]
         })

@@ -41,9 +41,7 @@ fn ids_are_any_sixteen_bytes() {
         Case {
             state: Subscribed,
             send: "FIN zz<ff>\"\\!ZZ89abcd<00>y\n",
-            replies: &[
-                "error: E_FIN_FAILED FIN zz<ff>\"\\!ZZ89abcd<00>y failed ID not in flight",
-            ],
+            replies: &["error: E_FIN_FAILED FIN zz<ff>\"\\!ZZ89abcd<00>y failed ID not in flight"],
             then: Then::Open,
         },
         Case {

@@ -1,0 +1,12 @@
+//! The program as a whole: many topics over many shards, floods, limits, signals, privileges.
+//!
+//! What the original does as well is checked against it too; the rest says why not.
+
+mod connections;
+mod flood;
+mod idle;
+mod memory_limit;
+mod privileges;
+mod process;
+mod shards;
+mod tools;
