@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::poll::{Interest, Poller};
+use crate::requests::{Pattern, Progress};
 
 /// A connection in a [`Poller`].
 pub struct Conn {
@@ -89,6 +90,19 @@ impl Conn {
             Err(error) if is_not_ready(&error) => Ok(0),
             other => other,
         }
+    }
+
+    /// Writes what `progress` has left, until that is all or there is no room.
+    pub fn write_pattern(&mut self, pattern: &Pattern, progress: &mut Progress) -> io::Result<()> {
+        while !progress.is_done() {
+            let bytes = progress.next_bytes(pattern);
+            let written = self.write(bytes)?;
+            progress.advance(pattern, written);
+            if written < bytes.len() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

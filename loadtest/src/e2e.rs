@@ -5,6 +5,7 @@
 //! would wait with it and see one slow message). What the driver itself was late is reported
 //! beside it.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -19,6 +20,11 @@ use crate::{Error, READ_BYTES_MAX, Report, Result, Target, Timing, cpu, producer
 
 /// After the last message was sent, so long without a receipt means that no more will come.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
+
+/// Sending goes on for so long after the last message that counts, so that this one, too, is
+/// delivered out of the middle of the stream: a broker that holds messages until a buffer is
+/// full would otherwise be charged for the end of the run.
+const RUN_ON: Duration = Duration::from_millis(500);
 
 /// Bytes at the front of a body: the message's number.
 const STAMP_BYTES: usize = 8;
@@ -54,9 +60,10 @@ struct Run {
     buffer: Vec<u8>,
     request: Vec<u8>,
     begun: Instant,
-    /// Messages to send in all, and the first of them that counts.
+    /// Messages to send in all.
     total: u64,
-    first_counted: u64,
+    /// Those that count.
+    counted: Range<u64>,
     sent: u64,
     confirmed: u64,
     tally: Tally,
@@ -67,7 +74,7 @@ struct Tally {
     latency_ns: Histogram<u64>,
     late_ns: Histogram<u64>,
     seen: Vec<bool>,
-    first_counted: u64,
+    counted: Range<u64>,
     interval_ns: f64,
     duplicated: u64,
     strange: u64,
@@ -77,20 +84,15 @@ struct Tally {
 pub fn run(target: &Target, shape: Rate, timing: Timing) -> Result<Report> {
     cpu::sharpen_timers()?;
     let mut run = Run::connect(target, shape, timing)?;
-    // The instants at which this window opens and closes are set by the schedule.
+    // The schedule, not the clock, opens and closes this window.
     let mut window = Window::new(target, timing)?;
-    let mut is_open = false;
     run.begun = Instant::now();
-    while run.sent < run.total {
-        if run.sent == run.first_counted && !is_open {
-            window.open(run.counts())?;
-            is_open = true;
-        }
-        run.send_due()?;
-        run.step()?;
-    }
-    run.drain()?;
+    run.send_until(run.counted.start)?;
+    window.open(run.counts())?;
+    run.send_until(run.counted.end)?;
     window.close(run.counts())?;
+    run.send_until(run.total)?;
+    run.drain()?;
     let mut report = Report::new("e2e", &window.measured()?, run.counts());
     report.latency = Some(run.tally.latency(run.sent));
     Ok(report)
@@ -111,9 +113,10 @@ impl Run {
         let consumers = shape.consumers;
         let mut consumers = Consumers::subscribe(target, consumers, senders.len(), &poller)?;
         consumers.ready(shape.rdy, &poller)?;
-        let first_counted = (shape.per_second * timing.warmup.as_secs_f64()) as u64;
-        let counted = (shape.per_second * timing.window.as_secs_f64()).max(1.0) as u64;
-        let total = first_counted + counted;
+        let messages = |time: Duration| (shape.per_second * time.as_secs_f64()).ceil() as u64;
+        let first = messages(timing.warmup);
+        let counted = first..first + messages(timing.window);
+        let total = counted.end + messages(RUN_ON);
         let body = producer::body(shape.size.max(STAMP_BYTES));
         Ok(Self {
             shape,
@@ -124,21 +127,25 @@ impl Run {
             request: codec::publish(&target.topic, &body),
             begun: Instant::now(),
             total,
-            first_counted,
+            counted: counted.clone(),
             sent: 0,
             confirmed: 0,
-            tally: Tally::new(total, first_counted, 1e9 / shape.per_second)?,
+            tally: Tally::new(total, counted, 1e9 / shape.per_second)?,
         })
     }
 
-    /// Sends every message whose time has come, up to the one that opens the window.
-    fn send_due(&mut self) -> Result<()> {
+    /// Sends each message when it is due, until `stop` of them are sent.
+    fn send_until(&mut self, stop: u64) -> Result<()> {
+        while self.sent < stop {
+            self.send_due(stop)?;
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Sends every message whose time has come, up to `stop`.
+    fn send_due(&mut self, stop: u64) -> Result<()> {
         let now_ns = self.begun.elapsed().as_nanos() as u64;
-        let stop = if self.sent < self.first_counted {
-            self.first_counted
-        } else {
-            self.total
-        };
         let stamp_at = self.request.len() - self.shape.size.max(STAMP_BYTES);
         while self.sent < stop && self.tally.due_ns(self.sent) <= now_ns {
             self.request[stamp_at..stamp_at + STAMP_BYTES]
@@ -225,12 +232,12 @@ impl Run {
 }
 
 impl Tally {
-    fn new(total: u64, first_counted: u64, interval_ns: f64) -> Result<Self> {
+    fn new(total: u64, counted: Range<u64>, interval_ns: f64) -> Result<Self> {
         Ok(Self {
             latency_ns: histogram()?,
             late_ns: histogram()?,
             seen: vec![false; total as usize],
-            first_counted,
+            counted,
             interval_ns,
             duplicated: 0,
             strange: 0,
@@ -243,7 +250,7 @@ impl Tally {
     }
 
     fn sent(&mut self, number: u64, now_ns: u64) {
-        if number >= self.first_counted {
+        if self.counted.contains(&number) {
             self.late_ns
                 .saturating_record(now_ns.saturating_sub(self.due_ns(number)));
         }
@@ -263,7 +270,7 @@ impl Tally {
         };
         if std::mem::replace(seen, true) {
             self.duplicated += 1;
-        } else if number >= self.first_counted {
+        } else if self.counted.contains(&number) {
             self.latency_ns
                 .saturating_record(now_ns.saturating_sub(self.due_ns(number)));
         }

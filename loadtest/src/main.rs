@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser};
+use loadtest::cpu::ProcessClock;
 use loadtest::{Target, Timing, cpu};
 
 mod modes;
@@ -71,6 +72,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let common = &options.common;
     if let Some(core) = common.core {
         cpu::pin_to_core(core)?;
+    }
+    if let Some(pid) = common.broker_pid {
+        // A mistyped process must be noticed before anything is published.
+        ProcessClock::of(pid).map_err(|error| format!("broker process {pid}: {error}"))?;
     }
     let target = Target {
         tcp: resolve(&common.tcp_address)?,

@@ -165,19 +165,9 @@ impl Producers {
 
     fn flush(&mut self, token: usize, poller: &Poller) -> io::Result<()> {
         let member = &mut self.members[token];
-        loop {
-            let bytes = member.progress.next_bytes(&self.pattern);
-            let written = if bytes.is_empty() {
-                0
-            } else {
-                member.conn.write(bytes)?
-            };
-            member.progress.advance(&self.pattern, written);
-            // A pattern that begins in mid-request ends early; what is left starts at its front.
-            if written == 0 || written < bytes.len() || member.progress.is_done() {
-                break;
-            }
-        }
+        member
+            .conn
+            .write_pattern(&self.pattern, &mut member.progress)?;
         member
             .conn
             .wait_for_room(poller, !member.progress.is_done())
