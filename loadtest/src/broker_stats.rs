@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::{Error, Result, STALL_MAX, Target};
+use crate::{Error, Result, STALL_MAX, Target, codec};
 
 /// The broker's own counts for the target's topic and channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub fn ping(target: &Target) -> Result<()> {
     get(target, "/ping").map(drop)
 }
 
-/// One request on a connection of its own; HTTP/1.0, so that the body ends with the connection.
+/// One request on a connection of its own; HTTP/1.0, so that no answer is chunked.
 fn get(target: &Target, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(target.http)?;
     stream.set_read_timeout(Some(STALL_MAX))?;
@@ -86,8 +86,15 @@ fn get(target: &Target, path: &str) -> Result<String> {
         "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n",
         target.http
     )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
+    let mut answer = Vec::new();
+    let mut some = [0; 4096];
+    while !codec::is_whole_http_answer(&answer) {
+        match stream.read(&mut some)? {
+            0 => break,
+            came => answer.extend_from_slice(&some[..came]),
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer
         .split_once("\r\n\r\n")
         .ok_or_else(|| Error::Protocol(format!("no HTTP header in {answer:?}")))?;

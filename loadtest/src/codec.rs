@@ -14,6 +14,7 @@ pub const FIN_BYTES: usize = 21;
 const ID_AT: usize = 10;
 const ID_BYTES: usize = 16;
 const FRAME_HEADER_BYTES: usize = 8;
+const HTTP_HEAD_END: &[u8] = b"\r\n\r\n";
 /// Larger than anything a broker is asked to deliver here; a size beyond it is a lost position.
 const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -157,28 +158,42 @@ pub fn count_http_oks(bytes: &[u8]) -> Result<(usize, usize)> {
     Ok((oks, at))
 }
 
-/// The length of the first complete answer, header and body.
-fn http_answer_len(bytes: &[u8]) -> Result<Option<usize>> {
-    const END: &[u8] = b"\r\n\r\n";
-    let Some(head_len) = bytes.windows(END.len()).position(|four| four == END) else {
-        return Ok(None);
-    };
-    let head = std::str::from_utf8(&bytes[..head_len])
-        .map_err(|_| Error::Protocol("an HTTP header that is not text".to_owned()))?;
-    let body_len = http_body_len(head)?;
-    let length = head_len + END.len() + body_len;
-    if bytes.len() < length {
-        return Ok(None);
-    }
-    if !head.starts_with("HTTP/1.1 200 ") {
-        let body = String::from_utf8_lossy(&bytes[head_len + END.len()..length]).into_owned();
-        let status = head.lines().next().unwrap_or_default();
-        return Err(Error::Refused(format!("{status}: {body}")));
-    }
-    Ok(Some(length))
+/// An answer is complete by its own Content-Length; without one, only the connection's end says.
+pub fn is_whole_http_answer(bytes: &[u8]) -> bool {
+    http_parts(bytes)
+        .is_some_and(|(head, body)| http_body_len(head).is_ok_and(|length| body.len() >= length))
 }
 
-fn http_body_len(head: &str) -> Result<usize> {
+/// The length of the first complete answer, header and body.
+fn http_answer_len(bytes: &[u8]) -> Result<Option<usize>> {
+    let Some((head, body)) = http_parts(bytes) else {
+        return Ok(None);
+    };
+    let body_len = http_body_len(head)?;
+    let Some(body) = body.get(..body_len) else {
+        return Ok(None);
+    };
+    if !head.starts_with(b"HTTP/1.1 200 ") {
+        let head = String::from_utf8_lossy(head);
+        let status = head.lines().next().unwrap_or_default();
+        return Err(Error::Refused(format!(
+            "{status}: {}",
+            String::from_utf8_lossy(body)
+        )));
+    }
+    Ok(Some(head.len() + HTTP_HEAD_END.len() + body_len))
+}
+
+/// The header without its end, and all that follows; `None` while the end has not come.
+fn http_parts(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes
+        .windows(HTTP_HEAD_END.len())
+        .position(|four| four == HTTP_HEAD_END)?;
+    Some((&bytes[..end], &bytes[end + HTTP_HEAD_END.len()..]))
+}
+
+fn http_body_len(head: &[u8]) -> Result<usize> {
+    let head = String::from_utf8_lossy(head);
     for line in head.lines().skip(1) {
         let Some((name, value)) = line.split_once(':') else {
             continue;
@@ -288,5 +303,7 @@ mod tests {
         let refused = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno";
         assert!(matches!(count_http_oks(refused), Err(Error::Refused(_))));
         assert!(count_http_oks(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+        assert!(is_whole_http_answer(answer) && !is_whole_http_answer(&answer[..answer.len() - 1]));
+        assert!(!is_whole_http_answer(b"HTTP/1.0 200 OK\r\n\r\n{"));
     }
 }

@@ -296,3 +296,54 @@ fn histogram() -> Result<Histogram<u64>> {
     Histogram::new_with_bounds(1_000, 100_000_000_000, 3)
         .map_err(|error| Error::Protocol(format!("no histogram: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Kind;
+
+    fn message(number: u64) -> Vec<u8> {
+        let mut data = vec![0; codec::MESSAGE_HEADER_BYTES];
+        data.extend_from_slice(&number.to_be_bytes());
+        data
+    }
+
+    fn receive(tally: &mut Tally, number: u64, now_ns: u64) {
+        let data = message(number);
+        tally.received(
+            &Frame {
+                kind: Kind::Message,
+                data: &data,
+            },
+            now_ns,
+        );
+    }
+
+    #[test]
+    fn latency_counts_from_when_a_message_was_due_and_not_from_when_it_left() {
+        let mut tally = Tally::new(4, 0..4, 1_000_000.0).unwrap();
+        // Everything was held up for 10 ms: the first message was due at 0, the fourth at 3 ms.
+        for number in 0..4 {
+            tally.sent(number, 10_000_000);
+            receive(&mut tally, number, 10_000_000);
+        }
+        let latency = tally.latency(4);
+        assert!((latency.max_us - 10_000.0).abs() < 10.0, "{latency:?}");
+        assert!((latency.p50_us - 8_000.0).abs() < 10.0, "{latency:?}");
+        assert!((latency.late_p99_us - 10_000.0).abs() < 10.0, "{latency:?}");
+        assert_eq!((latency.lost, latency.duplicated), (0, 0));
+    }
+
+    #[test]
+    fn losses_repeats_and_strangers_are_told_apart() {
+        let mut tally = Tally::new(4, 1..3, 1_000.0).unwrap();
+        receive(&mut tally, 0, 5_000);
+        receive(&mut tally, 1, 5_000);
+        receive(&mut tally, 1, 9_000);
+        receive(&mut tally, 77, 9_000);
+        let latency = tally.latency(4);
+        assert_eq!((latency.lost, latency.duplicated, tally.strange), (2, 1, 1));
+        // Only message 1 lies in the window, and only its first receipt counts.
+        assert_eq!(tally.latency_ns.len(), 1);
+    }
+}

@@ -81,24 +81,25 @@ pub struct PubArgs {
     /// Connections.
     #[arg(long, default_value_t = 4)]
     connections: usize,
-    /// PUBs under way on each connection, sent together; 1: one at a time.
+    /// PUBs under way on each connection; 1: one at a time.
     #[arg(long, default_value_t = 64)]
     in_flight: usize,
+    /// Of these, send so many together as soon as so many are answered; the default is all.
+    #[arg(long)]
+    together: Option<usize>,
 }
 
 impl PubArgs {
     fn shape(&self, size: usize) -> Publish {
-        let Self {
-            connections,
-            in_flight,
-        } = *self;
+        let in_flight = self.in_flight;
+        let together = self.together.unwrap_or(in_flight).clamp(1, in_flight);
         let request = Request::Pub;
         Publish {
             request,
-            connections,
+            connections: self.connections,
             size,
             in_flight,
-            together: in_flight,
+            together,
         }
     }
 }

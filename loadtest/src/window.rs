@@ -110,7 +110,7 @@ impl Window {
     pub fn measured(&self) -> Result<Measured> {
         let (Some(opened), Some(closed)) = (self.opened, self.closed) else {
             return Err(Error::Stalled(
-                "the load ended before its window did".to_owned(),
+                "the load ended before its window opened".to_owned(),
             ));
         };
         let driver_ns = closed.driver_ns - opened.driver_ns;

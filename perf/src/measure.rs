@@ -39,7 +39,7 @@ pub fn run(row: &Row, target: &Target, timing: Timing, check: bool) -> Result<Me
 
 /// The report, and how many messages were filled in before the clock started.
 fn load(row: &Row, target: &Target, timing: Timing, check: bool) -> Result<(Report, u64)> {
-    if let Some(mut shape) = row.load.consume(timing.window) {
+    if let Some(mut shape) = row.load.consume(timing) {
         consume::create_channel(target)?;
         shape.count = publish::fill(target, shape.count, row.load.size())?;
         if check {

@@ -1,7 +1,6 @@
 //! The rows of the comparison: what is done to a broker, and what is expected of it.
 
-use std::time::Duration;
-
+use loadtest::Timing;
 use loadtest::consume::Consume;
 use loadtest::e2e::Rate;
 use loadtest::flow::Flow;
@@ -71,14 +70,15 @@ pub enum Load {
 }
 
 impl Load {
-    /// What a consuming row finds, for a window of this length.
-    pub fn consume(&self, window: Duration) -> Option<Consume> {
+    /// What a consuming row finds, so that it lasts for the warm-up and the window.
+    pub fn consume(&self, timing: Timing) -> Option<Consume> {
         let (connections, rdy, per_second) = match *self {
             Self::Drain { connections, rdy } => (connections, rdy, DRAIN_PER_SECOND),
             Self::OneByOne { connections } => (connections, 1, ONE_BY_ONE_PER_SECOND),
             _ => return None,
         };
-        let count = (window.as_secs_f64() * per_second) as u64;
+        let seconds = (timing.warmup + timing.window).as_secs_f64();
+        let count = (seconds * per_second) as u64;
         Some(Consume {
             connections,
             rdy,

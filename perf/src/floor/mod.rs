@@ -147,7 +147,7 @@ impl Loop {
         let mut buffer = std::mem::take(&mut self.buffer);
         let outcome = client.conn.read(&mut buffer).and_then(|bytes| {
             let used = self.take_commands(client, bytes)?;
-            client_keep(client, &bytes[used..]);
+            client.conn.keep(&bytes[used..]);
             Ok(())
         });
         self.buffer = buffer;
@@ -185,15 +185,17 @@ impl Loop {
                 client.ready = 0;
                 client.answers.bytes.extend_from_slice(CLOSE_WAIT);
             }
+            Command::Ask => client.answers.bytes.extend_from_slice(HTTP_OK),
             Command::Nothing => {}
         }
     }
 
     fn count(&mut self, messages: u64, size: usize) {
-        let frame = message_frame(size);
-        let copies = (FRAMES_BYTES / frame.len()).max(1);
-        self.message
-            .get_or_insert_with(|| Pattern::new(&frame, copies));
+        if self.message.is_none() {
+            let frame = message_frame(size);
+            let copies = (FRAMES_BYTES / frame.len()).max(1);
+            self.message = Some(Pattern::new(&frame, copies));
+        }
         let before = self.publishes;
         self.publishes += messages;
         let crossings =
@@ -227,10 +229,6 @@ impl Loop {
         let unsent = !client.frames.is_done() || !client.answers.bytes.is_empty();
         client.conn.wait_for_room(&self.poller, unsent)
     }
-}
-
-fn client_keep(client: &mut Client, rest: &[u8]) {
-    client.conn.keep(rest);
 }
 
 /// A message as a broker would deliver it.

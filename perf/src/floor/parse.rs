@@ -20,6 +20,8 @@ pub enum Command {
     Subscribe,
     /// `CLS`.
     Close,
+    /// Any HTTP request that publishes nothing.
+    Ask,
     /// `NOP`.
     Nothing,
 }
@@ -102,8 +104,12 @@ fn http(bytes: &[u8]) -> io::Result<Option<(Command, usize)>> {
         Some(at) => digits(&bytes[at + LENGTH.len() - 1..head]) as usize,
         None => 0,
     };
+    let command = match bytes.starts_with(b"POST ") {
+        true => Command::Publish { messages: 1, size },
+        false => Command::Ask,
+    };
     let length = head + END.len() + size;
-    Ok((bytes.len() >= length).then_some((Command::Publish { messages: 1, size }, length)))
+    Ok((bytes.len() >= length).then_some((command, length)))
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
