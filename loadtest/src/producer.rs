@@ -1,0 +1,180 @@
+//! Connections that publish in a closed loop.
+
+use std::io;
+
+use crate::codec;
+use crate::conn::Conn;
+use crate::poll::{Event, Poller};
+use crate::requests::{Pattern, Progress};
+use crate::{READ_BYTES_MAX, Result, Target};
+
+/// What is sent, and how its answers look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// `PUB`.
+    Pub,
+    /// `MPUB` of so many messages.
+    Mpub(usize),
+    /// `POST /pub`.
+    Http,
+}
+
+/// The shape of a closed-loop publishing load.
+#[derive(Clone, Copy, Debug)]
+pub struct Publish {
+    /// What each request is.
+    pub request: Request,
+    /// How many connections.
+    pub connections: usize,
+    /// Bytes of a body.
+    pub size: usize,
+    /// Requests under way on each connection.
+    pub in_flight: usize,
+    /// Requests sent together, once so many have been answered; 1 sends each on its own.
+    pub together: usize,
+}
+
+impl Publish {
+    /// Messages in one request.
+    pub fn messages_per_request(&self) -> u64 {
+        match self.request {
+            Request::Mpub(batch) => batch as u64,
+            Request::Pub | Request::Http => 1,
+        }
+    }
+
+    fn request_bytes(&self, target: &Target) -> Vec<u8> {
+        let body = body(self.size);
+        match self.request {
+            Request::Pub => codec::publish(&target.topic, &body),
+            Request::Mpub(batch) => codec::publish_many(&target.topic, &body, batch),
+            Request::Http => codec::http_publish(&target.http.to_string(), &target.topic, &body),
+        }
+    }
+}
+
+/// The publishing connections of a run.
+pub struct Producers {
+    shape: Publish,
+    pattern: Pattern,
+    members: Vec<Producer>,
+    buffer: Vec<u8>,
+    /// Requests that may still be sent.
+    pub budget: u64,
+    /// Requests sent, or on their way out.
+    pub sent: u64,
+    /// Requests answered.
+    pub answered: u64,
+}
+
+struct Producer {
+    conn: Conn,
+    progress: Progress,
+    /// Requests that may be under way on this connection and are not.
+    free: usize,
+}
+
+impl Producers {
+    /// Connects them; tokens are counted from 0. Nothing is sent before [`Producers::send`].
+    pub fn connect(target: &Target, shape: Publish, poller: &Poller) -> Result<Self> {
+        let (address, greeting) = match shape.request {
+            Request::Http => (target.http, &b""[..]),
+            Request::Pub | Request::Mpub(_) => (target.tcp, codec::MAGIC),
+        };
+        let mut members = Vec::with_capacity(shape.connections);
+        for token in 0..shape.connections {
+            let conn = Conn::connect(address, greeting, token)?;
+            conn.register(poller)?;
+            members.push(Producer {
+                conn,
+                progress: Progress::default(),
+                free: shape.in_flight,
+            });
+        }
+        let pattern = Pattern::new(&shape.request_bytes(target), shape.in_flight);
+        let buffer = vec![0; READ_BYTES_MAX];
+        Ok(Self {
+            shape,
+            pattern,
+            members,
+            buffer,
+            budget: 0,
+            sent: 0,
+            answered: 0,
+        })
+    }
+
+    /// Lets so many more requests be sent, now on every connection that has room.
+    pub fn grant(&mut self, requests: u64, poller: &Poller) -> Result<()> {
+        self.budget = self.budget.saturating_add(requests);
+        for token in 0..self.members.len() {
+            self.send(token, poller)?;
+        }
+        Ok(())
+    }
+
+    /// Handles what one connection is ready for.
+    pub fn on_event(&mut self, event: Event, poller: &Poller) -> Result<()> {
+        if event.readable {
+            self.take_answers(event.token)?;
+            self.send(event.token, poller)?;
+        }
+        if event.writable {
+            self.flush(event.token, poller)?;
+        }
+        Ok(())
+    }
+
+    /// Messages confirmed so far.
+    pub fn published(&self) -> u64 {
+        self.answered * self.shape.messages_per_request()
+    }
+
+    fn take_answers(&mut self, token: usize) -> Result<()> {
+        let member = &mut self.members[token];
+        let bytes = member.conn.read(&mut self.buffer)?;
+        let (oks, used) = match self.shape.request {
+            Request::Http => codec::count_http_oks(bytes)?,
+            Request::Pub | Request::Mpub(_) => codec::count_oks(bytes)?,
+        };
+        member.conn.keep(&bytes[used..]);
+        member.free += oks;
+        assert!(
+            member.free <= self.shape.in_flight,
+            "more answers than requests"
+        );
+        self.answered += oks as u64;
+        Ok(())
+    }
+
+    /// Sends as many requests as are free and granted, if these are enough to go together.
+    fn send(&mut self, token: usize, poller: &Poller) -> Result<()> {
+        let member = &mut self.members[token];
+        let granted = usize::try_from(self.budget).unwrap_or(usize::MAX);
+        let requests = member.free.min(granted);
+        let is_last = requests == granted;
+        if requests == 0 || (requests < self.shape.together && !is_last) {
+            return Ok(());
+        }
+        member.free -= requests;
+        member.progress.push(&self.pattern, requests);
+        self.budget -= requests as u64;
+        self.sent += requests as u64;
+        Ok(self.flush(token, poller)?)
+    }
+
+    fn flush(&mut self, token: usize, poller: &Poller) -> io::Result<()> {
+        let member = &mut self.members[token];
+        member
+            .conn
+            .write_pattern(&self.pattern, &mut member.progress)?;
+        member
+            .conn
+            .wait_for_room(poller, !member.progress.is_done())
+    }
+}
+
+/// A body that is not all the same byte.
+pub fn body(size: usize) -> Vec<u8> {
+    (0..size).map(|index| b'a' + (index % 26) as u8).collect()
+}

@@ -1,0 +1,88 @@
+//! Where and when a result came about.
+
+use std::fs;
+use std::process::Command;
+
+use serde::Serialize;
+
+/// The machine, the kernel and the state of the sources.
+#[derive(Clone, Debug, Serialize)]
+pub struct Machine {
+    /// Its name.
+    pub host: String,
+    /// `uname -r`.
+    pub kernel: String,
+    /// The processor's model.
+    pub cpu: String,
+    /// Cores of the machine.
+    pub cores: usize,
+    /// Its memory.
+    pub memory_mib: u64,
+    /// Transparent huge pages: the setting in force.
+    pub huge_pages: String,
+    /// The commit of the sources, with `-dirty` where they were changed.
+    pub commit: String,
+}
+
+impl Machine {
+    /// This machine; what cannot be found out is `unknown`.
+    pub fn here() -> Self {
+        let cpuinfo = read("/proc/cpuinfo");
+        let kib = field(&read("/proc/meminfo"), "MemTotal").and_then(|text| {
+            text.split_whitespace()
+                .next()
+                .and_then(|number| number.parse::<u64>().ok())
+        });
+        let huge_pages = read("/sys/kernel/mm/transparent_hugepage/enabled");
+        let in_force = huge_pages
+            .split(['[', ']'])
+            .nth(1)
+            .unwrap_or("unknown")
+            .to_owned();
+        Self {
+            host: word(&read("/proc/sys/kernel/hostname")),
+            kernel: word(&read("/proc/sys/kernel/osrelease")),
+            cpu: field(&cpuinfo, "model name").unwrap_or_else(|| "unknown".to_owned()),
+            cores: cpuinfo
+                .lines()
+                .filter(|line| line.starts_with("processor"))
+                .count(),
+            memory_mib: kib.unwrap_or(0) / 1024,
+            huge_pages: in_force,
+            commit: commit().unwrap_or_else(|| "unknown".to_owned()),
+        }
+    }
+}
+
+fn commit() -> Option<String> {
+    let head = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changes = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(if changes.is_empty() {
+        head
+    } else {
+        format!("{head}-dirty")
+    })
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn word(text: &str) -> String {
+    text.split_whitespace()
+        .next()
+        .unwrap_or("unknown")
+        .to_owned()
+}
+
+fn field(text: &str, name: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    line.split_once(':')
+        .map(|(_, value)| value.trim().to_owned())
+}

@@ -1,0 +1,96 @@
+//! The options of the program.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Measures what a message costs a broker, beside the original and the floor.
+#[derive(Parser)]
+#[command(name = "perf", version)]
+pub struct Options {
+    /// Something else than a comparison.
+    #[command(subcommand)]
+    pub other: Option<Other>,
+    /// A comparison.
+    #[command(flatten)]
+    pub bench: Bench,
+}
+
+/// What the program does besides measuring.
+#[derive(Subcommand)]
+pub enum Other {
+    /// Serve as the floor until ended.
+    Floor(FloorArgs),
+}
+
+/// Options of the floor.
+#[derive(Args)]
+pub struct FloorArgs {
+    /// Where to speak NSQ's protocol.
+    #[arg(long)]
+    pub tcp_address: SocketAddr,
+    /// Where to speak HTTP.
+    #[arg(long)]
+    pub http_address: SocketAddr,
+    /// Lose one message of so many, to see that a check notices.
+    #[arg(long)]
+    pub lose_every: Option<u64>,
+    /// Deliver one message of so many twice, to see that a check notices.
+    #[arg(long)]
+    pub repeat_every: Option<u64>,
+}
+
+/// Options of a comparison.
+#[derive(Args)]
+pub struct Bench {
+    /// Shoal's program.
+    #[arg(long, default_value = "target/release/shoal")]
+    pub shoal: PathBuf,
+    /// Leave Shoal out.
+    #[arg(long)]
+    pub without_shoal: bool,
+    /// One more argument for Shoal; may be repeated.
+    #[arg(long, allow_hyphen_values = true)]
+    pub shoal_arg: Vec<OsString>,
+    /// An original nsqd to compare with.
+    #[arg(long)]
+    pub peer: Option<PathBuf>,
+    /// Messages that the original may hold in memory: enough that none goes to disk.
+    #[arg(long, default_value_t = 4_000_000)]
+    pub peer_mem_queue_size: u64,
+    /// Measure the floor, too.
+    #[arg(long)]
+    pub floor: bool,
+    /// Rounds; the brokers take turns in each.
+    #[arg(long, default_value_t = 5)]
+    pub rounds: usize,
+    /// Only these rows, by name.
+    #[arg(long, value_delimiter = ',')]
+    pub rows: Vec<String>,
+    /// List the rows.
+    #[arg(long)]
+    pub list: bool,
+    /// Seconds that are counted in each measurement.
+    #[arg(long, default_value_t = 2.0)]
+    pub seconds: f64,
+    /// Seconds before them.
+    #[arg(long, default_value_t = 0.3)]
+    pub warmup: f64,
+    /// The broker's core.
+    #[arg(long, default_value_t = 0)]
+    pub broker_core: usize,
+    /// The driver's core.
+    #[arg(long, default_value_t = 1)]
+    pub driver_core: usize,
+    /// Folder for the brokers' data; the default is the system's folder for temporary files.
+    #[arg(long)]
+    pub data_root: Option<PathBuf>,
+    /// Folder for the results.
+    #[arg(long, default_value = "perf/results")]
+    pub results: PathBuf,
+    /// Write no result file.
+    #[arg(long)]
+    pub no_results: bool,
+}

@@ -1,0 +1,126 @@
+//! One line of a result file, and what many of them say together.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use loadtest::Report;
+use loadtest::report::Limit;
+use serde::Serialize;
+
+use crate::broker::Kind;
+
+/// One measurement.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sample {
+    /// The row's name.
+    pub row: &'static str,
+    /// Which broker.
+    pub broker: Kind,
+    /// Counted from 0.
+    pub round: usize,
+    /// Why the figures cannot be trusted.
+    pub problem: Option<String>,
+    /// Messages that the broker said were on disk at the end.
+    pub on_disk: u64,
+    /// What was measured.
+    pub report: Report,
+}
+
+impl Sample {
+    /// CPU time on this machine that was neither side's, as a share of one core.
+    pub fn noise(&self) -> f64 {
+        self.report.other_cpu_seconds.unwrap_or(0.0) / self.report.seconds
+    }
+
+    /// The driver could not go faster, and the broker could have.
+    pub fn is_driver_bound(&self) -> bool {
+        self.report.limited_by == Limit::Driver
+    }
+}
+
+/// The middle of some values, and how far they lie apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// The median.
+    pub median: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of nothing there is no spread.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut sorted: Vec<f64> = values.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        let half = sorted.len() / 2;
+        let median = match sorted.len() % 2 {
+            0 => f64::midpoint(sorted[half - 1], sorted[half]),
+            _ => sorted[half],
+        };
+        Some(Self { median, min, max })
+    }
+}
+
+/// A file that one run appends its lines to.
+pub struct Results {
+    path: PathBuf,
+}
+
+impl Results {
+    /// `<folder>/<date>-<host>.jsonl`.
+    pub fn in_folder(folder: &Path, host: &str) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let date = jiff::Zoned::now().strftime("%Y-%m-%d").to_string();
+        Ok(Self {
+            path: folder.join(format!("{date}-{host}.jsonl")),
+        })
+    }
+
+    /// Appends one line.
+    pub fn append(&self, line: &impl Serialize) -> io::Result<()> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.path)?;
+        file.write_all(text.as_bytes())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_lies_in_the_middle_whatever_the_order() {
+        let odd = Spread::of([3.0, 1.0, 100.0]).unwrap();
+        assert_eq!(
+            odd,
+            Spread {
+                median: 3.0,
+                min: 1.0,
+                max: 100.0
+            }
+        );
+        let even = Spread::of([4.0, 1.0, 2.0, 100.0]).unwrap();
+        assert_eq!(
+            even,
+            Spread {
+                median: 3.0,
+                min: 1.0,
+                max: 100.0
+            }
+        );
+        assert_eq!(Spread::of([]), None);
+    }
+}
