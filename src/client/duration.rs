@@ -32,18 +32,10 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         return Err(format!("invalid duration {text:?}"));
     }
     while !rest.is_empty() {
-        let digits = rest
-            .bytes()
-            .take_while(|b| b.is_ascii_digit() || *b == b'.')
-            .count();
+        let digits = rest.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
         let (number, tail) = rest.split_at(digits);
-        let number: f64 = number
-            .parse()
-            .map_err(|_| format!("invalid duration {text:?}"))?;
-        let letters = tail
-            .bytes()
-            .take_while(|b| !b.is_ascii_digit() && *b != b'.')
-            .count();
+        let number: f64 = number.parse().map_err(|_| format!("invalid duration {text:?}"))?;
+        let letters = tail.bytes().take_while(|b| !b.is_ascii_digit() && *b != b'.').count();
         let (unit, tail) = tail.split_at(letters);
         if unit.is_empty() {
             return Err(format!("missing unit in duration {text:?}"));
@@ -112,10 +104,7 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         assert_eq!(parse("5").unwrap_err(), "missing unit in duration \"5\"");
-        assert_eq!(
-            parse("5x").unwrap_err(),
-            "unknown unit \"x\" in duration \"5x\""
-        );
+        assert_eq!(parse("5x").unwrap_err(), "unknown unit \"x\" in duration \"5x\"");
         for bad in ["", "s", "-1s", "1..5s", "+", "999999999999h"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

@@ -32,9 +32,7 @@ impl Log {
     /// For the `number`th subscription of the program, counted from 1.
     #[must_use]
     pub fn new(number: usize, topic: &str, channel: &str) -> Log {
-        Log {
-            prefix: format!("{number:3} [{topic}/{channel}]"),
-        }
+        Log { prefix: format!("{number:3} [{topic}/{channel}]") }
     }
 
     /// Writes a line about the subscription.
@@ -58,10 +56,7 @@ pub fn io_text(error: &std::io::Error) -> String {
         ErrorKind::UnexpectedEof => "EOF".into(),
         _ => {
             let text = error.to_string();
-            text.split(" (os error")
-                .next()
-                .unwrap_or_default()
-                .to_ascii_lowercase()
+            text.split(" (os error").next().unwrap_or_default().to_ascii_lowercase()
         }
     }
 }

@@ -92,8 +92,7 @@ impl Default for ConsumerOptions {
 
 fn hostname() -> String {
     let read = std::fs::read_to_string("/proc/sys/kernel/hostname");
-    read.map(|name| name.trim_end().to_owned())
-        .unwrap_or_default()
+    read.map(|name| name.trim_end().to_owned()).unwrap_or_default()
 }
 
 impl ConsumerOptions {
@@ -178,9 +177,7 @@ impl ConsumerOptions {
         }
         if self.heartbeat_interval > self.read_timeout {
             let (beat, read) = (Written(self.heartbeat_interval), Written(self.read_timeout));
-            return Err(format!(
-                "HeartbeatInterval {beat} must be less than ReadTimeout {read}"
-            ));
+            return Err(format!("HeartbeatInterval {beat} must be less than ReadTimeout {read}"));
         }
         Ok(())
     }
@@ -200,10 +197,7 @@ struct Value<'a> {
 
 impl Value<'_> {
     fn wrong(&self, why: impl Display) -> String {
-        format!(
-            "failed to coerce option {} ({}) - {why}",
-            self.name, self.text
-        )
+        format!("failed to coerce option {} ({}) - {why}", self.name, self.text)
     }
 
     fn within<T: PartialOrd>(
@@ -246,18 +240,11 @@ impl Value<'_> {
     }
 
     fn one_of(&self, known: &[&str]) -> Result<(), String> {
-        if known.contains(&self.text) {
-            Ok(())
-        } else {
-            Err(self.wrong("invalid value"))
-        }
+        if known.contains(&self.text) { Ok(()) } else { Err(self.wrong("invalid value")) }
     }
 
     fn address(&self) -> Result<SocketAddr, String> {
-        let mut found = self
-            .text
-            .to_socket_addrs()
-            .map_err(|error| self.wrong(error))?;
+        let mut found = self.text.to_socket_addrs().map_err(|error| self.wrong(error))?;
         found.next().ok_or_else(|| self.wrong("no such address"))
     }
 }
@@ -289,24 +276,14 @@ mod tests {
     fn says_what_is_wrong_as_the_original_does() {
         assert_eq!(refused("foo,1"), "invalid option foo");
         assert_eq!(refused("sample_rate,100"), "invalid sample_rate ! 100 > 99");
-        assert_eq!(
-            refused("read_timeout,1ms"),
-            "invalid read_timeout ! 1ms < 100ms"
-        );
+        assert_eq!(refused("read_timeout,1ms"), "invalid read_timeout ! 1ms < 100ms");
         assert_eq!(
             refused("read_timeout,5"),
             "failed to coerce option read_timeout (5) - time: missing unit in duration \"5\""
         );
-        for bad in [
-            "deflate,maybe",
-            "max_attempts,70000",
-            "backoff_strategy,linear",
-            "msg_timeout",
-        ] {
-            assert!(
-                refused(bad).starts_with("failed to coerce option "),
-                "{bad}"
-            );
+        for bad in ["deflate,maybe", "max_attempts,70000", "backoff_strategy,linear", "msg_timeout"]
+        {
+            assert!(refused(bad).starts_with("failed to coerce option "), "{bad}");
         }
     }
 
@@ -332,18 +309,9 @@ mod tests {
     fn what_cannot_be_done_or_does_not_fit_is_refused_before_connecting() {
         let mut options = ConsumerOptions::default();
         options.set("snappy").unwrap();
-        assert_eq!(
-            options.validate(),
-            Err("snappy is not supported by this client yet".into())
-        );
-        let options = ConsumerOptions {
-            max_in_flight: -1,
-            ..ConsumerOptions::default()
-        };
-        assert_eq!(
-            options.validate(),
-            Err("invalid MaxInFlight ! -1 < 0".into())
-        );
+        assert_eq!(options.validate(), Err("snappy is not supported by this client yet".into()));
+        let options = ConsumerOptions { max_in_flight: -1, ..ConsumerOptions::default() };
+        assert_eq!(options.validate(), Err("invalid MaxInFlight ! -1 < 0".into()));
         let mut options = ConsumerOptions::default();
         options.set("heartbeat_interval,2m").unwrap();
         let text = "HeartbeatInterval 2m0s must be less than ReadTimeout 1m0s";

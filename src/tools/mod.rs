@@ -56,8 +56,6 @@ fn stop_on_signals(stopper: Stopper) -> Result<(), Failure> {
             stopper.stop();
         }
     };
-    let spawned = std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(wait);
+    let spawned = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
     spawned.map(drop).map_err(failed)
 }

@@ -10,9 +10,8 @@ use std::time::Duration;
 use shards::wire::names::Name;
 
 use super::{Failure, stop_on_signals};
+use crate::client::{Consumer, ConsumerOptions, Delivery, Rest, Sources, Step, Subscription, log};
 use crate::config::tail::TailOptions;
-use crate::client::consumer::Rest;
-use crate::client::{Consumer, ConsumerOptions, Delivery, Sources, Step, Subscription, log};
 
 const PROGRAM: &str = "nsq_tail";
 
@@ -61,9 +60,7 @@ fn consumer_options(options: &TailOptions) -> Result<ConsumerOptions, Failure> {
     let mut consumer_options = ConsumerOptions::default();
     for given in &options.consumer_opts {
         consumer_options.set(given).map_err(|error| {
-            Failure::Usage(format!(
-                "invalid value {given:?} for flag -consumer-opt: {error}"
-            ))
+            Failure::Usage(format!("invalid value {given:?} for flag -consumer-opt: {error}"))
         })?;
     }
     // These two are the tool's own business, whatever --consumer-opt says.
@@ -96,20 +93,14 @@ fn subscriptions(
     options: &TailOptions,
     consumer_options: &ConsumerOptions,
 ) -> Result<Vec<Subscription>, String> {
-    let channel = if options.channel.is_empty() {
-        random_channel()?
-    } else {
-        options.channel.clone()
-    };
+    let channel =
+        if options.channel.is_empty() { random_channel()? } else { options.channel.clone() };
     let check = |topic: &String| {
         log::line(format_args!("Adding consumer for topic: {topic}"));
         consumer_options.validate()?;
         Name::parse(topic.as_bytes()).ok_or("invalid topic name")?;
         Name::parse(channel.as_bytes()).ok_or("invalid channel name")?;
-        Ok(Subscription {
-            topic: topic.clone(),
-            channel: channel.clone(),
-        })
+        Ok(Subscription { topic: topic.clone(), channel: channel.clone() })
     };
     options.topics.iter().map(check).collect()
 }
@@ -132,19 +123,13 @@ struct Printer<'a> {
 impl<'a> Printer<'a> {
     fn new(options: &'a TailOptions) -> Printer<'a> {
         let printed = vec![0; options.topics.len()];
-        Printer {
-            options,
-            output: Vec::new(),
-            unfinished: Vec::new(),
-            printed,
-        }
+        Printer { options, output: Vec::new(), unfinished: Vec::new(), printed }
     }
 
     /// Takes a message in; true when it is the last one to be shown.
     fn print(&mut self, delivery: Delivery) -> bool {
         if self.options.print_topic {
-            self.output
-                .extend_from_slice(self.options.topics[delivery.subscription].as_bytes());
+            self.output.extend_from_slice(self.options.topics[delivery.subscription].as_bytes());
             self.output.extend_from_slice(b" | ");
         }
         self.output.extend_from_slice(&delivery.message.body);
@@ -179,10 +164,7 @@ fn output_failed(error: &std::io::Error) -> Failure {
         // It returns only if the signal cannot be raised; then the text below says it.
         let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
     }
-    Failure::Fatal(format!(
-        "ERROR: failed to write to os.Stdout - {}",
-        log::io_text(error)
-    ))
+    Failure::Fatal(format!("ERROR: failed to write to os.Stdout - {}", log::io_text(error)))
 }
 
 #[cfg(test)]
@@ -210,39 +192,17 @@ mod tests {
             assert_eq!(sources(&options).unwrap_err(), text);
         };
         let neither = "--nsqd-tcp-address or --lookupd-http-address required";
-        check(
-            TailOptions {
-                nsqd_tcp_addresses: none(),
-                topics: none(),
-                ..options()
-            },
-            neither,
-        );
+        check(TailOptions { nsqd_tcp_addresses: none(), topics: none(), ..options() }, neither);
         let both = "use --nsqd-tcp-address or --lookupd-http-address not both";
-        check(
-            TailOptions {
-                lookupd_http_addresses: vec!["h:1".into()],
-                ..options()
-            },
-            both,
-        );
-        check(
-            TailOptions {
-                topics: none(),
-                ..options()
-            },
-            "--topic required",
-        );
+        check(TailOptions { lookupd_http_addresses: vec!["h:1".into()], ..options() }, both);
+        check(TailOptions { topics: none(), ..options() }, "--topic required");
         assert!(sources(&options()).is_ok());
     }
 
     #[test]
     fn no_more_in_flight_than_will_be_shown() {
         let in_flight = |message_count| {
-            let options = TailOptions {
-                message_count,
-                ..options()
-            };
+            let options = TailOptions { message_count, ..options() };
             consumer_options(&options).unwrap().max_in_flight
         };
         assert_eq!((in_flight(0), in_flight(3), in_flight(500)), (200, 3, 200));
@@ -251,10 +211,7 @@ mod tests {
     #[test]
     fn the_random_channel_is_a_valid_ephemeral_name() {
         let name = random_channel().unwrap();
-        assert!(
-            Name::parse(name.as_bytes()).is_some_and(|name| name.is_ephemeral()),
-            "{name}"
-        );
+        assert!(Name::parse(name.as_bytes()).is_some_and(|name| name.is_ephemeral()), "{name}");
         assert_eq!(name.len(), "tail000000#ephemeral".len());
     }
 }
