@@ -8,7 +8,6 @@
 mod codec;
 mod connection;
 mod consumer;
-mod duration;
 mod limits;
 mod live;
 pub mod log;

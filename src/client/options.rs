@@ -6,7 +6,10 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::duration::{self, Written};
+use crate::config::duration::parse_go_duration;
+use crate::config::host;
+use crate::config::version::SHOAL_VERSION;
+use crate::http::duration::GoDuration;
 
 /// How a consumer connects and consumes. The defaults are those of NSQ's own client.
 #[derive(Clone, Debug)]
@@ -61,7 +64,7 @@ pub struct ConsumerOptions {
 
 impl Default for ConsumerOptions {
     fn default() -> ConsumerOptions {
-        let hostname = hostname();
+        let hostname = host::hostname();
         ConsumerOptions {
             dial_timeout: Duration::from_secs(1),
             read_timeout: Duration::from_secs(60),
@@ -76,7 +79,7 @@ impl Default for ConsumerOptions {
             rdy_redistribute_interval: Duration::from_secs(5),
             client_id: hostname.split('.').next().unwrap_or_default().to_owned(),
             hostname,
-            user_agent: concat!("shoal/", env!("CARGO_PKG_VERSION")).to_owned(),
+            user_agent: format!("shoal/{SHOAL_VERSION}"),
             heartbeat_interval: Duration::from_secs(30),
             sample_rate: 0,
             output_buffer_size: 16_384,
@@ -88,11 +91,6 @@ impl Default for ConsumerOptions {
             unsupported: None,
         }
     }
-}
-
-fn hostname() -> String {
-    let read = std::fs::read_to_string("/proc/sys/kernel/hostname");
-    read.map(|name| name.trim_end().to_owned()).unwrap_or_default()
 }
 
 impl ConsumerOptions {
@@ -176,7 +174,7 @@ impl ConsumerOptions {
             return Err(format!("invalid MaxInFlight ! {} < 0", self.max_in_flight));
         }
         if self.heartbeat_interval > self.read_timeout {
-            let (beat, read) = (Written(self.heartbeat_interval), Written(self.read_timeout));
+            let (beat, read) = (GoDuration(self.heartbeat_interval), GoDuration(self.read_timeout));
             return Err(format!("HeartbeatInterval {beat} must be less than ReadTimeout {read}"));
         }
         Ok(())
@@ -226,9 +224,12 @@ impl Value<'_> {
     }
 
     fn duration(&self, range: RangeInclusive<Duration>) -> Result<Duration, String> {
-        let value = duration::parse(self.text)
-            .map_err(|error| self.wrong(format_args!("time: {error}")))?;
-        self.within(value, &range, |duration| Written(*duration).to_string())
+        let nanos = parse_go_duration(self.text).map_err(|error| self.wrong(error))?;
+        // No option has a use for a negative one.
+        let nanos = u64::try_from(nanos).map_err(|_| self.wrong("negative duration"))?;
+        self.within(Duration::from_nanos(nanos), &range, |duration| {
+            GoDuration(*duration).to_string()
+        })
     }
 
     fn flag(&self) -> Result<bool, String> {

@@ -58,6 +58,7 @@ impl Delivery {
     }
 
     /// Not done yet: the nsqd's timeout starts anew.
+    #[expect(dead_code, reason = "nsq_tail is done with a message at once")]
     pub fn touch(&self) {
         self.connection.queue(&Command::Touch(self.message.id));
     }

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use shards::wire::names::Name;
 
-use super::{Failure, stop_on_signals};
+use super::stop_on_signals;
 use crate::client::{Consumer, ConsumerOptions, Delivery, Rest, Sources, Step, Subscription, log};
+use crate::config::stop::Stop;
 use crate::config::tail::TailOptions;
+use crate::config::version::{NSQ_VERSION, SHOAL_VERSION};
 
 const PROGRAM: &str = "nsq_tail";
 
@@ -26,16 +28,16 @@ const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 pub fn run(options: TailOptions) -> ExitCode {
     match tail(&options) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(PROGRAM),
+        Err(stop) => stop.report(PROGRAM),
     }
 }
 
-fn tail(options: &TailOptions) -> Result<(), Failure> {
+fn tail(options: &TailOptions) -> Result<(), Stop> {
     let consumer_options = consumer_options(options)?;
-    let sources = sources(options).map_err(Failure::Fatal)?;
-    let subscriptions = subscriptions(options, &consumer_options).map_err(Failure::Fatal)?;
+    let sources = sources(options).map_err(Stop::Plain)?;
+    let subscriptions = subscriptions(options, &consumer_options).map_err(Stop::Plain)?;
     let mut consumer =
-        Consumer::start(subscriptions, &sources, consumer_options).map_err(Failure::Fatal)?;
+        Consumer::start(subscriptions, &sources, consumer_options).map_err(Stop::Plain)?;
     stop_on_signals(consumer.stopper())?;
     let mut printer = Printer::new(options);
     loop {
@@ -50,22 +52,21 @@ fn tail(options: &TailOptions) -> Result<(), Failure> {
                 }
             }
             Step::Idle => printer.commit(&consumer)?,
-            Step::Failed(text) => return Err(Failure::Fatal(text)),
+            Step::Failed(text) => return Err(Stop::Plain(text)),
             Step::Stopped => return Ok(()),
         }
     }
 }
 
-fn consumer_options(options: &TailOptions) -> Result<ConsumerOptions, Failure> {
+fn consumer_options(options: &TailOptions) -> Result<ConsumerOptions, Stop> {
     let mut consumer_options = ConsumerOptions::default();
     for given in &options.consumer_opts {
         consumer_options.set(given).map_err(|error| {
-            Failure::Usage(format!("invalid value {given:?} for flag -consumer-opt: {error}"))
+            Stop::Usage(format!("invalid value {given:?} for flag -consumer-opt: {error}"))
         })?;
     }
     // These two are the tool's own business, whatever --consumer-opt says.
-    let version = env!("CARGO_PKG_VERSION");
-    consumer_options.user_agent = format!("{PROGRAM}/{version} shoal/{version}");
+    consumer_options.user_agent = format!("{PROGRAM}/{NSQ_VERSION} shoal/{SHOAL_VERSION}");
     consumer_options.max_in_flight = if options.message_count > 0 {
         // Not to take more from others than will be shown.
         options.max_in_flight.min(options.message_count)
@@ -142,7 +143,7 @@ impl<'a> Printer<'a> {
     }
 
     /// Writes the output, then finishes what was written.
-    fn commit(&mut self, consumer: &Consumer) -> Result<(), Failure> {
+    fn commit(&mut self, consumer: &Consumer) -> Result<(), Stop> {
         let mut stdout = std::io::stdout().lock();
         let written = stdout.write_all(&self.output).and_then(|()| stdout.flush());
         if let Err(error) = written {
@@ -158,13 +159,13 @@ impl<'a> Printer<'a> {
     }
 }
 
-fn output_failed(error: &std::io::Error) -> Failure {
+fn output_failed(error: &std::io::Error) -> Stop {
     if error.kind() == std::io::ErrorKind::BrokenPipe {
         // The end of a pipeline such as `| head`: end as every program does there, without a word.
         // It returns only if the signal cannot be raised; then the text below says it.
         let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
     }
-    Failure::Fatal(format!("ERROR: failed to write to os.Stdout - {}", log::io_text(error)))
+    Stop::Plain(format!("ERROR: failed to write to os.Stdout - {}", log::io_text(error)))
 }
 
 #[cfg(test)]
