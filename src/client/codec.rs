@@ -125,9 +125,7 @@ impl FrameReader {
 
 fn parse_frame(frame: &[u8]) -> Result<Frame, FrameError> {
     let Some((kind, data)) = frame.split_first_chunk::<4>() else {
-        return Err(FrameError::Length {
-            length: u32::try_from(frame.len()).unwrap_or(u32::MAX),
-        });
+        return Err(FrameError::Length { length: u32::try_from(frame.len()).unwrap_or(u32::MAX) });
     };
     match u32::from_be_bytes(*kind) {
         FRAME_RESPONSE => Ok(Frame::Response(data.to_vec())),
@@ -146,11 +144,7 @@ fn parse_message(data: &[u8]) -> Result<Message, FrameError> {
     let attempts = u16::from_be_bytes([header[8], header[9]]);
     let mut id = [0; ID_BYTES];
     id.copy_from_slice(&header[10..]);
-    Ok(Message {
-        id: MessageId(id),
-        attempts,
-        body: body.to_vec(),
-    })
+    Ok(Message { id: MessageId(id), attempts, body: body.to_vec() })
 }
 
 /// A command of a consumer.
@@ -218,10 +212,7 @@ mod tests {
     const ID: MessageId = MessageId(*b"0123456789abcdef");
 
     fn frame(kind: u32, data: &[u8]) -> Vec<u8> {
-        let mut bytes = u32::try_from(data.len() + 4)
-            .unwrap()
-            .to_be_bytes()
-            .to_vec();
+        let mut bytes = u32::try_from(data.len() + 4).unwrap().to_be_bytes().to_vec();
         bytes.extend_from_slice(&kind.to_be_bytes());
         bytes.extend_from_slice(data);
         bytes
@@ -248,17 +239,9 @@ mod tests {
         .concat();
         let expected = [
             Frame::Response(b"OK".to_vec()),
-            Frame::Message(Message {
-                id: ID,
-                attempts: 0x0102,
-                body: b"hello".to_vec(),
-            }),
+            Frame::Message(Message { id: ID, attempts: 0x0102, body: b"hello".to_vec() }),
             Frame::Error(b"E_BAD_TOPIC x".to_vec()),
-            Frame::Message(Message {
-                id: ID,
-                attempts: 0x0102,
-                body: Vec::new(),
-            }),
+            Frame::Message(Message { id: ID, attempts: 0x0102, body: Vec::new() }),
             Frame::Response(Vec::new()),
         ];
         for step in 1..=stream.len() {
@@ -290,11 +273,7 @@ mod tests {
         let mut reader = FrameReader::default();
         reader.feed(&claimed.to_be_bytes());
         assert_eq!(reader.next_frame(), Ok(None));
-        assert!(
-            reader.bytes.capacity() < 1024,
-            "{}",
-            reader.bytes.capacity()
-        );
+        assert!(reader.bytes.capacity() < 1024, "{}", reader.bytes.capacity());
     }
 
     #[test]
@@ -314,10 +293,7 @@ mod tests {
         assert_eq!(reader.next_frame(), Err(FrameError::Kind { kind: 3 }));
         let mut reader = FrameReader::default();
         reader.feed(&frame(2, &[b'a'; 25]));
-        assert_eq!(
-            reader.next_frame(),
-            Err(FrameError::ShortMessage { length: 25 })
-        );
+        assert_eq!(reader.next_frame(), Err(FrameError::ShortMessage { length: 25 }));
     }
 
     #[test]
@@ -326,11 +302,7 @@ mod tests {
         reader.feed(&frame(0, &vec![b'x'; 4 << 20]));
         assert!(matches!(reader.next_frame(), Ok(Some(_))));
         reader.feed(b"x");
-        assert!(
-            reader.bytes.capacity() <= 1 << 20,
-            "{}",
-            reader.bytes.capacity()
-        );
+        assert!(reader.bytes.capacity() <= 1 << 20, "{}", reader.bytes.capacity());
     }
 
     #[test]
@@ -345,11 +317,7 @@ mod tests {
             pending = &bytes[600..];
             read_all(&mut reader);
         }
-        assert!(
-            reader.bytes.len() < 8 * bytes.len(),
-            "{}",
-            reader.bytes.len()
-        );
+        assert!(reader.bytes.len() < 8 * bytes.len(), "{}", reader.bytes.len());
     }
 
     fn check(command: &Command<'_>, expected: &[u8]) {

@@ -70,20 +70,14 @@ impl Connection {
     ) -> Result<(Connection, FrameReader), OpenError> {
         let stream = dial(wanted.address, options).map_err(OpenError::Dial)?;
         let unsent = Mutex::new(MAGIC.to_vec());
-        let mut connection = Connection {
-            stream,
-            unsent,
-            rdy_max: RDY_DEFAULT_MAX,
-        };
+        let mut connection = Connection { stream, unsent, rdy_max: RDY_DEFAULT_MAX };
         let prepared = connection.prepare(options);
         prepared.map_err(|error| OpenError::Identify(io_text(&error)))?;
         let mut reader = FrameReader::default();
         let deadline = Instant::now() + options.read_timeout;
         connection.identify(&mut reader, options, deadline)?;
         let subscribe = Command::Sub(wanted.topic, wanted.channel);
-        connection
-            .ask(&subscribe, &mut reader, deadline)
-            .map_err(OpenError::Subscribe)?;
+        connection.ask(&subscribe, &mut reader, deadline).map_err(OpenError::Subscribe)?;
         Ok((connection, reader))
     }
 
@@ -99,9 +93,8 @@ impl Connection {
         deadline: Instant,
     ) -> Result<(), OpenError> {
         let body = identify_body(options).map_err(|e| OpenError::Identify(e.to_string()))?;
-        let answer = self
-            .ask(&Command::Identify(&body), reader, deadline)
-            .map_err(OpenError::Identify)?;
+        let answer =
+            self.ask(&Command::Identify(&body), reader, deadline).map_err(OpenError::Identify)?;
         if !answer.starts_with(b"{") {
             // An nsqd from before feature negotiation says `OK`.
             return Ok(());
@@ -211,9 +204,7 @@ impl Connection {
 
 fn dial(address: &str, options: &ConsumerOptions) -> Result<TcpStream, String> {
     let Some((host, _)) = address.rsplit_once(':') else {
-        return Err(format!(
-            "dial tcp: address {address}: missing port in address"
-        ));
+        return Err(format!("dial tcp: address {address}: missing port in address"));
     };
     let found = address.to_socket_addrs();
     let found = found.map_err(|error| format!("dial tcp: lookup {host}: {}", io_text(&error)))?;

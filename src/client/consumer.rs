@@ -15,96 +15,12 @@ use flume::{Receiver, Sender};
 use super::codec::{Command, Message};
 use super::connection::{Connection, OpenError};
 use super::limits::{EVENTS_WAITING_MAX, EVENTS_WAITING_MIN, NSQDS_MAX, STOP_TIMEOUT};
+use super::live::{Live, share_rdy};
 use super::log::{Level, Log};
 use super::lookup::{Endpoint, Lookup};
 use super::options::ConsumerOptions;
 use super::peer::{Event, Peer, PeerId};
-use super::rdy::{Patience, Seat, share};
-
-/// A topic and the channel to consume it through.
-#[derive(Clone, Debug)]
-pub struct Subscription {
-    /// The topic.
-    pub topic: String,
-    /// The channel.
-    pub channel: String,
-}
-
-/// Where the nsqds are known from.
-#[derive(Clone, Debug)]
-pub enum Sources {
-    /// `host:port` of each nsqd. The first attempt to connect must succeed.
-    Nsqds(Vec<String>),
-    /// HTTP addresses of nsqlookupds, which are asked again and again.
-    Lookupds(Vec<String>),
-}
-
-/// A message to be answered with [`Delivery::finish`] or [`Delivery::requeue`].
-#[derive(Debug)]
-pub struct Delivery {
-    /// The place of its subscription in what the consumer was started with.
-    pub subscription: usize,
-    /// The message.
-    pub message: Message,
-    connection: Arc<Connection>,
-}
-
-impl Delivery {
-    /// Done. Goes out with the next flush; on a lost connection it goes nowhere, and the nsqd
-    /// delivers the message again.
-    pub fn finish(&self) {
-        self.connection.queue(&Command::Fin(self.message.id));
-    }
-
-    /// Not done: for somebody else, or for later.
-    pub fn requeue(&self, delay_ms: u64) {
-        self.connection
-            .queue(&Command::Req(self.message.id, delay_ms));
-    }
-
-    /// Not done yet: the nsqd's timeout starts anew.
-    pub fn touch(&self) {
-        self.connection.queue(&Command::Touch(self.message.id));
-    }
-}
-
-/// What the tool has to deal with next.
-#[derive(Debug)]
-pub enum Step {
-    /// A message.
-    Message(Delivery),
-    /// Nothing more waits: answer what was put off, then call [`Consumer::flush`].
-    Idle,
-    /// Consuming cannot begin; the text says why.
-    Failed(String),
-    /// The stop that was asked for is complete, or took too long.
-    Stopped,
-}
-
-/// What becomes of messages that come while stopping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
-    /// The tool still gets them.
-    Deliver,
-    /// They go back to the nsqd at once.
-    HandBack,
-}
-
-/// Asks a consumer to stop, from any thread.
-#[derive(Clone, Debug)]
-pub struct Stopper {
-    asked: Arc<AtomicBool>,
-    wake: Sender<Event>,
-}
-
-impl Stopper {
-    /// The consumer stops; messages that already wait still reach the tool. Never blocks.
-    pub fn stop(&self) {
-        self.asked.store(true, Ordering::Release);
-        // A full queue needs no waking, and a consumer that is gone has stopped.
-        let _ = self.wake.try_send(Event::Stop);
-    }
-}
+use super::step::{Delivery, Rest, Sources, Step, Stopper, Subscription};
 
 /// Consumes; see the module's text.
 pub struct Consumer {
@@ -144,13 +60,6 @@ struct PeerState {
     live: Option<Live>,
 }
 
-struct Live {
-    connection: Arc<Connection>,
-    rdy: u32,
-    message_at: Instant,
-    changed_at: Instant,
-}
-
 impl Consumer {
     /// Starts to connect. What is wrong with the arguments is said at once, the rest by `next`.
     pub fn start(
@@ -182,17 +91,10 @@ impl Consumer {
         let in_flight_max = options.in_flight_max() as usize;
         let waiting_max = in_flight_max.saturating_mul(subscriptions.len());
         let waiting_max = waiting_max.clamp(EVENTS_WAITING_MIN, EVENTS_WAITING_MAX);
-        let groups = subscriptions
-            .into_iter()
-            .enumerate()
-            .map(|(at, subscription)| {
-                let log = Log::new(at + 1, &subscription.topic, &subscription.channel);
-                Group {
-                    subscription,
-                    log,
-                    recheck: None,
-                }
-            });
+        let groups = subscriptions.into_iter().enumerate().map(|(at, subscription)| {
+            let log = Log::new(at + 1, &subscription.topic, &subscription.channel);
+            Group { subscription, log, recheck: None }
+        });
         let (stop, stopped) = flume::bounded(0);
         Consumer {
             groups: groups.collect(),
@@ -213,10 +115,7 @@ impl Consumer {
     /// For the thread that waits for signals.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper {
-            asked: Arc::clone(&self.stop_asked),
-            wake: self.events.0.clone(),
-        }
+        Stopper::new(Arc::clone(&self.stop_asked), self.events.0.clone())
     }
 
     /// Waits for what comes next.
@@ -231,10 +130,7 @@ impl Consumer {
             {
                 return Step::Stopped;
             }
-            let event = self
-                .postponed
-                .take()
-                .or_else(|| self.events.1.try_recv().ok());
+            let event = self.postponed.take().or_else(|| self.events.1.try_recv().ok());
             match event {
                 Some(Event::Message(id, connection, message)) => {
                     if let Some(delivery) = self.accept(id, connection, message) {
@@ -273,10 +169,7 @@ impl Consumer {
         if self.stopping.is_some() {
             return;
         }
-        self.stopping = Some(Stopping {
-            until: Instant::now() + timeout,
-            rest,
-        });
+        self.stopping = Some(Stopping { until: Instant::now() + timeout, rest });
         self.stopped.0 = None;
         for group in &mut self.groups {
             group.recheck = None;
@@ -291,10 +184,7 @@ impl Consumer {
     fn wait(&self) -> Option<Event> {
         let crowded = (0..self.groups.len()).any(|group| self.is_crowded(group));
         let turn = crowded.then_some(self.turn_at);
-        let wake_at = turn
-            .into_iter()
-            .chain(self.stopping.map(|stopping| stopping.until))
-            .min();
+        let wake_at = turn.into_iter().chain(self.stopping.map(|stopping| stopping.until)).min();
         match wake_at {
             Some(wake_at) => self.events.1.recv_deadline(wake_at).ok(),
             None => self.events.1.recv().ok(),
@@ -310,29 +200,18 @@ impl Consumer {
     ) -> Option<Delivery> {
         let peer = self.peers.get_mut(&id)?;
         if let Some(live) = &mut peer.live {
-            live.message_at = Instant::now();
+            live.message_came(Instant::now());
         }
-        let delivery = Delivery {
-            subscription: peer.group,
-            message,
-            connection,
-        };
+        let delivery = Delivery::new(peer.group, message, connection);
         let (attempts, attempts_max) = (delivery.message.attempts, self.options.max_attempts);
         if attempts_max > 0 && attempts > attempts_max {
-            let text = format_args!(
-                "msg {} attempted {attempts} times, giving up",
-                delivery.message.id
-            );
-            self.groups[delivery.subscription]
-                .log
-                .say(Level::Warning, text);
+            let text =
+                format_args!("msg {} attempted {attempts} times, giving up", delivery.message.id);
+            self.groups[delivery.subscription].log.say(Level::Warning, text);
             delivery.finish();
             return None;
         }
-        if self
-            .stopping
-            .is_some_and(|stopping| stopping.rest == Rest::HandBack)
-        {
+        if self.stopping.is_some_and(|stopping| stopping.rest == Rest::HandBack) {
             delivery.requeue(0);
             return None;
         }
@@ -372,13 +251,7 @@ impl Consumer {
             );
             self.groups[peer.group].log.say(Level::Warning, text);
         }
-        let now = Instant::now();
-        peer.live = Some(Live {
-            connection,
-            rdy: 0,
-            message_at: now,
-            changed_at: now,
-        });
+        peer.live = Some(Live::new(connection, Instant::now()));
         let group = peer.group;
         self.share(group);
     }
@@ -438,15 +311,11 @@ impl Consumer {
             return Ok(());
         }
         if of_group.count() >= NSQDS_MAX {
-            return Err(format!(
-                "more than {NSQDS_MAX} nsqds for one topic: not connecting"
-            ));
+            return Err(format!("more than {NSQDS_MAX} nsqds for one topic: not connecting"));
         }
         let id = self.peer_id_next;
         self.peer_id_next += 1;
-        let Group {
-            subscription, log, ..
-        } = &self.groups[group];
+        let Group { subscription, log, .. } = &self.groups[group];
         let peer = Peer {
             id,
             address: address.to_owned(),
@@ -459,22 +328,13 @@ impl Consumer {
             stopped: self.stopped.1.clone(),
         };
         spawn(&format!("nsqd {address}"), move || peer.run())?;
-        self.peers.insert(
-            id,
-            PeerState {
-                group,
-                address: address.to_owned(),
-                live: None,
-            },
-        );
+        self.peers.insert(id, PeerState { group, address: address.to_owned(), live: None });
         Ok(())
     }
 
     fn add_lookup(&mut self, group: usize, addresses: &[String]) -> Result<(), String> {
         let (recheck, rechecked) = flume::bounded(1);
-        let Group {
-            subscription, log, ..
-        } = &self.groups[group];
+        let Group { subscription, log, .. } = &self.groups[group];
         let endpoints = addresses
             .iter()
             .map(|address| Endpoint::new(address, &subscription.topic))
@@ -492,19 +352,12 @@ impl Consumer {
     }
 
     fn live_ids(&self, group: usize) -> impl Iterator<Item = PeerId> {
-        let live = self
-            .peers
-            .iter()
-            .filter(move |(_, peer)| peer.group == group);
-        live.filter(|(_, peer)| peer.live.is_some())
-            .map(|(id, _)| *id)
+        let live = self.peers.iter().filter(move |(_, peer)| peer.group == group);
+        live.filter(|(_, peer)| peer.live.is_some()).map(|(id, _)| *id)
     }
 
     fn live_count(&self) -> usize {
-        self.peers
-            .values()
-            .filter(|peer| peer.live.is_some())
-            .count()
+        self.peers.values().filter(|peer| peer.live.is_some()).count()
     }
 
     fn is_crowded(&self, group: usize) -> bool {
@@ -527,25 +380,9 @@ impl Consumer {
 
     /// Gives every connection of a subscription its RDY.
     fn share(&mut self, group: usize) {
-        let now = Instant::now();
-        let mut peers: Vec<&mut Live> = self
-            .peers
-            .values_mut()
-            .filter(|peer| peer.group == group)
-            .filter_map(|peer| peer.live.as_mut())
-            .collect();
-        let seats: Vec<Seat> = peers.iter().map(|live| live.seat(now)).collect();
-        let patience = Patience {
-            idle: self.options.low_rdy_idle_timeout,
-            share: self.options.low_rdy_timeout,
-        };
-        let shares = share(&seats, self.options.in_flight_max(), patience);
-        // Who gets less hears it first, so that there are not too many in flight in between.
-        let mut changes: Vec<_> = peers.iter_mut().zip(shares).collect();
-        changes.sort_by_key(|(live, rdy)| *rdy > live.rdy);
-        for (live, rdy) in changes {
-            live.set_rdy(rdy, now);
-        }
+        let peers = self.peers.values_mut().filter(|peer| peer.group == group);
+        let mut live: Vec<&mut Live> = peers.filter_map(|peer| peer.live.as_mut()).collect();
+        share_rdy(&mut live, &self.options);
     }
 
     fn say(&self, group: usize, level: Level, text: Arguments<'_>) {
@@ -553,32 +390,10 @@ impl Consumer {
     }
 }
 
-impl Live {
-    fn seat(&self, now: Instant) -> Seat {
-        Seat {
-            rdy: self.rdy,
-            rdy_max: self.connection.rdy_max,
-            idle: now.saturating_duration_since(self.message_at),
-            since_change: now.saturating_duration_since(self.changed_at),
-        }
-    }
-
-    fn set_rdy(&mut self, rdy: u32, now: Instant) {
-        if rdy == self.rdy {
-            return;
-        }
-        if (rdy > 0) != (self.rdy > 0) {
-            self.changed_at = now;
-        }
-        self.rdy = rdy;
-        // A failure closes the connection; its thread reports that.
-        let _ = self.connection.send(&Command::Rdy(rdy));
-    }
-}
-
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
-    spawned
-        .map(drop)
-        .map_err(|error| format!("cannot start a thread: {error}"))
+    spawned.map(drop).map_err(|error| format!("cannot start a thread: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::io::Write;
 
+use crate::config::go_text::errno_text;
+use crate::log::{Precision, now_text};
+
 /// Writes one line with the local time in front. A stderr that is gone is no reason to stop.
 pub fn line(text: fmt::Arguments<'_>) {
-    let now = jiff::Zoned::now().strftime("%Y/%m/%d %H:%M:%S");
+    let now = now_text(Precision::Seconds);
     // One write per line, so that lines of several threads do not mix.
     let line = format!("{now} {text}\n");
     let _ = std::io::stderr().write_all(line.as_bytes());
@@ -32,9 +35,7 @@ impl Log {
     /// For the `number`th subscription of the program, counted from 1.
     #[must_use]
     pub fn new(number: usize, topic: &str, channel: &str) -> Log {
-        Log {
-            prefix: format!("{number:3} [{topic}/{channel}]"),
-        }
+        Log { prefix: format!("{number:3} [{topic}/{channel}]") }
     }
 
     /// Writes a line about the subscription.
@@ -56,12 +57,6 @@ pub fn io_text(error: &std::io::Error) -> String {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => "i/o timeout".into(),
         ErrorKind::ConnectionRefused => "connect: connection refused".into(),
         ErrorKind::UnexpectedEof => "EOF".into(),
-        _ => {
-            let text = error.to_string();
-            text.split(" (os error")
-                .next()
-                .unwrap_or_default()
-                .to_ascii_lowercase()
-        }
+        _ => errno_text(error),
     }
 }

@@ -59,16 +59,9 @@ impl Lookup {
     /// False when nobody waits for the answer any more.
     fn poll(&self, endpoint: &Endpoint) -> bool {
         let url = &endpoint.url;
-        self.log
-            .say(Level::Info, format_args!("querying nsqlookupd {url}"));
-        match endpoint
-            .get(&self.options)
-            .and_then(|answer| parse_answer(&answer))
-        {
-            Ok(nsqds) => self
-                .events
-                .send(Event::Discovered(self.subscription, nsqds))
-                .is_ok(),
+        self.log.say(Level::Info, format_args!("querying nsqlookupd {url}"));
+        match endpoint.get(&self.options).and_then(|answer| parse_answer(&answer)) {
+            Ok(nsqds) => self.events.send(Event::Discovered(self.subscription, nsqds)).is_ok(),
             Err(error) => {
                 let text = format_args!("error querying nsqlookupd ({url}) - {error}");
                 self.log.say(Level::Error, text);
@@ -81,9 +74,7 @@ impl Lookup {
 /// Spreads the polls of consumers that were started at the same moment: 0 to 1.
 fn random_part() -> f64 {
     // Without randomness all poll at once, which is what happens without this function, too.
-    getrandom::u32()
-        .map(|random| f64::from(random) / f64::from(u32::MAX))
-        .unwrap_or(0.0)
+    getrandom::u32().map(|random| f64::from(random) / f64::from(u32::MAX)).unwrap_or(0.0)
 }
 
 /// Where to ask for one topic.
@@ -104,62 +95,38 @@ impl Endpoint {
         }
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at(end);
-        let port = authority
-            .rsplit_once(':')
-            .map(|(_, port)| port)
-            .unwrap_or_default();
+        let port = authority.rsplit_once(':').map(|(_, port)| port).unwrap_or_default();
         if port.parse::<u16>().is_err() {
             return Err("missing port".to_owned());
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let path = if path.is_empty() || path == "/" {
-            "/lookup"
-        } else {
-            path
-        };
+        let path = if path.is_empty() || path == "/" { "/lookup" } else { path };
         let and = if query.is_empty() { "" } else { "&" };
         // Of all that a name may contain only this has a meaning in a URL.
         let topic = topic.replace('#', "%23");
         let target = format!("{path}?{query}{and}topic={topic}");
-        if authority
-            .bytes()
-            .chain(target.bytes())
-            .any(|byte| byte <= b' ' || byte == 0x7f)
-        {
-            return Err(format!(
-                "nsqlookupd {address:?}: spaces and control characters in a URL"
-            ));
+        if authority.bytes().chain(target.bytes()).any(|byte| byte <= b' ' || byte == 0x7f) {
+            return Err(format!("nsqlookupd {address:?}: spaces and control characters in a URL"));
         }
         let url = format!("http://{authority}{target}");
-        Ok(Endpoint {
-            authority: authority.to_owned(),
-            target,
-            url,
-        })
+        Ok(Endpoint { authority: authority.to_owned(), target, url })
     }
 
     fn get(&self, options: &ConsumerOptions) -> Result<Vec<u8>, String> {
         let deadline = Instant::now() + options.lookupd_poll_timeout;
         let mut stream = self.dial(deadline)?;
         let io = |error: std::io::Error| io_text(&error);
-        let Endpoint {
-            authority, target, ..
-        } = self;
+        let Endpoint { authority, target, .. } = self;
         // HTTP/1.0: the answer ends with the connection and comes in one piece.
         let mut request = format!(
             "GET {target} HTTP/1.0\r\nHost: {authority}\r\nConnection: close\r\n\
              Accept: application/vnd.nsq; version=1.0\r\n"
         );
         if !options.auth_secret.is_empty() && options.lookupd_authorization {
-            request.push_str(&format!(
-                "Authorization: Bearer {}\r\n",
-                options.auth_secret
-            ));
+            request.push_str(&format!("Authorization: Bearer {}\r\n", options.auth_secret));
         }
         request.push_str("\r\n");
-        stream
-            .set_write_timeout(Some(left(deadline)?))
-            .map_err(io)?;
+        stream.set_write_timeout(Some(left(deadline)?)).map_err(io)?;
         stream.write_all(request.as_bytes()).map_err(io)?;
         read_to_end(&mut stream, deadline)
     }
@@ -182,20 +149,14 @@ impl Endpoint {
 
 fn left(deadline: Instant) -> Result<Duration, String> {
     let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        Err("i/o timeout".to_owned())
-    } else {
-        Ok(left)
-    }
+    if left.is_zero() { Err("i/o timeout".to_owned()) } else { Ok(left) }
 }
 
 fn read_to_end(stream: &mut TcpStream, deadline: Instant) -> Result<Vec<u8>, String> {
     let mut answer = Vec::new();
     let mut scratch = [0; READ_BYTES];
     loop {
-        stream
-            .set_read_timeout(Some(left(deadline)?))
-            .map_err(|error| io_text(&error))?;
+        stream.set_read_timeout(Some(left(deadline)?)).map_err(|error| io_text(&error))?;
         match stream.read(&mut scratch) {
             Ok(0) => return Ok(answer),
             Ok(count) => answer.extend_from_slice(&scratch[..count]),
@@ -203,9 +164,7 @@ fn read_to_end(stream: &mut TcpStream, deadline: Instant) -> Result<Vec<u8>, Str
             Err(error) => return Err(io_text(&error)),
         }
         if answer.len() > LOOKUP_BYTES_MAX {
-            return Err(format!(
-                "the answer is longer than {LOOKUP_BYTES_MAX} bytes"
-            ));
+            return Err(format!("the answer is longer than {LOOKUP_BYTES_MAX} bytes"));
         }
     }
 }
@@ -246,10 +205,7 @@ fn parse_answer(answer: &[u8]) -> Result<Vec<String>, String> {
 
 impl Producer {
     fn address(&self) -> String {
-        let Producer {
-            broadcast_address,
-            tcp_port,
-        } = self;
+        let Producer { broadcast_address, tcp_port } = self;
         if broadcast_address.contains(':') {
             format!("[{broadcast_address}]:{tcp_port}")
         } else {
@@ -263,33 +219,16 @@ mod tests {
     use super::{Endpoint, parse_answer};
 
     fn check_url(address: &str, url: &str) {
-        assert_eq!(
-            Endpoint::new(address, "t#ephemeral").unwrap().url,
-            url,
-            "{address}"
-        );
+        assert_eq!(Endpoint::new(address, "t#ephemeral").unwrap().url, url, "{address}");
     }
 
     #[test]
     fn an_address_becomes_a_url() {
-        check_url(
-            "localhost:4161",
-            "http://localhost:4161/lookup?topic=t%23ephemeral",
-        );
-        check_url(
-            "http://[::1]:4161/",
-            "http://[::1]:4161/lookup?topic=t%23ephemeral",
-        );
+        check_url("localhost:4161", "http://localhost:4161/lookup?topic=t%23ephemeral");
+        check_url("http://[::1]:4161/", "http://[::1]:4161/lookup?topic=t%23ephemeral");
         check_url("http://h:1/l?a=b", "http://h:1/l?a=b&topic=t%23ephemeral");
         check_url("h:1?a=b", "http://h:1/lookup?a=b&topic=t%23ephemeral");
-        for bad in [
-            "localhost",
-            "https://h:1",
-            "h:1/a b",
-            "h:1\r\nX: y",
-            "h:x",
-            "",
-        ] {
+        for bad in ["localhost", "https://h:1", "h:1/a b", "h:1\r\nX: y", "h:x", ""] {
             assert!(Endpoint::new(bad, "t").is_err(), "{bad:?}");
         }
     }
@@ -308,12 +247,7 @@ mod tests {
         let error = parse_answer(answer).unwrap_err();
         assert!(error.starts_with("got response 404 Not Found "), "{error}");
         assert!(error.contains("TOPIC_NOT_FOUND"), "{error}");
-        for bad in [
-            &b""[..],
-            b"\r\n\r\n",
-            b"SSH-2.0-x\r\n\r\n",
-            b"HTTP/1.0 200 OK\r\n\r\nx",
-        ] {
+        for bad in [&b""[..], b"\r\n\r\n", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\nx"] {
             assert!(parse_answer(bad).is_err(), "{}", bad.escape_ascii());
         }
         let port = b"HTTP/1.0 200 OK\r\n\r\n{\"producers\":[{\"broadcast_address\":\"h\",\"tcp_port\":70000}]}";

@@ -5,16 +5,18 @@
 //! answer. When the tool is slow the queue fills, reading stops, and the nsqds notice by
 //! themselves. Nothing else is shared.
 
-pub mod codec;
+mod codec;
 mod connection;
-pub mod consumer;
-mod duration;
+mod consumer;
 mod limits;
+mod live;
 pub mod log;
 mod lookup;
-pub mod options;
+mod options;
 mod peer;
 mod rdy;
+mod step;
 
-pub use consumer::{Consumer, Delivery, Sources, Step, Stopper, Subscription};
+pub use consumer::Consumer;
 pub use options::ConsumerOptions;
+pub use step::{Delivery, Rest, Sources, Step, Stopper, Subscription};

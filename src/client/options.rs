@@ -6,7 +6,10 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::duration::{self, Written};
+use crate::config::duration::parse_go_duration;
+use crate::config::host;
+use crate::config::version::SHOAL_VERSION;
+use crate::http::duration::GoDuration;
 
 /// How a consumer connects and consumes. The defaults are those of NSQ's own client.
 #[derive(Clone, Debug)]
@@ -61,7 +64,7 @@ pub struct ConsumerOptions {
 
 impl Default for ConsumerOptions {
     fn default() -> ConsumerOptions {
-        let hostname = hostname();
+        let hostname = host::hostname();
         ConsumerOptions {
             dial_timeout: Duration::from_secs(1),
             read_timeout: Duration::from_secs(60),
@@ -76,7 +79,7 @@ impl Default for ConsumerOptions {
             rdy_redistribute_interval: Duration::from_secs(5),
             client_id: hostname.split('.').next().unwrap_or_default().to_owned(),
             hostname,
-            user_agent: concat!("shoal/", env!("CARGO_PKG_VERSION")).to_owned(),
+            user_agent: format!("shoal/{SHOAL_VERSION}"),
             heartbeat_interval: Duration::from_secs(30),
             sample_rate: 0,
             output_buffer_size: 16_384,
@@ -88,12 +91,6 @@ impl Default for ConsumerOptions {
             unsupported: None,
         }
     }
-}
-
-fn hostname() -> String {
-    let read = std::fs::read_to_string("/proc/sys/kernel/hostname");
-    read.map(|name| name.trim_end().to_owned())
-        .unwrap_or_default()
 }
 
 impl ConsumerOptions {
@@ -177,10 +174,8 @@ impl ConsumerOptions {
             return Err(format!("invalid MaxInFlight ! {} < 0", self.max_in_flight));
         }
         if self.heartbeat_interval > self.read_timeout {
-            let (beat, read) = (Written(self.heartbeat_interval), Written(self.read_timeout));
-            return Err(format!(
-                "HeartbeatInterval {beat} must be less than ReadTimeout {read}"
-            ));
+            let (beat, read) = (GoDuration(self.heartbeat_interval), GoDuration(self.read_timeout));
+            return Err(format!("HeartbeatInterval {beat} must be less than ReadTimeout {read}"));
         }
         Ok(())
     }
@@ -200,10 +195,7 @@ struct Value<'a> {
 
 impl Value<'_> {
     fn wrong(&self, why: impl Display) -> String {
-        format!(
-            "failed to coerce option {} ({}) - {why}",
-            self.name, self.text
-        )
+        format!("failed to coerce option {} ({}) - {why}", self.name, self.text)
     }
 
     fn within<T: PartialOrd>(
@@ -232,9 +224,12 @@ impl Value<'_> {
     }
 
     fn duration(&self, range: RangeInclusive<Duration>) -> Result<Duration, String> {
-        let value = duration::parse(self.text)
-            .map_err(|error| self.wrong(format_args!("time: {error}")))?;
-        self.within(value, &range, |duration| Written(*duration).to_string())
+        let nanos = parse_go_duration(self.text).map_err(|error| self.wrong(error))?;
+        // No option has a use for a negative one.
+        let nanos = u64::try_from(nanos).map_err(|_| self.wrong("negative duration"))?;
+        self.within(Duration::from_nanos(nanos), &range, |duration| {
+            GoDuration(*duration).to_string()
+        })
     }
 
     fn flag(&self) -> Result<bool, String> {
@@ -246,18 +241,11 @@ impl Value<'_> {
     }
 
     fn one_of(&self, known: &[&str]) -> Result<(), String> {
-        if known.contains(&self.text) {
-            Ok(())
-        } else {
-            Err(self.wrong("invalid value"))
-        }
+        if known.contains(&self.text) { Ok(()) } else { Err(self.wrong("invalid value")) }
     }
 
     fn address(&self) -> Result<SocketAddr, String> {
-        let mut found = self
-            .text
-            .to_socket_addrs()
-            .map_err(|error| self.wrong(error))?;
+        let mut found = self.text.to_socket_addrs().map_err(|error| self.wrong(error))?;
         found.next().ok_or_else(|| self.wrong("no such address"))
     }
 }
@@ -289,24 +277,14 @@ mod tests {
     fn says_what_is_wrong_as_the_original_does() {
         assert_eq!(refused("foo,1"), "invalid option foo");
         assert_eq!(refused("sample_rate,100"), "invalid sample_rate ! 100 > 99");
-        assert_eq!(
-            refused("read_timeout,1ms"),
-            "invalid read_timeout ! 1ms < 100ms"
-        );
+        assert_eq!(refused("read_timeout,1ms"), "invalid read_timeout ! 1ms < 100ms");
         assert_eq!(
             refused("read_timeout,5"),
             "failed to coerce option read_timeout (5) - time: missing unit in duration \"5\""
         );
-        for bad in [
-            "deflate,maybe",
-            "max_attempts,70000",
-            "backoff_strategy,linear",
-            "msg_timeout",
-        ] {
-            assert!(
-                refused(bad).starts_with("failed to coerce option "),
-                "{bad}"
-            );
+        for bad in ["deflate,maybe", "max_attempts,70000", "backoff_strategy,linear", "msg_timeout"]
+        {
+            assert!(refused(bad).starts_with("failed to coerce option "), "{bad}");
         }
     }
 
@@ -332,18 +310,9 @@ mod tests {
     fn what_cannot_be_done_or_does_not_fit_is_refused_before_connecting() {
         let mut options = ConsumerOptions::default();
         options.set("snappy").unwrap();
-        assert_eq!(
-            options.validate(),
-            Err("snappy is not supported by this client yet".into())
-        );
-        let options = ConsumerOptions {
-            max_in_flight: -1,
-            ..ConsumerOptions::default()
-        };
-        assert_eq!(
-            options.validate(),
-            Err("invalid MaxInFlight ! -1 < 0".into())
-        );
+        assert_eq!(options.validate(), Err("snappy is not supported by this client yet".into()));
+        let options = ConsumerOptions { max_in_flight: -1, ..ConsumerOptions::default() };
+        assert_eq!(options.validate(), Err("invalid MaxInFlight ! -1 < 0".into()));
         let mut options = ConsumerOptions::default();
         options.set("heartbeat_interval,2m").unwrap();
         let text = "HeartbeatInterval 2m0s must be less than ReadTimeout 1m0s";

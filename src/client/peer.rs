@@ -72,11 +72,8 @@ impl Peer {
         let mut first = true;
         loop {
             self.say(Level::Info, format_args!("connecting to nsqd"));
-            let wanted = Wanted {
-                address: &self.address,
-                topic: &self.topic,
-                channel: &self.channel,
-            };
+            let wanted =
+                Wanted { address: &self.address, topic: &self.topic, channel: &self.channel };
             let began = Instant::now();
             match Connection::open(wanted, &self.options) {
                 Ok((connection, reader)) => self.consume(connection, reader)?,
@@ -88,10 +85,7 @@ impl Peer {
                     }
                 }
                 Err(error) => {
-                    self.say(
-                        Level::Error,
-                        format_args!("error connecting to nsqd - {error}"),
-                    );
+                    self.say(Level::Error, format_args!("error connecting to nsqd - {error}"));
                 }
             }
             first = false;
@@ -171,7 +165,6 @@ impl Peer {
     }
 
     fn say(&self, level: Level, text: std::fmt::Arguments<'_>) {
-        self.log
-            .say(level, format_args!("({}) {text}", self.address));
+        self.log.say(level, format_args!("({}) {text}", self.address));
     }
 }

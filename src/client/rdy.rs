@@ -39,10 +39,7 @@ pub fn share(seats: &[Seat], in_flight_max: u32, patience: Patience) -> Vec<u32>
         take_turns(seats, in_flight_max as usize, patience)
     };
     let total: u64 = shares.iter().map(|&rdy| u64::from(rdy)).sum();
-    assert!(
-        total <= u64::from(in_flight_max),
-        "{total} of {in_flight_max}"
-    );
+    assert!(total <= u64::from(in_flight_max), "{total} of {in_flight_max}");
     assert_eq!(shares.len(), seats.len());
     shares
 }
@@ -85,10 +82,8 @@ mod tests {
     use super::{Patience, Seat, share};
     use std::time::Duration;
 
-    const PATIENCE: Patience = Patience {
-        idle: Duration::from_secs(10),
-        share: Duration::from_secs(30),
-    };
+    const PATIENCE: Patience =
+        Patience { idle: Duration::from_secs(10), share: Duration::from_secs(30) };
 
     fn seat(rdy: u32, idle_s: u64, since_change_s: u64) -> Seat {
         Seat {
@@ -100,22 +95,14 @@ mod tests {
     }
 
     fn check(seats: &[Seat], in_flight_max: u32, expected: &[u32]) {
-        assert_eq!(
-            share(seats, in_flight_max, PATIENCE),
-            expected,
-            "{seats:?} {in_flight_max}"
-        );
+        assert_eq!(share(seats, in_flight_max, PATIENCE), expected, "{seats:?} {in_flight_max}");
     }
 
     #[test]
     fn enough_for_all_is_split_in_equal_parts() {
         check(&[], 5, &[]);
         check(&[seat(0, 0, 0)], 200, &[200]);
-        check(
-            &[seat(200, 0, 0), seat(0, 0, 0), seat(0, 0, 0)],
-            200,
-            &[67, 67, 66],
-        );
+        check(&[seat(200, 0, 0), seat(0, 0, 0), seat(0, 0, 0)], 200, &[67, 67, 66]);
         check(&[seat(0, 0, 0), seat(0, 0, 0)], 2, &[1, 1]);
         check(&[seat(0, 0, 0)], 0, &[0]);
     }
@@ -132,11 +119,7 @@ mod tests {
 
     #[test]
     fn an_idle_connection_passes_its_place_on() {
-        check(
-            &[seat(1, 11, 11), seat(0, 60, 20), seat(0, 60, 25)],
-            1,
-            &[0, 0, 1],
-        );
+        check(&[seat(1, 11, 11), seat(0, 60, 20), seat(0, 60, 25)], 1, &[0, 0, 1]);
     }
 
     #[test]
@@ -159,11 +142,8 @@ mod tests {
                 let changed = (rdy > 0) != (seat.rdy > 0);
                 seat.rdy = rdy;
                 seat.idle += Duration::from_secs(5);
-                seat.since_change = if changed {
-                    Duration::ZERO
-                } else {
-                    seat.since_change
-                } + Duration::from_secs(5);
+                seat.since_change = if changed { Duration::ZERO } else { seat.since_change }
+                    + Duration::from_secs(5);
                 turns[at] += rdy;
             }
         }

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use shards::wire::names::Name;
 
-use super::{Failure, stop_on_signals};
+use super::stop_on_signals;
+use crate::client::{Consumer, ConsumerOptions, Delivery, Rest, Sources, Step, Subscription, log};
+use crate::config::stop::Stop;
 use crate::config::tail::TailOptions;
-use crate::client::consumer::Rest;
-use crate::client::{Consumer, ConsumerOptions, Delivery, Sources, Step, Subscription, log};
+use crate::config::version::{NSQ_VERSION, SHOAL_VERSION};
 
 const PROGRAM: &str = "nsq_tail";
 
@@ -27,16 +28,16 @@ const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 pub fn run(options: TailOptions) -> ExitCode {
     match tail(&options) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(PROGRAM),
+        Err(stop) => stop.report(PROGRAM),
     }
 }
 
-fn tail(options: &TailOptions) -> Result<(), Failure> {
+fn tail(options: &TailOptions) -> Result<(), Stop> {
     let consumer_options = consumer_options(options)?;
-    let sources = sources(options).map_err(Failure::Fatal)?;
-    let subscriptions = subscriptions(options, &consumer_options).map_err(Failure::Fatal)?;
+    let sources = sources(options).map_err(Stop::Plain)?;
+    let subscriptions = subscriptions(options, &consumer_options).map_err(Stop::Plain)?;
     let mut consumer =
-        Consumer::start(subscriptions, &sources, consumer_options).map_err(Failure::Fatal)?;
+        Consumer::start(subscriptions, &sources, consumer_options).map_err(Stop::Plain)?;
     stop_on_signals(consumer.stopper())?;
     let mut printer = Printer::new(options);
     loop {
@@ -51,24 +52,21 @@ fn tail(options: &TailOptions) -> Result<(), Failure> {
                 }
             }
             Step::Idle => printer.commit(&consumer)?,
-            Step::Failed(text) => return Err(Failure::Fatal(text)),
+            Step::Failed(text) => return Err(Stop::Plain(text)),
             Step::Stopped => return Ok(()),
         }
     }
 }
 
-fn consumer_options(options: &TailOptions) -> Result<ConsumerOptions, Failure> {
+fn consumer_options(options: &TailOptions) -> Result<ConsumerOptions, Stop> {
     let mut consumer_options = ConsumerOptions::default();
     for given in &options.consumer_opts {
         consumer_options.set(given).map_err(|error| {
-            Failure::Usage(format!(
-                "invalid value {given:?} for flag -consumer-opt: {error}"
-            ))
+            Stop::Usage(format!("invalid value {given:?} for flag -consumer-opt: {error}"))
         })?;
     }
     // These two are the tool's own business, whatever --consumer-opt says.
-    let version = env!("CARGO_PKG_VERSION");
-    consumer_options.user_agent = format!("{PROGRAM}/{version} shoal/{version}");
+    consumer_options.user_agent = format!("{PROGRAM}/{NSQ_VERSION} shoal/{SHOAL_VERSION}");
     consumer_options.max_in_flight = if options.message_count > 0 {
         // Not to take more from others than will be shown.
         options.max_in_flight.min(options.message_count)
@@ -96,20 +94,14 @@ fn subscriptions(
     options: &TailOptions,
     consumer_options: &ConsumerOptions,
 ) -> Result<Vec<Subscription>, String> {
-    let channel = if options.channel.is_empty() {
-        random_channel()?
-    } else {
-        options.channel.clone()
-    };
+    let channel =
+        if options.channel.is_empty() { random_channel()? } else { options.channel.clone() };
     let check = |topic: &String| {
         log::line(format_args!("Adding consumer for topic: {topic}"));
         consumer_options.validate()?;
         Name::parse(topic.as_bytes()).ok_or("invalid topic name")?;
         Name::parse(channel.as_bytes()).ok_or("invalid channel name")?;
-        Ok(Subscription {
-            topic: topic.clone(),
-            channel: channel.clone(),
-        })
+        Ok(Subscription { topic: topic.clone(), channel: channel.clone() })
     };
     options.topics.iter().map(check).collect()
 }
@@ -132,19 +124,13 @@ struct Printer<'a> {
 impl<'a> Printer<'a> {
     fn new(options: &'a TailOptions) -> Printer<'a> {
         let printed = vec![0; options.topics.len()];
-        Printer {
-            options,
-            output: Vec::new(),
-            unfinished: Vec::new(),
-            printed,
-        }
+        Printer { options, output: Vec::new(), unfinished: Vec::new(), printed }
     }
 
     /// Takes a message in; true when it is the last one to be shown.
     fn print(&mut self, delivery: Delivery) -> bool {
         if self.options.print_topic {
-            self.output
-                .extend_from_slice(self.options.topics[delivery.subscription].as_bytes());
+            self.output.extend_from_slice(self.options.topics[delivery.subscription].as_bytes());
             self.output.extend_from_slice(b" | ");
         }
         self.output.extend_from_slice(&delivery.message.body);
@@ -157,7 +143,7 @@ impl<'a> Printer<'a> {
     }
 
     /// Writes the output, then finishes what was written.
-    fn commit(&mut self, consumer: &Consumer) -> Result<(), Failure> {
+    fn commit(&mut self, consumer: &Consumer) -> Result<(), Stop> {
         let mut stdout = std::io::stdout().lock();
         let written = stdout.write_all(&self.output).and_then(|()| stdout.flush());
         if let Err(error) = written {
@@ -173,16 +159,13 @@ impl<'a> Printer<'a> {
     }
 }
 
-fn output_failed(error: &std::io::Error) -> Failure {
+fn output_failed(error: &std::io::Error) -> Stop {
     if error.kind() == std::io::ErrorKind::BrokenPipe {
         // The end of a pipeline such as `| head`: end as every program does there, without a word.
         // It returns only if the signal cannot be raised; then the text below says it.
         let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
     }
-    Failure::Fatal(format!(
-        "ERROR: failed to write to os.Stdout - {}",
-        log::io_text(error)
-    ))
+    Stop::Plain(format!("ERROR: failed to write to os.Stdout - {}", log::io_text(error)))
 }
 
 #[cfg(test)]
@@ -210,39 +193,17 @@ mod tests {
             assert_eq!(sources(&options).unwrap_err(), text);
         };
         let neither = "--nsqd-tcp-address or --lookupd-http-address required";
-        check(
-            TailOptions {
-                nsqd_tcp_addresses: none(),
-                topics: none(),
-                ..options()
-            },
-            neither,
-        );
+        check(TailOptions { nsqd_tcp_addresses: none(), topics: none(), ..options() }, neither);
         let both = "use --nsqd-tcp-address or --lookupd-http-address not both";
-        check(
-            TailOptions {
-                lookupd_http_addresses: vec!["h:1".into()],
-                ..options()
-            },
-            both,
-        );
-        check(
-            TailOptions {
-                topics: none(),
-                ..options()
-            },
-            "--topic required",
-        );
+        check(TailOptions { lookupd_http_addresses: vec!["h:1".into()], ..options() }, both);
+        check(TailOptions { topics: none(), ..options() }, "--topic required");
         assert!(sources(&options()).is_ok());
     }
 
     #[test]
     fn no_more_in_flight_than_will_be_shown() {
         let in_flight = |message_count| {
-            let options = TailOptions {
-                message_count,
-                ..options()
-            };
+            let options = TailOptions { message_count, ..options() };
             consumer_options(&options).unwrap().max_in_flight
         };
         assert_eq!((in_flight(0), in_flight(3), in_flight(500)), (200, 3, 200));
@@ -251,10 +212,7 @@ mod tests {
     #[test]
     fn the_random_channel_is_a_valid_ephemeral_name() {
         let name = random_channel().unwrap();
-        assert!(
-            Name::parse(name.as_bytes()).is_some_and(|name| name.is_ephemeral()),
-            "{name}"
-        );
+        assert!(Name::parse(name.as_bytes()).is_some_and(|name| name.is_ephemeral()), "{name}");
         assert_eq!(name.len(), "tail000000#ephemeral".len());
     }
 }
