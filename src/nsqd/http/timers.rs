@@ -1,7 +1,6 @@
 //! Timers of a shard's HTTP tasks, driven by the turn loop instead of the executor.
 //!
-//! The loop says what time it is once per turn, before it lets tasks run; nothing here reads a
-//! clock. A connection keeps one slot for its whole life, so that postponing a deadline, which
+//! The loop says what time it is once per turn, before it lets tasks run. A connection keeps one slot for its whole life, so that postponing a deadline, which
 //! happens with every request, costs nothing: the queue learns of it when the old time comes.
 
 use std::cell::{Cell, RefCell};
@@ -71,10 +70,11 @@ impl Timers {
         self.inner.borrow().now
     }
 
-    /// Waits until `after` has passed.
+    /// Waits until `after` has passed. It is for the rare wait whose length matters, so it reads
+    /// the clock: a loop that has slept may not have said what time it is since.
     pub fn sleep(&self, after: Duration) -> impl Future<Output = ()> + use<> {
         let alarm = AlarmClock::new(self);
-        alarm.set(Some(self.now() + after));
+        alarm.set(Some(self.now().max(Instant::now()) + after));
         poll_fn(move |cx| alarm.poll(cx))
     }
 }
@@ -261,9 +261,23 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// A time that the real clock does not reach during a test.
+    fn far_ahead() -> Instant {
+        Instant::now() + Duration::from_secs(3600)
+    }
+
+    #[test]
+    fn a_loop_that_has_not_told_the_time_for_long_does_not_shorten_a_wait() {
+        let timers = Timers::new(Instant::now());
+        std::thread::sleep(Duration::from_millis(20));
+        let asked_at = Instant::now();
+        let _wait = timers.sleep(SECOND);
+        assert!(timers.next_deadline().is_some_and(|at| at >= asked_at + SECOND));
+    }
+
     #[test]
     fn wakes_when_the_time_has_come_and_not_before() {
-        let start = Instant::now();
+        let start = far_ahead();
         let timers = Timers::new(start);
         let alarm = Arc::new(Alarm::default());
         let waker = alarm.clone().into();
