@@ -64,9 +64,7 @@ pub fn wait_for_depth(target: &Target, count: u64) -> Result<()> {
             return Ok(());
         }
         if begun.elapsed() >= STALL_MAX {
-            return Err(Error::Miscount(format!(
-                "{count} were published, /stats says {stats:?}"
-            )));
+            return Err(Error::Miscount(format!("{count} were published, /stats says {stats:?}")));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -81,11 +79,7 @@ pub fn ping(target: &Target) -> Result<()> {
 fn get(target: &Target, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(target.http)?;
     stream.set_read_timeout(Some(STALL_MAX))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n",
-        target.http
-    )?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", target.http)?;
     let mut answer = Vec::new();
     let mut some = [0; 4096];
     while !codec::is_whole_http_answer(&answer) {
@@ -107,9 +101,7 @@ fn get(target: &Target, path: &str) -> Result<String> {
 
 fn named<'v>(parent: &'v Value, list: &str, key: &str, name: &str) -> Option<&'v Value> {
     let members = parent.get(list)?.as_array()?;
-    members
-        .iter()
-        .find(|member| member.get(key).and_then(Value::as_str) == Some(name))
+    members.iter().find(|member| member.get(key).and_then(Value::as_str) == Some(name))
 }
 
 fn number(parent: &Value, key: &str) -> u64 {

@@ -60,11 +60,7 @@ pub fn next_frame<'a>(bytes: &'a [u8], at: &mut usize) -> Result<Option<Frame<'a
         2 => Kind::Message,
         other => return Err(Error::Protocol(format!("frame type {other}"))),
     };
-    let size_min = if kind == Kind::Message {
-        4 + MESSAGE_HEADER_BYTES
-    } else {
-        4
-    };
+    let size_min = if kind == Kind::Message { 4 + MESSAGE_HEADER_BYTES } else { 4 };
     if size < size_min || size > FRAME_BYTES_MAX {
         return Err(Error::Protocol(format!("a frame of {size} bytes")));
     }
@@ -176,19 +172,14 @@ fn http_answer_len(bytes: &[u8]) -> Result<Option<usize>> {
     if !head.starts_with(b"HTTP/1.1 200 ") {
         let head = String::from_utf8_lossy(head);
         let status = head.lines().next().unwrap_or_default();
-        return Err(Error::Refused(format!(
-            "{status}: {}",
-            String::from_utf8_lossy(body)
-        )));
+        return Err(Error::Refused(format!("{status}: {}", String::from_utf8_lossy(body))));
     }
     Ok(Some(head.len() + HTTP_HEAD_END.len() + body_len))
 }
 
 /// The header without its end, and all that follows; `None` while the end has not come.
 fn http_parts(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes
-        .windows(HTTP_HEAD_END.len())
-        .position(|four| four == HTTP_HEAD_END)?;
+    let end = bytes.windows(HTTP_HEAD_END.len()).position(|four| four == HTTP_HEAD_END)?;
     Some((&bytes[..end], &bytes[end + HTTP_HEAD_END.len()..]))
 }
 
@@ -200,14 +191,10 @@ fn http_body_len(head: &[u8]) -> Result<usize> {
         };
         if name.eq_ignore_ascii_case("content-length") {
             let value = value.trim();
-            return value
-                .parse()
-                .map_err(|_| Error::Protocol(format!("Content-Length {value:?}")));
+            return value.parse().map_err(|_| Error::Protocol(format!("Content-Length {value:?}")));
         }
     }
-    Err(Error::Protocol(format!(
-        "an HTTP answer without Content-Length: {head:?}"
-    )))
+    Err(Error::Protocol(format!("an HTTP answer without Content-Length: {head:?}")))
 }
 
 fn push_sized(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -253,10 +240,7 @@ mod tests {
             while let Some(frame) = next_frame(&stream[..end], &mut at).unwrap() {
                 kinds.push(frame.kind);
             }
-            let whole = [10, 10 + 38, stream.len()]
-                .iter()
-                .filter(|&&mark| mark <= end)
-                .count();
+            let whole = [10, 10 + 38, stream.len()].iter().filter(|&&mark| mark <= end).count();
             assert_eq!(kinds.len(), whole, "cut at {end}");
             assert!(at <= end);
         }

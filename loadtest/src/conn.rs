@@ -29,12 +29,7 @@ impl Conn {
     pub fn adopt(stream: TcpStream, token: usize) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Self {
-            stream,
-            token,
-            interest: Interest::Read,
-            tail: Vec::new(),
-        })
+        Ok(Self { stream, token, interest: Interest::Read, tail: Vec::new() })
     }
 
     /// Starts waiting for input.
@@ -44,11 +39,7 @@ impl Conn {
 
     /// Waits for room for output exactly while `unsent` output is left.
     pub fn wait_for_room(&mut self, poller: &Poller, unsent: bool) -> io::Result<()> {
-        let interest = if unsent {
-            Interest::ReadWrite
-        } else {
-            Interest::Read
-        };
+        let interest = if unsent { Interest::ReadWrite } else { Interest::Read };
         if interest != self.interest {
             poller.set(&self.stream, self.token, interest)?;
             self.interest = interest;
@@ -68,10 +59,7 @@ impl Conn {
         buffer[..kept].copy_from_slice(&self.tail);
         self.tail.clear();
         match self.stream.read(&mut buffer[kept..]) {
-            Ok(0) => Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the peer closed",
-            )),
+            Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed")),
             Ok(came) => Ok(&buffer[..kept + came]),
             Err(error) if is_not_ready(&error) => Ok(&buffer[..kept]),
             Err(error) => Err(error),
@@ -136,8 +124,5 @@ impl AsFd for Conn {
 }
 
 fn is_not_ready(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -43,20 +43,14 @@ pub fn run(mode: &'static str, target: &Target, shape: Consume, timing: Timing) 
         window.close(counts(&consumers))?;
     }
     if consumers.received > shape.count {
-        let text = format!(
-            "{} came, {} were published",
-            consumers.received, shape.count
-        );
+        let text = format!("{} came, {} were published", consumers.received, shape.count);
         return Err(Error::Miscount(text));
     }
     Ok(Report::new(mode, &window.measured()?, counts(&consumers)))
 }
 
 fn counts(consumers: &Consumers) -> Counts {
-    Counts {
-        published: 0,
-        received: consumers.received,
-    }
+    Counts { published: 0, received: consumers.received }
 }
 
 fn step(

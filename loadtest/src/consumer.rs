@@ -36,18 +36,9 @@ impl Consumers {
         for token in first_token..first_token + connections {
             let conn = Conn::adopt(subscribe(target)?, token)?;
             conn.register(poller)?;
-            members.push(Consumer {
-                conn,
-                outbox: Outbox::default(),
-                closed: false,
-            });
+            members.push(Consumer { conn, outbox: Outbox::default(), closed: false });
         }
-        Ok(Self {
-            members,
-            first_token,
-            buffer: vec![0; READ_BYTES_MAX],
-            received: 0,
-        })
+        Ok(Self { members, first_token, buffer: vec![0; READ_BYTES_MAX], received: 0 })
     }
 
     /// Asks for up to `count` messages at a time on each connection.
@@ -132,10 +123,7 @@ fn subscribe(target: &Target) -> Result<TcpStream> {
         bytes.push(byte[0]);
         match codec::next_frame(&bytes, &mut 0)? {
             None => {}
-            Some(Frame {
-                kind: Kind::Response,
-                data: b"OK",
-            }) => return Ok(stream),
+            Some(Frame { kind: Kind::Response, data: b"OK" }) => return Ok(stream),
             Some(frame) if frame.kind == Kind::Error => return Err(codec::unexpected(&frame)),
             Some(frame) => {
                 let text = String::from_utf8_lossy(frame.data).into_owned();

@@ -64,10 +64,7 @@ pub struct Memory {
 /// Pins the calling thread, and what it spawns from now on, to one core.
 pub fn pin_to_core(core: usize) -> io::Result<()> {
     if core >= libc::CPU_SETSIZE as usize {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("no core {core}"),
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no core {core}")));
     }
     // SAFETY: an all-zero cpu_set_t is the empty set.
     let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -75,22 +72,14 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
     unsafe { libc::CPU_SET(core, &mut set) };
     // SAFETY: the set is initialised and of the size given; 0 is the calling thread.
     let rc = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
-    if rc < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Asks for timers that fire when they are due instead of up to 50 µs later.
 pub fn sharpen_timers() -> io::Result<()> {
     // SAFETY: this prctl takes numbers only.
     let rc = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_usize, 0_usize, 0_usize, 0_usize) };
-    if rc < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// CPU time of everything on this machine since it started, stolen time included, to see how
@@ -124,10 +113,7 @@ fn affinity_cores(pid: libc::pid_t) -> io::Result<usize> {
 }
 
 fn clock_ns(clock: libc::clockid_t) -> io::Result<u64> {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid for writing across the call.
     let rc = unsafe { libc::clock_gettime(clock, &mut time) };
     if rc < 0 {
@@ -138,13 +124,7 @@ fn clock_ns(clock: libc::clockid_t) -> io::Result<u64> {
 
 fn status_bytes(status: &str, field: &str) -> u64 {
     let value = status.lines().find_map(|line| line.strip_prefix(field));
-    let kib = value.and_then(|text| {
-        text.trim()
-            .trim_end_matches("kB")
-            .trim()
-            .parse::<u64>()
-            .ok()
-    });
+    let kib = value.and_then(|text| text.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }
 
@@ -168,10 +148,7 @@ mod tests {
 
     #[test]
     fn idle_and_waiting_are_not_busy() {
-        assert_eq!(
-            busy_ticks("cpu  1 2 4 8000 9000 16 32 64 128 256"),
-            1 + 2 + 4 + 16 + 32 + 64
-        );
+        assert_eq!(busy_ticks("cpu  1 2 4 8000 9000 16 32 64 128 256"), 1 + 2 + 4 + 16 + 32 + 64);
     }
 
     #[test]

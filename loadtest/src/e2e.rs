@@ -105,10 +105,7 @@ impl Run {
         for token in 0..shape.producers {
             let conn = Conn::connect(target.tcp, codec::MAGIC, token)?;
             conn.register(&poller)?;
-            senders.push(Sender {
-                conn,
-                outbox: Outbox::default(),
-            });
+            senders.push(Sender { conn, outbox: Outbox::default() });
         }
         let consumers = shape.consumers;
         let mut consumers = Consumers::subscribe(target, consumers, senders.len(), &poller)?;
@@ -151,10 +148,7 @@ impl Run {
             self.request[stamp_at..stamp_at + STAMP_BYTES]
                 .copy_from_slice(&self.sent.to_be_bytes());
             let turn = (self.sent % self.senders.len() as u64) as usize;
-            self.senders[turn]
-                .outbox
-                .bytes
-                .extend_from_slice(&self.request);
+            self.senders[turn].outbox.bytes.extend_from_slice(&self.request);
             self.tally.sent(self.sent, now_ns);
             self.sent += 1;
         }
@@ -173,11 +167,7 @@ impl Run {
             true => Duration::from_nanos(self.tally.due_ns(self.sent).saturating_sub(now_ns)),
             false => WAIT_MAX,
         };
-        let timeout = if self.shape.spin {
-            Duration::ZERO
-        } else {
-            until_due.min(WAIT_MAX)
-        };
+        let timeout = if self.shape.spin { Duration::ZERO } else { until_due.min(WAIT_MAX) };
         for index in 0..self.poller.wait(timeout)? {
             self.on_event(self.poller.event(index))?;
         }
@@ -224,10 +214,7 @@ impl Run {
     }
 
     fn counts(&self) -> Counts {
-        Counts {
-            published: self.confirmed,
-            received: self.consumers.received,
-        }
+        Counts { published: self.confirmed, received: self.consumers.received }
     }
 }
 
@@ -251,28 +238,21 @@ impl Tally {
 
     fn sent(&mut self, number: u64, now_ns: u64) {
         if self.counted.contains(&number) {
-            self.late_ns
-                .saturating_record(now_ns.saturating_sub(self.due_ns(number)));
+            self.late_ns.saturating_record(now_ns.saturating_sub(self.due_ns(number)));
         }
     }
 
     fn received(&mut self, message: &Frame<'_>, now_ns: u64) {
-        let number = message
-            .body()
-            .first_chunk()
-            .map_or(u64::MAX, |stamp| u64::from_be_bytes(*stamp));
-        let Some(seen) = usize::try_from(number)
-            .ok()
-            .and_then(|at| self.seen.get_mut(at))
-        else {
+        let number =
+            message.body().first_chunk().map_or(u64::MAX, |stamp| u64::from_be_bytes(*stamp));
+        let Some(seen) = usize::try_from(number).ok().and_then(|at| self.seen.get_mut(at)) else {
             self.strange += 1;
             return;
         };
         if std::mem::replace(seen, true) {
             self.duplicated += 1;
         } else if self.counted.contains(&number) {
-            self.latency_ns
-                .saturating_record(now_ns.saturating_sub(self.due_ns(number)));
+            self.latency_ns.saturating_record(now_ns.saturating_sub(self.due_ns(number)));
         }
     }
 
@@ -310,13 +290,7 @@ mod tests {
 
     fn receive(tally: &mut Tally, number: u64, now_ns: u64) {
         let data = message(number);
-        tally.received(
-            &Frame {
-                kind: Kind::Message,
-                data: &data,
-            },
-            now_ns,
-        );
+        tally.received(&Frame { kind: Kind::Message, data: &data }, now_ns);
     }
 
     #[test]

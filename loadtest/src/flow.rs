@@ -39,14 +39,7 @@ pub fn run(target: &Target, shape: Flow, timing: Timing) -> Result<Report> {
     let mut consumers = Consumers::subscribe(target, shape.consumers, first_token, &poller)?;
     consumers.ready(shape.rdy, &poller)?;
     let watch = StallWatch::new();
-    let mut run = Run {
-        shape,
-        poller,
-        producers,
-        consumers,
-        watch,
-        granted: 0,
-    };
+    let mut run = Run { shape, poller, producers, consumers, watch, granted: 0 };
     let mut window = Window::new(target, timing)?;
     loop {
         run.grant()?;
@@ -92,18 +85,12 @@ impl Run {
         let counts = self.counts();
         let sent = self.sent();
         self.watch.check(counts.published + counts.received, || {
-            format!(
-                "sent {sent}, confirmed {}, received {}",
-                counts.published, counts.received
-            )
+            format!("sent {sent}, confirmed {}, received {}", counts.published, counts.received)
         })
     }
 
     fn counts(&self) -> Counts {
-        Counts {
-            published: self.producers.published(),
-            received: self.consumers.received,
-        }
+        Counts { published: self.producers.published(), received: self.consumers.received }
     }
 
     /// Messages sent, confirmed or not.

@@ -98,12 +98,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 fn resolve(address: &str) -> Result<SocketAddr, Box<dyn Error>> {
-    let mut found = address
-        .to_socket_addrs()
-        .map_err(|error| format!("{address}: {error}"))?;
-    Ok(found
-        .next()
-        .ok_or_else(|| format!("{address}: no such host"))?)
+    let mut found = address.to_socket_addrs().map_err(|error| format!("{address}: {error}"))?;
+    Ok(found.next().ok_or_else(|| format!("{address}: no such host"))?)
 }
 
 fn new_topic() -> String {

@@ -59,19 +59,9 @@ pub struct MpubArgs {
 
 impl MpubArgs {
     fn shape(&self, size: usize) -> Publish {
-        let Self {
-            connections,
-            batch,
-            in_flight,
-        } = *self;
+        let Self { connections, batch, in_flight } = *self;
         let request = Request::Mpub(batch);
-        Publish {
-            request,
-            connections,
-            size,
-            in_flight,
-            together: 1,
-        }
+        Publish { request, connections, size, in_flight, together: 1 }
     }
 }
 
@@ -94,13 +84,7 @@ impl PubArgs {
         let in_flight = self.in_flight;
         let together = self.together.unwrap_or(in_flight).clamp(1, in_flight);
         let request = Request::Pub;
-        Publish {
-            request,
-            connections: self.connections,
-            size,
-            in_flight,
-            together,
-        }
+        Publish { request, connections: self.connections, size, in_flight, together }
     }
 }
 
@@ -115,13 +99,7 @@ pub struct HttpArgs {
 impl HttpArgs {
     fn shape(&self, size: usize) -> Publish {
         let connections = self.connections;
-        Publish {
-            request: Request::Http,
-            connections,
-            size,
-            in_flight: 1,
-            together: 1,
-        }
+        Publish { request: Request::Http, connections, size, in_flight: 1, together: 1 }
     }
 }
 
@@ -141,26 +119,10 @@ pub struct SubArgs {
 
 impl SubArgs {
     fn run(&self, target: &Target, size: usize) -> Result<Report> {
-        let Self {
-            connections,
-            rdy,
-            count,
-        } = *self;
+        let Self { connections, rdy, count } = *self;
         let count = fill(target, count, size)?;
-        let whole = Timing {
-            warmup: Duration::ZERO,
-            window: Duration::MAX,
-        };
-        consume::run(
-            "sub",
-            target,
-            Consume {
-                connections,
-                rdy,
-                count,
-            },
-            whole,
-        )
+        let whole = Timing { warmup: Duration::ZERO, window: Duration::MAX };
+        consume::run("sub", target, Consume { connections, rdy, count }, whole)
     }
 }
 
@@ -179,16 +141,7 @@ impl Rdy1Args {
     fn run(&self, target: &Target, size: usize, timing: Timing) -> Result<Report> {
         let Self { connections, count } = *self;
         let count = fill(target, count, size)?;
-        consume::run(
-            "rdy1",
-            target,
-            Consume {
-                connections,
-                rdy: 1,
-                count,
-            },
-            timing,
-        )
+        consume::run("rdy1", target, Consume { connections, rdy: 1, count }, timing)
     }
 }
 
@@ -222,20 +175,9 @@ impl FlowArgs {
             0 => (Request::Pub, in_flight),
             batch => (Request::Mpub(batch), 1),
         };
-        let publish = Publish {
-            request,
-            connections: self.producers,
-            size,
-            in_flight,
-            together,
-        };
+        let publish = Publish { request, connections: self.producers, size, in_flight, together };
         let outstanding_max = self.outstanding;
-        Flow {
-            publish,
-            consumers: self.consumers,
-            rdy: self.rdy,
-            outstanding_max,
-        }
+        Flow { publish, consumers: self.consumers, rdy: self.rdy, outstanding_max }
     }
 }
 
@@ -261,21 +203,8 @@ pub struct E2eArgs {
 
 impl E2eArgs {
     fn shape(&self, size: usize) -> Rate {
-        let Self {
-            rate,
-            producers,
-            consumers,
-            rdy,
-            spin,
-        } = *self;
-        Rate {
-            per_second: rate,
-            producers,
-            consumers,
-            rdy,
-            size,
-            spin,
-        }
+        let Self { rate, producers, consumers, rdy, spin } = *self;
+        Rate { per_second: rate, producers, consumers, rdy, size, spin }
     }
 }
 

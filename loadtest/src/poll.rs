@@ -82,11 +82,7 @@ impl Poller {
             return Ok(count as usize);
         }
         let error = io::Error::last_os_error();
-        if error.kind() == io::ErrorKind::Interrupted {
-            Ok(0)
-        } else {
-            Err(error)
-        }
+        if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) }
     }
 
     /// The `index`-th ready connection of the last wait.
@@ -111,17 +107,11 @@ impl Poller {
             Interest::Read => 0,
             Interest::ReadWrite => libc::EPOLLOUT,
         };
-        let mut event = libc::epoll_event {
-            events: (libc::EPOLLIN | output) as u32,
-            u64: token as u64,
-        };
+        let mut event =
+            libc::epoll_event { events: (libc::EPOLLIN | output) as u32, u64: token as u64 };
         let fd = fd.as_fd().as_raw_fd();
         // SAFETY: both descriptors are open and `event` lives across the call.
         let rc = unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, &mut event) };
-        if rc < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }

@@ -85,23 +85,11 @@ impl Producers {
         for token in 0..shape.connections {
             let conn = Conn::connect(address, greeting, token)?;
             conn.register(poller)?;
-            members.push(Producer {
-                conn,
-                progress: Progress::default(),
-                free: shape.in_flight,
-            });
+            members.push(Producer { conn, progress: Progress::default(), free: shape.in_flight });
         }
         let pattern = Pattern::new(&shape.request_bytes(target), shape.in_flight);
         let buffer = vec![0; READ_BYTES_MAX];
-        Ok(Self {
-            shape,
-            pattern,
-            members,
-            buffer,
-            budget: 0,
-            sent: 0,
-            answered: 0,
-        })
+        Ok(Self { shape, pattern, members, buffer, budget: 0, sent: 0, answered: 0 })
     }
 
     /// Lets so many more requests be sent, now on every connection that has room.
@@ -139,10 +127,7 @@ impl Producers {
         };
         member.conn.keep(&bytes[used..]);
         member.free += oks;
-        assert!(
-            member.free <= self.shape.in_flight,
-            "more answers than requests"
-        );
+        assert!(member.free <= self.shape.in_flight, "more answers than requests");
         self.answered += oks as u64;
         Ok(())
     }
@@ -165,12 +150,8 @@ impl Producers {
 
     fn flush(&mut self, token: usize, poller: &Poller) -> io::Result<()> {
         let member = &mut self.members[token];
-        member
-            .conn
-            .write_pattern(&self.pattern, &mut member.progress)?;
-        member
-            .conn
-            .wait_for_room(poller, !member.progress.is_done())
+        member.conn.write_pattern(&self.pattern, &mut member.progress)?;
+        member.conn.wait_for_room(poller, !member.progress.is_done())
     }
 }
 

@@ -33,13 +33,8 @@ pub fn run(target: &Target, shape: Publish, timing: Timing) -> Result<Report> {
 pub fn fill(target: &Target, count: u64, size: usize) -> Result<u64> {
     /// Large enough to be quick, small enough for any limit on a body.
     const BATCH: usize = 200;
-    let shape = Publish {
-        request: Request::Mpub(BATCH),
-        connections: 2,
-        size,
-        in_flight: 2,
-        together: 1,
-    };
+    let shape =
+        Publish { request: Request::Mpub(BATCH), connections: 2, size, in_flight: 2, together: 1 };
     let mut poller = Poller::new()?;
     let mut producers = Producers::connect(target, shape, &poller)?;
     let mut watch = StallWatch::new();
@@ -52,10 +47,7 @@ pub fn fill(target: &Target, count: u64, size: usize) -> Result<u64> {
 }
 
 fn counts(producers: &Producers) -> Counts {
-    Counts {
-        published: producers.published(),
-        received: 0,
-    }
+    Counts { published: producers.published(), received: 0 }
 }
 
 fn step(producers: &mut Producers, poller: &mut Poller, watch: &mut StallWatch) -> Result<()> {

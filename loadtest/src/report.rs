@@ -84,11 +84,7 @@ impl Report {
     /// The report of `mode`, of what its window measured and of the whole run's counts.
     pub fn new(mode: &'static str, measured: &Measured, total: Counts) -> Self {
         let counts = measured.counts;
-        let messages = if counts.received > 0 {
-            counts.received
-        } else {
-            counts.published
-        };
+        let messages = if counts.received > 0 { counts.received } else { counts.published };
         let broker = measured.broker;
         let cpu_s = broker.map(|broker| broker.cpu_s);
         Self {
@@ -130,18 +126,11 @@ impl fmt::Display for Report {
         let driver_share = 100.0 * self.driver_cpu_seconds / self.seconds;
         writeln!(out, "mode                 {}", self.mode)?;
         writeln!(out, "messages             {}", self.messages)?;
-        writeln!(
-            out,
-            "published, received  {}, {}",
-            self.published, self.received
-        )?;
+        writeln!(out, "published, received  {}, {}", self.published, self.received)?;
         writeln!(out, "seconds              {:.3}", self.seconds)?;
         writeln!(out, "rate                 {:.0} messages/s", self.rate)?;
         let driver_s = self.driver_cpu_seconds;
-        writeln!(
-            out,
-            "driver CPU           {driver_s:.3} s ({driver_share:.0} %)"
-        )?;
+        writeln!(out, "driver CPU           {driver_s:.3} s ({driver_share:.0} %)")?;
         self.fmt_broker(out)?;
         if let Some(latency) = &self.latency {
             latency.fmt(out)?;
@@ -163,20 +152,14 @@ impl Report {
             return Ok(());
         };
         let share = 100.0 * cpu_s / self.seconds;
-        writeln!(
-            out,
-            "broker CPU           {cpu_s:.3} s ({share:.0} %), {us:.3} us/message"
-        )?;
+        writeln!(out, "broker CPU           {cpu_s:.3} s ({share:.0} %), {us:.3} us/message")?;
         if let Some(memory) = self.broker_memory {
             let (now, max) = (memory.rss_bytes >> 20, memory.rss_max_bytes >> 20);
             writeln!(out, "broker memory        {now} MiB, highest {max} MiB")?;
         }
         if let Some(other_s) = self.other_cpu_seconds {
             let share = 100.0 * other_s / self.seconds;
-            writeln!(
-                out,
-                "other processes      {other_s:.3} s ({share:.0} % of a core)"
-            )?;
+            writeln!(out, "other processes      {other_s:.3} s ({share:.0} % of a core)")?;
         }
         Ok(())
     }
@@ -189,11 +172,7 @@ impl Latency {
         writeln!(out, "latency p99.9        {:.0} us", self.p999_us)?;
         writeln!(out, "latency max          {:.0} us", self.max_us)?;
         writeln!(out, "sent late, p99       {:.0} us", self.late_p99_us)?;
-        writeln!(
-            out,
-            "lost, duplicated     {}, {}",
-            self.lost, self.duplicated
-        )
+        writeln!(out, "lost, duplicated     {}, {}", self.lost, self.duplicated)
     }
 }
 
@@ -204,26 +183,10 @@ mod tests {
     use crate::window::BrokerUse;
 
     fn measured(driver_cpu_s: f64, broker_cpu_s: Option<f64>, cores: usize) -> Measured {
-        let memory = Memory {
-            rss_bytes: 1,
-            rss_max_bytes: 1,
-        };
-        let broker = broker_cpu_s.map(|cpu_s| BrokerUse {
-            cpu_s,
-            cores,
-            other_cpu_s: 0.0,
-            memory,
-        });
-        let counts = Counts {
-            published: 1000,
-            received: 0,
-        };
-        Measured {
-            counts,
-            seconds: 2.0,
-            driver_cpu_s,
-            broker,
-        }
+        let memory = Memory { rss_bytes: 1, rss_max_bytes: 1 };
+        let broker = broker_cpu_s.map(|cpu_s| BrokerUse { cpu_s, cores, other_cpu_s: 0.0, memory });
+        let counts = Counts { published: 1000, received: 0 };
+        Measured { counts, seconds: 2.0, driver_cpu_s, broker }
     }
 
     #[test]

@@ -9,14 +9,8 @@ pub struct Pattern {
 impl Pattern {
     /// `copies` of `request`, the most that one write will carry.
     pub fn new(request: &[u8], copies: usize) -> Self {
-        assert!(
-            !request.is_empty() && copies > 0,
-            "a pattern is never empty"
-        );
-        Self {
-            bytes: request.repeat(copies),
-            unit: request.len(),
-        }
+        assert!(!request.is_empty() && copies > 0, "a pattern is never empty");
+        Self { bytes: request.repeat(copies), unit: request.len() }
     }
 }
 

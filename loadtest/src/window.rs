@@ -67,14 +67,7 @@ impl Window {
     pub fn new(target: &Target, timing: Timing) -> Result<Self> {
         let clock = target.broker_pid.map(ProcessClock::of).transpose()?;
         let begun = Instant::now();
-        Ok(Self {
-            clock,
-            timing,
-            begun,
-            opened: None,
-            closed: None,
-            memory: None,
-        })
+        Ok(Self { clock, timing, begun, opened: None, closed: None, memory: None })
     }
 
     /// Opens or closes the window when it is time; false once it is closed.
@@ -109,9 +102,7 @@ impl Window {
     /// What it saw; an error if it never opened or closed.
     pub fn measured(&self) -> Result<Measured> {
         let (Some(opened), Some(closed)) = (self.opened, self.closed) else {
-            return Err(Error::Stalled(
-                "the load ended before its window opened".to_owned(),
-            ));
+            return Err(Error::Stalled("the load ended before its window opened".to_owned()));
         };
         let driver_ns = closed.driver_ns - opened.driver_ns;
         let broker = match (self.clock, self.memory) {
@@ -121,12 +112,7 @@ impl Window {
                     .saturating_sub(broker_ns)
                     .saturating_sub(driver_ns);
                 let (cpu_s, other_cpu_s) = (seconds(broker_ns), seconds(other_ns));
-                Some(BrokerUse {
-                    cpu_s,
-                    cores: clock.cores()?,
-                    other_cpu_s,
-                    memory,
-                })
+                Some(BrokerUse { cpu_s, cores: clock.cores()?, other_cpu_s, memory })
             }
             _ => None,
         };
@@ -161,10 +147,7 @@ pub struct StallWatch {
 impl StallWatch {
     /// Starts watching.
     pub fn new() -> Self {
-        Self {
-            last: 0,
-            since: Instant::now(),
-        }
+        Self { last: 0, since: Instant::now() }
     }
 
     /// An error naming `what` once `progress` has stayed the same for [`STALL_MAX`].

@@ -31,16 +31,12 @@ struct Header<'a> {
 pub fn run(options: &Bench) -> Result<bool, Box<dyn Error>> {
     let rows = chosen_rows(&options.rows)?;
     if options.list {
-        rows.iter()
-            .for_each(|row| println!("{:10} {}", row.name, row.title));
+        rows.iter().for_each(|row| println!("{:10} {}", row.name, row.title));
         return Ok(true);
     }
     let recipes = recipes(options)?;
     let machine = Machine::here();
-    let cores = Cores {
-        broker: options.broker_core,
-        driver: options.driver_core,
-    };
+    let cores = Cores { broker: options.broker_core, driver: options.driver_core };
     let header = header(options, &recipes, &machine, cores)?;
     println!("{}\n", serde_json::to_string(&header)?);
     let results = match options.no_results {
@@ -85,10 +81,7 @@ fn measure_one(
     recipe: &Recipe,
     round: usize,
 ) -> Result<Sample, Box<dyn Error>> {
-    let cores = Cores {
-        broker: options.broker_core,
-        driver: options.driver_core,
-    };
+    let cores = Cores { broker: options.broker_core, driver: options.driver_core };
     let data_root = options.data_root.clone().unwrap_or_else(std::env::temp_dir);
     let timing = Timing {
         warmup: Duration::try_from_secs_f64(options.warmup)?,
@@ -98,10 +91,8 @@ fn measure_one(
     let check = recipe.kind != Kind::Floor;
     let mut measured = measure::run(row, &broker.target, timing, check)?;
     if recipe.kind == Kind::Original && measured.on_disk > 0 {
-        let text = format!(
-            "{} messages went to disk: raise --peer-mem-queue-size",
-            measured.on_disk
-        );
+        let text =
+            format!("{} messages went to disk: raise --peer-mem-queue-size", measured.on_disk);
         measured.problem.get_or_insert(text);
     }
     Ok(Sample {
@@ -120,30 +111,18 @@ fn recipes(options: &Bench) -> Result<Vec<Recipe>, Box<dyn Error>> {
     if !options.without_shoal {
         let mut arguments = vec![OsString::from("--memory-limit=8GB")];
         arguments.extend(options.shoal_arg.iter().cloned());
-        recipes.push(Recipe {
-            kind: Kind::Shoal,
-            program: options.shoal.clone(),
-            arguments,
-        });
+        recipes.push(Recipe { kind: Kind::Shoal, program: options.shoal.clone(), arguments });
     }
     if let Some(peer) = &options.peer {
         let arguments = vec![
             OsString::from(format!("--mem-queue-size={}", options.peer_mem_queue_size)),
             OsString::from("--log-level=warn"),
         ];
-        recipes.push(Recipe {
-            kind: Kind::Original,
-            program: peer.clone(),
-            arguments,
-        });
+        recipes.push(Recipe { kind: Kind::Original, program: peer.clone(), arguments });
     }
     if options.floor {
         let program = std::env::current_exe()?;
-        recipes.push(Recipe {
-            kind: Kind::Floor,
-            program,
-            arguments: Vec::new(),
-        });
+        recipes.push(Recipe { kind: Kind::Floor, program, arguments: Vec::new() });
     }
     if recipes.is_empty() {
         return Err("nothing to measure: neither Shoal nor --peer nor --floor".into());
@@ -157,11 +136,7 @@ fn applies(row: &Row, recipe: &Recipe) -> bool {
 
 /// Who was first in one round is last in the next.
 fn in_turn(recipes: &[Recipe], round: usize) -> impl Iterator<Item = &Recipe> {
-    recipes
-        .iter()
-        .cycle()
-        .skip(round % recipes.len())
-        .take(recipes.len())
+    recipes.iter().cycle().skip(round % recipes.len()).take(recipes.len())
 }
 
 fn chosen_rows(names: &[String]) -> Result<Vec<Row>, Box<dyn Error>> {
@@ -187,10 +162,7 @@ fn header<'a>(
         let version = version.map_err(|error| format!("{}: {error}", recipe.program.display()))?;
         brokers.push((recipe.kind, version));
     }
-    let shoal_args = options
-        .shoal_arg
-        .iter()
-        .map(|arg| arg.to_string_lossy().into_owned());
+    let shoal_args = options.shoal_arg.iter().map(|arg| arg.to_string_lossy().into_owned());
     Ok(Header {
         started_at: jiff::Timestamp::now().to_string(),
         machine,
@@ -208,16 +180,9 @@ fn tell(sample: &Sample) {
     let report = &sample.report;
     let us = report.broker_us_per_message.unwrap_or(f64::NAN);
     let latency = report.latency.map_or(String::new(), |latency| {
-        format!(
-            ", p50 {:.3} ms, p99 {:.3} ms",
-            latency.p50_us / 1e3,
-            latency.p99_us / 1e3
-        )
+        format!(", p50 {:.3} ms, p99 {:.3} ms", latency.p50_us / 1e3, latency.p99_us / 1e3)
     });
-    let problem = sample
-        .problem
-        .as_ref()
-        .map_or(String::new(), |text| format!("  WRONG: {text}"));
+    let problem = sample.problem.as_ref().map_or(String::new(), |text| format!("  WRONG: {text}"));
     println!(
         "{} {:10} {:8} {us:8.3} us/msg {:9.0} msg/s, limited by {:?}, others {:.0} %{latency}{problem}",
         sample.round,

@@ -76,10 +76,7 @@ impl Recipe {
         let (tcp, http) = free_addresses()?;
         let mut command = self.command(tcp, http, &data);
         let log = File::create(data.join("log"))?;
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // A child inherits the affinity of the thread that starts it.
         cpu::pin_to_core(cores.broker)?;
         let child = command.spawn();
@@ -94,11 +91,7 @@ impl Recipe {
             channel: "perf".to_owned(),
             broker_pid: Some(child.id()),
         };
-        let mut broker = Broker {
-            child,
-            data,
-            target,
-        };
+        let mut broker = Broker { child, data, target };
         broker.wait_until_ready()?;
         Ok(broker)
     }
@@ -110,9 +103,7 @@ impl Recipe {
             Kind::Original => command.env("GOMAXPROCS", "1"),
             Kind::Floor => command.arg("floor"),
         };
-        command
-            .arg(format!("--tcp-address={tcp}"))
-            .arg(format!("--http-address={http}"));
+        command.arg(format!("--tcp-address={tcp}")).arg(format!("--http-address={http}"));
         if self.kind != Kind::Floor {
             command.arg(format!("--data-path={}", data.display()));
         }

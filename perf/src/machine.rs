@@ -29,24 +29,15 @@ impl Machine {
     pub fn here() -> Self {
         let cpuinfo = read("/proc/cpuinfo");
         let kib = field(&read("/proc/meminfo"), "MemTotal").and_then(|text| {
-            text.split_whitespace()
-                .next()
-                .and_then(|number| number.parse::<u64>().ok())
+            text.split_whitespace().next().and_then(|number| number.parse::<u64>().ok())
         });
         let huge_pages = read("/sys/kernel/mm/transparent_hugepage/enabled");
-        let in_force = huge_pages
-            .split(['[', ']'])
-            .nth(1)
-            .unwrap_or("unknown")
-            .to_owned();
+        let in_force = huge_pages.split(['[', ']']).nth(1).unwrap_or("unknown").to_owned();
         Self {
             host: word(&read("/proc/sys/kernel/hostname")),
             kernel: word(&read("/proc/sys/kernel/osrelease")),
             cpu: field(&cpuinfo, "model name").unwrap_or_else(|| "unknown".to_owned()),
-            cores: cpuinfo
-                .lines()
-                .filter(|line| line.starts_with("processor"))
-                .count(),
+            cores: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
             memory_mib: kib.unwrap_or(0) / 1024,
             huge_pages: in_force,
             commit: commit().unwrap_or_else(|| "unknown".to_owned()),
@@ -57,11 +48,7 @@ impl Machine {
 fn commit() -> Option<String> {
     let head = git(&["rev-parse", "--short=12", "HEAD"])?;
     let changes = git(&["status", "--porcelain", "--untracked-files=no"])?;
-    Some(if changes.is_empty() {
-        head
-    } else {
-        format!("{head}-dirty")
-    })
+    Some(if changes.is_empty() { head } else { format!("{head}-dirty") })
 }
 
 fn git(arguments: &[&str]) -> Option<String> {
@@ -75,14 +62,10 @@ fn read(path: &str) -> String {
 }
 
 fn word(text: &str) -> String {
-    text.split_whitespace()
-        .next()
-        .unwrap_or("unknown")
-        .to_owned()
+    text.split_whitespace().next().unwrap_or("unknown").to_owned()
 }
 
 fn field(text: &str, name: &str) -> Option<String> {
     let line = text.lines().find(|line| line.starts_with(name))?;
-    line.split_once(':')
-        .map(|(_, value)| value.trim().to_owned())
+    line.split_once(':').map(|(_, value)| value.trim().to_owned())
 }

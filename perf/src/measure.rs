@@ -24,17 +24,9 @@ pub struct Measured {
 /// Runs one row against a broker; `check` compares its own counts with the driver's.
 pub fn run(row: &Row, target: &Target, timing: Timing, check: bool) -> Result<Measured> {
     let (report, filled) = load(row, target, timing, check)?;
-    let (problem, on_disk) = if check {
-        verify(row, target, &report, filled)?
-    } else {
-        (None, 0)
-    };
+    let (problem, on_disk) = if check { verify(row, target, &report, filled)? } else { (None, 0) };
     let problem = problem.or_else(|| latency_problem(&report));
-    Ok(Measured {
-        report,
-        problem,
-        on_disk,
-    })
+    Ok(Measured { report, problem, on_disk })
 }
 
 /// The report, and how many messages were filled in before the clock started.
@@ -47,10 +39,7 @@ fn load(row: &Row, target: &Target, timing: Timing, check: bool) -> Result<(Repo
         }
         let timing = match row.load {
             // The whole drain, to the last FIN.
-            Load::Drain { .. } => Timing {
-                warmup: Duration::ZERO,
-                window: Duration::MAX,
-            },
+            Load::Drain { .. } => Timing { warmup: Duration::ZERO, window: Duration::MAX },
             _ => timing,
         };
         return Ok((consume::run(row.name, target, shape, timing)?, shape.count));
@@ -98,9 +87,7 @@ fn disagreement(row: &Row, stats: &TopicStats, report: &Report, filled: u64) -> 
         _ => found >= left && found <= left + slack,
     };
     if stats.message_count != published || !left_is_right {
-        return Some(format!(
-            "{published} published, {left} left, but /stats says {stats:?}"
-        ));
+        return Some(format!("{published} published, {left} left, but /stats says {stats:?}"));
     }
     (stats.timeouts > 0 || stats.requeues > slack).then(|| format!("messages came back: {stats:?}"))
 }

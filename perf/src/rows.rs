@@ -79,11 +79,7 @@ impl Load {
         };
         let seconds = (timing.warmup + timing.window).as_secs_f64();
         let count = (seconds * per_second) as u64;
-        Some(Consume {
-            connections,
-            rdy,
-            count,
-        })
+        Some(Consume { connections, rdy, count })
     }
 
     /// Bytes of a body.
@@ -100,56 +96,26 @@ impl Load {
     }
 }
 
-const MPUB: Publish = Publish {
-    request: Request::Mpub(200),
-    connections: 4,
-    size: SIZE,
-    in_flight: 2,
-    together: 1,
-};
+const MPUB: Publish =
+    Publish { request: Request::Mpub(200), connections: 4, size: SIZE, in_flight: 2, together: 1 };
 
-const PUB: Publish = Publish {
-    request: Request::Pub,
-    connections: 4,
-    size: SIZE,
-    in_flight: 64,
-    together: 64,
-};
+const PUB: Publish =
+    Publish { request: Request::Pub, connections: 4, size: SIZE, in_flight: 64, together: 64 };
 
-const PUB_ONE: Publish = Publish {
-    request: Request::Pub,
-    connections: 8,
-    size: SIZE,
-    in_flight: 1,
-    together: 1,
-};
+const PUB_ONE: Publish =
+    Publish { request: Request::Pub, connections: 8, size: SIZE, in_flight: 1, together: 1 };
 
-const MPUB_4K: Publish = Publish {
-    request: Request::Mpub(16),
-    connections: 4,
-    size: 4096,
-    in_flight: 2,
-    together: 1,
-};
+const MPUB_4K: Publish =
+    Publish { request: Request::Mpub(16), connections: 4, size: 4096, in_flight: 2, together: 1 };
 
-const HTTP: Publish = Publish {
-    request: Request::Http,
-    connections: 32,
-    size: SIZE,
-    in_flight: 1,
-    together: 1,
-};
+const HTTP: Publish =
+    Publish { request: Request::Http, connections: 32, size: SIZE, in_flight: 1, together: 1 };
 
 /// Enough outstanding that both sides always have work, little enough to stay in cache.
 const OUTSTANDING_MAX: u64 = 10_000;
 
 const fn flow(publish: Publish) -> Load {
-    Load::Flow(Flow {
-        publish,
-        consumers: 2,
-        rdy: RDY,
-        outstanding_max: OUTSTANDING_MAX,
-    })
+    Load::Flow(Flow { publish, consumers: 2, rdy: RDY, outstanding_max: OUTSTANDING_MAX })
 }
 
 const fn rate(per_second: f64) -> Load {
@@ -181,10 +147,7 @@ pub const ROWS: &[Row] = &[
         name: "sub",
         title: "SUB, RDY 2500, with FIN",
         goal: Goal::CpuUs(0.15),
-        load: Load::Drain {
-            connections: 1,
-            rdy: RDY,
-        },
+        load: Load::Drain { connections: 1, rdy: RDY },
     },
     Row {
         name: "flow-mpub",

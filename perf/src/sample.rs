@@ -75,19 +75,14 @@ impl Results {
     pub fn in_folder(folder: &Path, host: &str) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let date = jiff::Zoned::now().strftime("%Y-%m-%d").to_string();
-        Ok(Self {
-            path: folder.join(format!("{date}-{host}.jsonl")),
-        })
+        Ok(Self { path: folder.join(format!("{date}-{host}.jsonl")) })
     }
 
     /// Appends one line.
     pub fn append(&self, line: &impl Serialize) -> io::Result<()> {
         let mut text = serde_json::to_string(line)?;
         text.push('\n');
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.path)?;
+        let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
         file.write_all(text.as_bytes())
     }
 
@@ -104,23 +99,9 @@ mod tests {
     #[test]
     fn the_median_lies_in_the_middle_whatever_the_order() {
         let odd = Spread::of([3.0, 1.0, 100.0]).unwrap();
-        assert_eq!(
-            odd,
-            Spread {
-                median: 3.0,
-                min: 1.0,
-                max: 100.0
-            }
-        );
+        assert_eq!(odd, Spread { median: 3.0, min: 1.0, max: 100.0 });
         let even = Spread::of([4.0, 1.0, 2.0, 100.0]).unwrap();
-        assert_eq!(
-            even,
-            Spread {
-                median: 3.0,
-                min: 1.0,
-                max: 100.0
-            }
-        );
+        assert_eq!(even, Spread { median: 3.0, min: 1.0, max: 100.0 });
         assert_eq!(Spread::of([]), None);
     }
 }

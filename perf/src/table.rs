@@ -13,9 +13,8 @@ const NOISE_MAX: f64 = 0.05;
 
 /// The whole text: costs, latencies, then remarks.
 pub fn render(rows: &[Row], samples: &[Sample]) -> String {
-    let (costs, latencies): (Vec<Row>, Vec<Row>) = rows
-        .iter()
-        .partition(|row| matches!(row.goal, Goal::CpuUs(_)));
+    let (costs, latencies): (Vec<Row>, Vec<Row>) =
+        rows.iter().partition(|row| matches!(row.goal, Goal::CpuUs(_)));
     let mut text = String::new();
     if !costs.is_empty() {
         text.push_str(
@@ -26,9 +25,7 @@ pub fn render(rows: &[Row], samples: &[Sample]) -> String {
              | Shoal msg/s | original msg/s | Shoal MiB | original MiB |\n",
         );
         text.push_str("|---|---|---|---|---|---|---|---|---|---|---|\n");
-        costs
-            .iter()
-            .for_each(|row| cost_line(&mut text, row, samples));
+        costs.iter().for_each(|row| cost_line(&mut text, row, samples));
     }
     if !latencies.is_empty() {
         text.push_str("\nMilliseconds from the intended send time to the receipt: medians.\n\n");
@@ -36,9 +33,7 @@ pub fn render(rows: &[Row], samples: &[Sample]) -> String {
             "| work | broker | p50 | p99 | p99.9 | max | goal | sent late, p99 | CPU us/msg |\n",
         );
         text.push_str("|---|---|---|---|---|---|---|---|---|\n");
-        latencies
-            .iter()
-            .for_each(|row| latency_lines(&mut text, row, samples));
+        latencies.iter().for_each(|row| latency_lines(&mut text, row, samples));
     }
     let remarks = remarks(rows, samples);
     if !remarks.is_empty() {
@@ -50,17 +45,11 @@ pub fn render(rows: &[Row], samples: &[Sample]) -> String {
 
 fn cost_line(text: &mut String, row: &Row, samples: &[Sample]) {
     let spread = |kind, value: fn(&Report) -> f64| spread(row, samples, kind, value);
-    let cost = |kind| {
-        spread(kind, |report| {
-            report.broker_us_per_message.unwrap_or(f64::NAN)
-        })
-    };
+    let cost = |kind| spread(kind, |report| report.broker_us_per_message.unwrap_or(f64::NAN));
     let rate = |kind| spread(kind, |report| report.rate);
     let memory = |kind| {
         spread(kind, |report| {
-            report
-                .broker_memory
-                .map_or(f64::NAN, |memory| memory.rss_max_bytes as f64 / 1048576.0)
+            report.broker_memory.map_or(f64::NAN, |memory| memory.rss_max_bytes as f64 / 1048576.0)
         })
     };
     let (shoal, original, floor) = (cost(Kind::Shoal), cost(Kind::Original), cost(Kind::Floor));
@@ -98,22 +87,12 @@ fn latency_lines(text: &mut String, row: &Row, samples: &[Sample]) {
             row.title.to_owned(),
             name.to_owned(),
             figure(p50.median),
-            median(of(|report| {
-                report.latency.map_or(f64::NAN, |all| all.p99_us / 1e3)
-            })),
-            median(of(|report| {
-                report.latency.map_or(f64::NAN, |all| all.p999_us / 1e3)
-            })),
-            median(of(|report| {
-                report.latency.map_or(f64::NAN, |all| all.max_us / 1e3)
-            })),
+            median(of(|report| report.latency.map_or(f64::NAN, |all| all.p99_us / 1e3))),
+            median(of(|report| report.latency.map_or(f64::NAN, |all| all.p999_us / 1e3))),
+            median(of(|report| report.latency.map_or(f64::NAN, |all| all.max_us / 1e3))),
             goal,
-            median(of(|report| {
-                report.latency.map_or(f64::NAN, |all| all.late_p99_us / 1e3)
-            })),
-            median(of(|report| {
-                report.broker_us_per_message.unwrap_or(f64::NAN)
-            })),
+            median(of(|report| report.latency.map_or(f64::NAN, |all| all.late_p99_us / 1e3))),
+            median(of(|report| report.broker_us_per_message.unwrap_or(f64::NAN))),
         ];
         line(text, &cells);
     }
@@ -124,9 +103,7 @@ fn remarks(rows: &[Row], samples: &[Sample]) -> String {
     let mut text = String::new();
     for sample in samples {
         if let Some(problem) = &sample.problem {
-            let Sample {
-                row, broker, round, ..
-            } = sample;
+            let Sample { row, broker, round, .. } = sample;
             let _ = writeln!(text, "- WRONG: {row}, {broker:?}, round {round}: {problem}");
         }
     }
@@ -136,10 +113,7 @@ fn remarks(rows: &[Row], samples: &[Sample]) -> String {
         if noise > NOISE_MAX {
             let percent = noise * 100.0;
             let name = row.name;
-            let _ = writeln!(
-                text,
-                "- noisy: {name}: others used {percent:.0} % of a core"
-            );
+            let _ = writeln!(text, "- noisy: {name}: others used {percent:.0} % of a core");
         }
         for kind in [Kind::Shoal, Kind::Original] {
             let bound = of_row().filter(|sample| sample.broker == kind && sample.is_driver_bound());
@@ -158,9 +132,7 @@ fn remarks(rows: &[Row], samples: &[Sample]) -> String {
 }
 
 fn spread(row: &Row, samples: &[Sample], kind: Kind, value: fn(&Report) -> f64) -> Option<Spread> {
-    let of_kind = samples
-        .iter()
-        .filter(|sample| sample.row == row.name && sample.broker == kind);
+    let of_kind = samples.iter().filter(|sample| sample.row == row.name && sample.broker == kind);
     // A wrong measurement has no cost; it is listed below the table.
     let sound = of_kind.filter(|sample| sample.problem.is_none());
     Spread::of(sound.map(|sample| value(&sample.report)))
@@ -172,12 +144,7 @@ fn line(text: &mut String, cells: &[String]) {
 
 fn with_range(spread: Option<Spread>) -> String {
     spread.map_or_else(missing, |all| {
-        format!(
-            "{} ({} to {})",
-            figure(all.median),
-            figure(all.min),
-            figure(all.max)
-        )
+        format!("{} ({} to {})", figure(all.median), figure(all.min), figure(all.max))
     })
 }
 
@@ -246,14 +213,7 @@ mod tests {
             total_published: 1000,
             total_received: 0,
         };
-        Sample {
-            row,
-            broker,
-            round: 0,
-            problem: None,
-            on_disk: 0,
-            report,
-        }
+        Sample { row, broker, round: 0, problem: None, on_disk: 0, report }
     }
 
     #[test]
@@ -270,14 +230,8 @@ mod tests {
         ];
         let text = render(&ROWS[..1], &samples);
         assert!(text.contains("| 0.250 (0.200 to 0.300) |"), "{text}");
-        assert!(
-            text.contains("| 6.0 | 2.5 | ≤ 0.300 | 1,234,567 |"),
-            "{text}"
-        );
-        assert!(
-            text.contains("WRONG: mpub, Shoal, round 0: lost 3"),
-            "{text}"
-        );
+        assert!(text.contains("| 6.0 | 2.5 | ≤ 0.300 | 1,234,567 |"), "{text}");
+        assert!(text.contains("WRONG: mpub, Shoal, round 0: lost 3"), "{text}");
     }
 
     #[test]
@@ -286,10 +240,7 @@ mod tests {
         bound.report.limited_by = Limit::Driver;
         bound.report.other_cpu_seconds = Some(0.4);
         let text = render(&ROWS[..1], &[bound]);
-        assert!(
-            text.contains("the driver was the bottleneck 1 times"),
-            "{text}"
-        );
+        assert!(text.contains("the driver was the bottleneck 1 times"), "{text}");
         assert!(text.contains("others used 40 % of a core"), "{text}");
         let quiet = render(&ROWS[..1], &[sample("mpub", Kind::Shoal, 0.2)]);
         assert!(!quiet.contains("- "), "{quiet}");

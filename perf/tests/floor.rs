@@ -1,10 +1,7 @@
 //! Every mode of the load against the floor, which publishes and delivers exact counts, and
 //! against a floor that loses or repeats messages: a load that does not notice proves nothing.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, its helpers too"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Output};
@@ -15,10 +12,8 @@ use loadtest::flow::{self, Flow};
 use loadtest::producer::{Publish, Request};
 use loadtest::{Error, Report, Target, Timing, broker_stats, publish};
 
-const TIMING: Timing = Timing {
-    warmup: Duration::from_millis(20),
-    window: Duration::from_millis(200),
-};
+const TIMING: Timing =
+    Timing { warmup: Duration::from_millis(20), window: Duration::from_millis(200) };
 
 struct Floor {
     child: Child,
@@ -28,18 +23,12 @@ struct Floor {
 impl Floor {
     fn start(arguments: &[&str]) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let (one, other) = (
-            TcpListener::bind(any).unwrap(),
-            TcpListener::bind(any).unwrap(),
-        );
+        let (one, other) = (TcpListener::bind(any).unwrap(), TcpListener::bind(any).unwrap());
         let (tcp, http) = (one.local_addr().unwrap(), other.local_addr().unwrap());
         drop((one, other));
         let child = Command::new(env!("CARGO_BIN_EXE_perf"))
             .arg("floor")
-            .args([
-                format!("--tcp-address={tcp}"),
-                format!("--http-address={http}"),
-            ])
+            .args([format!("--tcp-address={tcp}"), format!("--http-address={http}")])
             .args(arguments)
             .spawn()
             .unwrap();
@@ -53,10 +42,7 @@ impl Floor {
         let floor = Self { child, target };
         let begun = Instant::now();
         while broker_stats::ping(&floor.target).is_err() {
-            assert!(
-                begun.elapsed() < Duration::from_secs(10),
-                "the floor does not answer"
-            );
+            assert!(begun.elapsed() < Duration::from_secs(10), "the floor does not answer");
             std::thread::sleep(Duration::from_millis(10));
         }
         floor
@@ -71,41 +57,18 @@ impl Drop for Floor {
 }
 
 fn shape(request: Request, in_flight: usize) -> Publish {
-    Publish {
-        request,
-        connections: 3,
-        size: 100,
-        in_flight,
-        together: in_flight,
-    }
+    Publish { request, connections: 3, size: 100, in_flight, together: in_flight }
 }
 
 fn steady() -> Flow {
     let publish = shape(Request::Mpub(7), 2);
-    Flow {
-        publish,
-        consumers: 2,
-        rdy: 50,
-        outstanding_max: 500,
-    }
+    Flow { publish, consumers: 2, rdy: 50, outstanding_max: 500 }
 }
 
 fn drain(target: &Target, rdy: u32) -> loadtest::Result<Report> {
     let count = publish::fill(target, 10_000, 100)?;
-    let whole = Timing {
-        warmup: Duration::ZERO,
-        window: Duration::MAX,
-    };
-    consume::run(
-        "sub",
-        target,
-        Consume {
-            connections: 2,
-            rdy,
-            count,
-        },
-        whole,
-    )
+    let whole = Timing { warmup: Duration::ZERO, window: Duration::MAX };
+    consume::run("sub", target, Consume { connections: 2, rdy, count }, whole)
 }
 
 #[test]
@@ -138,10 +101,7 @@ fn a_drain_takes_everything_whatever_the_rdy() {
 #[test]
 fn large_batches_that_no_read_holds_whole_are_carried_over() {
     let floor = Floor::start(&[]);
-    let large = Publish {
-        size: 4096,
-        ..shape(Request::Mpub(16), 2)
-    };
+    let large = Publish { size: 4096, ..shape(Request::Mpub(16), 2) };
     let report = publish::run(&floor.target, large, TIMING).unwrap();
     assert!(report.published > 0 && report.total_published.is_multiple_of(16));
 }
@@ -169,10 +129,7 @@ fn a_broker_that_loses_messages_is_noticed() {
 }
 
 fn perf(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_perf"))
-        .args(arguments)
-        .output()
-        .unwrap()
+    Command::new(env!("CARGO_BIN_EXE_perf")).args(arguments).output().unwrap()
 }
 
 #[test]
@@ -189,28 +146,12 @@ fn a_whole_comparison_prints_its_table_and_writes_its_lines() {
         &results,
     ]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        output.status.success(),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(
-        text.contains("| MPUB of 200, backlog growing | – | – | 0."),
-        "{text}"
-    );
-    let file = std::fs::read_dir(&folder)
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("| MPUB of 200, backlog growing | – | – | 0."), "{text}");
+    let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
     let lines = std::fs::read_to_string(file).unwrap();
     assert_eq!(lines.lines().count(), 1 + 2 * 5, "{lines}");
-    assert!(
-        lines
-            .lines()
-            .all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
-    );
+    assert!(lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -64,10 +64,7 @@ struct Loop {
 
 /// Serves until the process is ended.
 pub fn serve(options: Floor) -> io::Result<()> {
-    let listeners = [
-        TcpListener::bind(options.tcp)?,
-        TcpListener::bind(options.http)?,
-    ];
+    let listeners = [TcpListener::bind(options.tcp)?, TcpListener::bind(options.http)?];
     let poller = Poller::new()?;
     for (token, listener) in listeners.iter().enumerate() {
         listener.set_nonblocking(true)?;
@@ -173,10 +170,7 @@ impl Loop {
         match command {
             Command::Publish { messages, size } => {
                 self.count(messages, size);
-                client
-                    .answers
-                    .bytes
-                    .extend_from_slice(if client.is_http { HTTP_OK } else { OK });
+                client.answers.bytes.extend_from_slice(if client.is_http { HTTP_OK } else { OK });
             }
             Command::Finish => client.in_flight -= 1,
             Command::Ready(count) => client.ready = count,
@@ -209,10 +203,7 @@ impl Loop {
         let Some(client) = &mut self.clients[slot] else {
             return Ok(());
         };
-        let deliver = client
-            .ready
-            .saturating_sub(client.in_flight)
-            .min(self.backlog);
+        let deliver = client.ready.saturating_sub(client.in_flight).min(self.backlog);
         let idle = client.answers.bytes.is_empty() && client.frames.is_done();
         if deliver == 0 && idle {
             return Ok(());
@@ -233,9 +224,7 @@ impl Loop {
 
 /// A message as a broker would deliver it.
 fn message_frame(size: usize) -> Vec<u8> {
-    let mut frame = ((4 + codec::MESSAGE_HEADER_BYTES + size) as u32)
-        .to_be_bytes()
-        .to_vec();
+    let mut frame = ((4 + codec::MESSAGE_HEADER_BYTES + size) as u32).to_be_bytes().to_vec();
     frame.extend_from_slice(&2_u32.to_be_bytes());
     frame.extend_from_slice(&0_u64.to_be_bytes());
     frame.extend_from_slice(&1_u16.to_be_bytes());

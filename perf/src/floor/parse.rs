@@ -85,13 +85,7 @@ fn publish_many(body: &[u8]) -> io::Result<Option<(Command, usize)>> {
         return Err(unknown(b"MPUB"));
     }
     let size = size_at(body, 8).unwrap_or(0);
-    Ok(Some((
-        Command::Publish {
-            messages: messages as u64,
-            size,
-        },
-        at,
-    )))
+    Ok(Some((Command::Publish { messages: messages as u64, size }, at)))
 }
 
 fn http(bytes: &[u8]) -> io::Result<Option<(Command, usize)>> {
@@ -128,10 +122,7 @@ fn size_at(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 fn unknown(line: &[u8]) -> io::Error {
-    let text = format!(
-        "the floor does not know {:?}",
-        String::from_utf8_lossy(line)
-    );
+    let text = format!("the floor does not know {:?}", String::from_utf8_lossy(line));
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
@@ -151,30 +142,15 @@ mod tests {
     #[test]
     fn commands_are_found_at_every_split() {
         let commands = [
-            (
-                codec::publish("t", b"four"),
-                Command::Publish {
-                    messages: 1,
-                    size: 4,
-                },
-            ),
-            (
-                codec::publish_many("t", b"abc", 3),
-                Command::Publish {
-                    messages: 3,
-                    size: 3,
-                },
-            ),
+            (codec::publish("t", b"four"), Command::Publish { messages: 1, size: 4 }),
+            (codec::publish_many("t", b"abc", 3), Command::Publish { messages: 3, size: 3 }),
             (codec::subscribe("t", "c"), Command::Subscribe),
             (codec::ready(2500), Command::Ready(2500)),
             (b"FIN 0123456789abcdef\n".to_vec(), Command::Finish),
             (b"NOP\n".to_vec(), Command::Nothing),
             (b"CLS\n".to_vec(), Command::Close),
         ];
-        let stream: Vec<u8> = commands
-            .iter()
-            .flat_map(|(bytes, _)| bytes.clone())
-            .collect();
+        let stream: Vec<u8> = commands.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
         let mut marks = vec![0];
         for (bytes, _) in &commands {
             marks.push(marks.last().unwrap() + bytes.len());
@@ -197,13 +173,7 @@ mod tests {
             assert_eq!(found.len(), end / request.len(), "cut at {end}");
             assert_eq!(at, found.len() * request.len());
         }
-        assert_eq!(
-            all(&request, true).0,
-            [Command::Publish {
-                messages: 1,
-                size: 4
-            }]
-        );
+        assert_eq!(all(&request, true).0, [Command::Publish { messages: 1, size: 4 }]);
     }
 
     #[test]

@@ -199,10 +199,8 @@ impl Web {
 impl Worker {
     /// Lets HTTP tasks run as long as they have something to do, and moves what they say.
     pub(super) async fn run_web(&mut self) {
-        if self.web.next_deadline().is_some_and(|at| at <= self.clock.instant()) {
-            self.web.timers.advance(self.clock.instant());
-            self.web.stirred = true;
-        }
+        self.web.stirred |= self.web.next_deadline().is_some_and(|at| at <= self.clock.instant());
+        self.web.timers.advance(self.clock.instant());
         for _ in 0..ROUNDS_PER_TURN_MAX {
             while let Some((ticket, reply)) = self.shard.take_reply() {
                 self.web.desk.answers.answer(ticket, reply);
