@@ -145,6 +145,8 @@ pub enum Pending {
     Asked(&'static str),
     /// It is queued.
     Done,
+    /// The frame that answers another command, behind a publish that is not answered.
+    Frame(Vec<u8>),
     /// Refused, and the connection with it.
     Refused(Refusal),
 }
@@ -269,6 +271,7 @@ impl Client {
                     return None;
                 }
                 Pending::Done => self.output.extend_from_slice(frame::OK),
+                Pending::Frame(frame) => self.output.extend_from_slice(&frame),
                 Pending::Refused(refusal) => {
                     self.pending.clear();
                     return Some(refusal);

@@ -78,8 +78,11 @@ impl<T: Copy> Wheel<T> {
         TimerId(index)
     }
 
-    /// Cancels a timer that has not fired.
+    /// Cancels a timer that has not fired, if it is one.
     pub fn cancel(&mut self, id: TimerId) {
+        if id == TimerId::NONE {
+            return;
+        }
         assert!(self.nodes[id.0 as usize].place != FREE, "a timer is cancelled once");
         self.unlink(id.0);
         self.release(id.0);

@@ -84,10 +84,8 @@ impl Shard {
     pub(super) fn set_client_timer(&mut self, key: Key) {
         let greeting_ms = self.options.greeting_timeout_ms;
         let Some(client) = self.clients.get_mut(key) else { return };
-        if client.timer != TimerId::NONE {
-            self.wheel.cancel(client.timer);
-            client.timer = TimerId::NONE;
-        }
+        self.wheel.cancel(client.timer);
+        client.timer = TimerId::NONE;
         let session = &client.session;
         let interval_ms = session.settings.heartbeat_ms;
         let deadline_ms = if !session.greeted {

@@ -1,8 +1,10 @@
 //! Carrying out a client's commands, with the original's checks in its order.
 
+use alloc::vec::Vec;
+
 use super::Shard;
 use crate::channel::Channel;
-use crate::client::{Phase, Subscription};
+use crate::client::{Pending, Phase, Subscription};
 use crate::id;
 use crate::limits::MOVE_AFTER_FORWARDS;
 use crate::outstanding::Waiting;
@@ -51,19 +53,21 @@ impl Shard {
         let answer = asked.feature_negotiation.then(|| session.settings.answer(&self.options));
         session.identity = asked;
         session.heartbeat_at_ms = self.now.mono_ms + session.settings.heartbeat_ms;
-        match answer {
-            Some(json) => self.respond(key, json.as_bytes()),
-            None => self.respond(key, b"OK"),
-        }
+        let body = answer.as_deref().unwrap_or("OK");
+        self.respond(key, |output| frame::response(output, body.as_bytes()));
         self.set_client_timer(key);
     }
 
-    /// A response that no publish waits before: it goes out at once.
-    fn respond(&mut self, key: Key, body: &[u8]) {
-        if let Some(client) = self.clients.get_mut(key) {
-            frame::response(&mut client.output, body);
-            self.soil(key);
+    /// Answers a command with a frame, behind the publishes that are not answered yet.
+    fn respond(&mut self, key: Key, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if client.pending.is_empty() {
+            write(&mut client.output);
+            return self.soil(key);
         }
+        let mut frame = Vec::new();
+        write(&mut frame);
+        client.pending.push_back(Pending::Frame(frame));
     }
 
     fn subscribe(&mut self, key: Key, params: Params<'_>) -> bool {
@@ -77,11 +81,6 @@ impl Shard {
         let owner = self.placement.owner(&topic);
         if owner != self.placement.me {
             self.leave(key, owner);
-            return false;
-        }
-        if self.clients.get(key).is_some_and(|client| !client.pending.is_empty()) {
-            // Its OK comes behind those of the publishes before it.
-            self.pause(key);
             return false;
         }
         let topic_key = self.topic(&topic);
@@ -100,9 +99,8 @@ impl Shard {
         }
         if let Some(client) = self.clients.get_mut(key) {
             client.subscription = Some(Subscription { channel: channel_key, closing: false });
-            client.output.extend_from_slice(frame::OK);
-            self.soil(key);
         }
+        self.respond(key, |output| output.extend_from_slice(frame::OK));
         true
     }
 
@@ -176,8 +174,7 @@ impl Shard {
             Some(subscription) if !subscription.closing => {
                 subscription.closing = true;
                 client.ready_count = 0;
-                client.output.extend_from_slice(frame::CLOSE_WAIT);
-                self.soil(key);
+                self.respond(key, |output| output.extend_from_slice(frame::CLOSE_WAIT));
             }
             _ => self.refuse(key, wrong_state("CLS")),
         }
@@ -236,11 +233,9 @@ impl Shard {
     }
 
     fn answer_failed(&mut self, key: Key, verb: &str, id: &[u8; 16], reason: &str) {
-        let Some(client) = self.clients.get_mut(key) else { return };
         let head = Refusal::new(format_args!("E_{verb}_FAILED {verb} ")).echo(id);
         let text = head.echo(b" failed ").echo(reason.as_bytes());
-        frame::error(&mut client.output, text.as_bytes());
-        self.soil(key);
+        self.respond(key, |output| frame::error(output, text.as_bytes()));
     }
 
     /// The client's channel, when the message is in flight and the client's.

@@ -7,8 +7,7 @@ use super::{Alarm, Effect, Shard};
 use crate::client::{Client, Peer, Phase, Session};
 use crate::limits::{INPUT_BYTES_MAX, LINGER_MS, PENDING_MAX};
 use crate::slots::Key;
-use crate::wheel::TimerId;
-use crate::wire::command::{Progress, Step, parse};
+use crate::wire::command::{Progress, Step, multi_publish_topic, parse};
 use crate::wire::errors::Refusal;
 use crate::wire::frame;
 
@@ -123,6 +122,10 @@ impl Shard {
             if client.phase != Phase::Open || client.paused {
                 break;
             }
+            if client.is_full() || client.pending.len() >= PENDING_MAX {
+                self.pause(key);
+                break;
+            }
             let fresh = client.subscription.is_none();
             match parse(&bytes[used..], fresh, &mut client.progress, &self.options) {
                 Step::Whole(command, length) => {
@@ -138,8 +141,10 @@ impl Shard {
                     break;
                 }
                 Step::Refused(refused) => {
-                    if let Some(topic) = refused.creates {
-                        self.create_topic_for(key, topic);
+                    if let Some(topic) = refused.creates
+                        && !self.create_for_refused(key, topic)
+                    {
+                        break;
                     }
                     match refused.refusal {
                         Some(refusal) => self.refuse(key, refusal),
@@ -161,6 +166,12 @@ impl Shard {
             Phase::Open => {}
             Phase::Leaving(_) | Phase::Ending(_) => return,
             Phase::Lingering => return self.drop_client(key),
+        }
+        let topic = self.clients.get(key).and_then(|client| multi_publish_topic(&client.input));
+        if let Some(topic) = topic
+            && !self.create_for_refused(key, topic)
+        {
+            return;
         }
         let refusal = self.cut_off(key);
         self.end(key, refusal);
@@ -284,9 +295,7 @@ impl Shard {
     /// Forgets a client. Its messages stay in flight until their time is up, as in the original.
     pub(super) fn drop_client(&mut self, key: Key) {
         let Some(client) = self.clients.remove(key) else { return };
-        if client.timer != TimerId::NONE {
-            self.wheel.cancel(client.timer);
-        }
+        self.wheel.cancel(client.timer);
         self.effects.push(Effect::Close(key));
         if let Some(subscription) = client.subscription {
             self.unsubscribe(key, subscription.channel);

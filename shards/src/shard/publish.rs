@@ -2,7 +2,6 @@
 
 use super::{Shard, memory_limit_reached};
 use crate::client::{Pending, Phase, Route};
-use crate::limits::PENDING_MAX;
 use crate::slots::Key;
 use crate::topic::Stamp;
 use crate::wire::command::Publish;
@@ -14,10 +13,6 @@ impl Shard {
     /// PUB, MPUB or DPUB. False when the client has to leave or wait first.
     pub(super) fn publish(&mut self, key: Key, publish: &Publish<'_>) -> bool {
         let Some(client) = self.clients.get(key) else { return true };
-        if client.pending.len() >= PENDING_MAX || client.is_full() {
-            self.pause(key);
-            return false;
-        }
         let route = match client.last_topic {
             Some((name, route)) if name == publish.topic && self.is_current(route) => route,
             _ => self.route(key, &publish.topic),
@@ -63,17 +58,16 @@ impl Shard {
 
     fn publish_here(&mut self, key: Key, topic: Key, publish: &Publish<'_>) {
         let queued = self.append(topic, publish.delay_ms, publish.messages);
-        let refusal = (!queued).then(|| publish_failed(publish.verb, &memory_limit_reached()));
+        if !queued {
+            return self.refuse(key, publish_failed(publish.verb, &memory_limit_reached()));
+        }
         let Some(client) = self.clients.get_mut(key) else { return };
         client.streak.1 = 0;
         if !client.pending.is_empty() {
-            client.pending.push_back(refusal.map_or(Pending::Done, Pending::Refused));
-        } else if let Some(refusal) = refusal {
-            self.refuse(key, refusal);
-        } else {
-            client.output.extend_from_slice(frame::OK);
-            self.soil(key);
+            return client.pending.push_back(Pending::Done);
         }
+        client.output.extend_from_slice(frame::OK);
+        self.soil(key);
     }
 
     /// Queues messages on a topic of this shard. False when memory ran out: the messages before
@@ -99,14 +93,20 @@ impl Shard {
         queued
     }
 
-    /// The topic that a refused MPUB leaves behind, when it would live here.
-    pub(super) fn create_topic_for(&mut self, _client: Key, topic: Name) {
+    /// Makes the topic that a refused MPUB leaves behind. False when the client goes to where the
+    /// topic lives first, and is refused there.
+    pub(super) fn create_for_refused(&mut self, key: Key, topic: Name) -> bool {
         let owner = self.placement.owner(&topic);
         if owner == self.placement.me {
             self.topic(&topic);
-        } else {
-            self.ask_to_create(owner, topic);
+            return true;
         }
+        if self.clients.get(key).is_some_and(|client| client.subscription.is_none()) {
+            self.leave(key, owner);
+            return false;
+        }
+        self.ask_to_create(owner, topic);
+        true
     }
 
     /// A publish was answered by the shard that has its topic.

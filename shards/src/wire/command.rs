@@ -313,6 +313,15 @@ fn multi_publish<'a>(body: Body<'a, '_>, params: Params<'a>, progress: &mut Prog
     }
 }
 
+/// The topic of an unfinished MPUB.
+#[must_use]
+pub fn multi_publish_topic(input: &[u8]) -> Option<Name> {
+    let rest = input.strip_prefix(b"MPUB ")?;
+    let line = &rest[..memchr::memchr(b'\n', rest)?];
+    let params = Params(Some(line.strip_suffix(b"\r").unwrap_or(line)));
+    topic(params, "MPUB", "").ok()
+}
+
 enum Lack {
     More(usize, Missing),
     Bad(Refusal),
