@@ -2,6 +2,7 @@
 //!
 //! A timer may be late, since the machine may be busy; it must never be early.
 
+mod buffer;
 mod close;
 mod deferred;
 mod ephemeral;

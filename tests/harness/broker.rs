@@ -234,8 +234,11 @@ impl Drop for Broker {
         let _ = self.child.wait();
         if thread::panicking() {
             let log = self.log.lock().unwrap();
-            let from = log.len().saturating_sub(60);
-            eprintln!("--- the broker's log, from line {from} ---\n{}", log[from..].join("\n"));
+            // Its beginning says how it was started, its end what happened last.
+            let (head, tail) = log.split_at(log.len().min(8));
+            let tail = &tail[tail.len().saturating_sub(60)..];
+            eprintln!("--- the broker's log ---\n{}\n…", head.join("\n"));
+            eprintln!("{}\n--- its end ---", tail.join("\n"));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Names of topics and channels: what is valid, and how an invalid one is quoted.
 
 use super::case::State::Init;
-use super::case::{Case, Then, check_all};
+use super::case::{Case, Then, check_all, check_on};
+use crate::harness::{Broker, Client, on_each_peer};
 
 const LONGEST: &str = "abcdefghijklmnopqrstuvwxyz.ABCDEFGHIJKLMNOPQRSTUVWXYZ-_012345678";
 const LONGEST_EPHEMERAL: &str = "abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRSTUVWXYZ_#ephemeral";
@@ -27,7 +28,12 @@ fn valid() {
         .flatten()
         .map(|send| Case { state: Init, send, replies: &["OK"], then: Then::Open })
         .collect();
-    check_all(&cases);
+    on_each_peer(|peer| {
+        let broker = Broker::start(peer, &[]);
+        // They keep the ephemeral channels from going while the next client subscribes.
+        let _keepers = names.map(|name| Client::consumer(&broker, name, name, 0));
+        check_on(&broker, peer, &cases);
+    });
 }
 
 #[test]

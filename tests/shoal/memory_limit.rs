@@ -25,8 +25,7 @@ fn fill(broker: &Broker, body: &[u8]) -> usize {
 #[test]
 fn refuses_and_recovers() {
     on_each_shoal("the original has no limit on memory", |peer| {
-        let flags = [format!("--memory-limit={LIMIT}"), "--durability=memory".to_string()];
-        let broker = Broker::start(peer, &flags.each_ref().map(String::as_str));
+        let broker = Broker::start(peer, &[&format!("--memory-limit={LIMIT}")]);
         // A channel is there, so that the backlog is its own.
         let mut consumer = Client::consumer(&broker, "t", "c", 0);
         let body = vec![b'x'; BODY];
