@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 
 use crate::limits::{OUTPUT_BYTES_PAUSE, Options};
+use crate::shard::Socket;
 use crate::slots::Key;
 use crate::stats::ClientStats;
 use crate::wheel::TimerId;
@@ -154,6 +155,8 @@ pub enum Pending {
 /// A connection as its shard sees it.
 #[derive(Debug)]
 pub struct Client {
+    /// The rim's name for its socket.
+    pub socket: Socket,
     /// What would move with it.
     pub session: Box<Session>,
     /// Where in its life it is.
@@ -205,8 +208,9 @@ pub struct Client {
 impl Client {
     /// A connection that arrives with this.
     #[must_use]
-    pub fn new(session: Box<Session>, output: Vec<u8>) -> Client {
+    pub fn new(socket: Socket, session: Box<Session>, output: Vec<u8>) -> Client {
         Client {
+            socket,
             session,
             phase: Phase::Open,
             subscription: None,

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{Alarm, Effect, Shard};
+use super::{Alarm, Effect, Shard, Socket};
 use crate::client::{Client, Peer, Phase, Session};
 use crate::limits::{INPUT_BYTES_MAX, LINGER_MS, PENDING_MAX};
 use crate::slots::Key;
@@ -29,17 +29,17 @@ pub struct Departure {
 
 impl Shard {
     /// A connection was accepted.
-    pub fn connect(&mut self, peer: Peer) -> Key {
+    pub fn connect(&mut self, socket: Socket, peer: Peer) -> Key {
         let session = Session::new(peer, self.now.mono_ms, self.now.wall_ns, &self.options);
-        let key = self.clients.insert(Client::new(Box::new(session), Vec::new()));
+        let key = self.clients.insert(Client::new(socket, Box::new(session), Vec::new()));
         self.set_client_timer(key);
         key
     }
 
     /// A connection arrives from another worker.
-    pub fn adopt(&mut self, departure: Departure) -> Key {
+    pub fn adopt(&mut self, socket: Socket, departure: Departure) -> Key {
         let Departure { session, input, output, ended } = departure;
-        let mut client = Client::new(session, output);
+        let mut client = Client::new(socket, session, output);
         client.ended = ended;
         let unsent = !client.output.is_empty();
         let key = self.clients.insert(client);
@@ -248,7 +248,7 @@ impl Shard {
         }
         client.phase = Phase::Ending(refusal);
         if core::mem::take(&mut client.paused) {
-            self.effects.push(Effect::Resume(key));
+            self.effects.push(Effect::Resume(client.socket));
         }
         let input = core::mem::take(&mut client.input);
         self.keep_buffer(input);
@@ -264,7 +264,7 @@ impl Shard {
         match &mut client.phase {
             Phase::Open | Phase::Lingering => {}
             Phase::Leaving(to) => {
-                let effect = Effect::Move(key, *to);
+                let effect = Effect::Move(client.socket, *to);
                 if !self.effects.contains(&effect) {
                     self.effects.push(effect);
                 }
@@ -284,7 +284,7 @@ impl Shard {
                     return self.drop_client(key);
                 }
                 client.phase = Phase::Lingering;
-                self.effects.push(Effect::Finish(key));
+                self.effects.push(Effect::Finish(client.socket));
                 self.wheel.cancel(client.timer);
                 let deadline_ms = self.now.mono_ms + LINGER_MS;
                 client.timer = self.wheel.set(deadline_ms, Alarm::Client(key));
@@ -296,7 +296,7 @@ impl Shard {
     pub(super) fn drop_client(&mut self, key: Key) {
         let Some(client) = self.clients.remove(key) else { return };
         self.wheel.cancel(client.timer);
-        self.effects.push(Effect::Close(key));
+        self.effects.push(Effect::Close(client.socket));
         if let Some(subscription) = client.subscription {
             self.unsubscribe(key, subscription.channel);
         }
@@ -310,7 +310,7 @@ impl Shard {
             && !client.paused
         {
             client.paused = true;
-            self.effects.push(Effect::Pause(key));
+            self.effects.push(Effect::Pause(client.socket));
         }
     }
 
@@ -322,7 +322,7 @@ impl Shard {
         }
         client.paused = false;
         client.session.active_ms = self.now.mono_ms;
-        self.effects.push(Effect::Resume(key));
+        self.effects.push(Effect::Resume(client.socket));
         let input = core::mem::take(&mut client.input);
         let ended = client.ended;
         if !input.is_empty() {

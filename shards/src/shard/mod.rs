@@ -47,19 +47,24 @@ pub struct Now {
     pub wall_ns: i64,
 }
 
+/// The rim's name for a client's socket. The shard only gives it back, so that what it says of a
+/// client that is gone still reaches the right socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Socket(pub u64);
+
 /// What the rim is to do with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Stop reading from it, then [`Shard::depart`] with it and hand it to that worker.
-    Move(Key, u16),
+    Move(Socket, u16),
     /// Close it; the shard has forgotten it.
-    Close(Key),
+    Close(Socket),
     /// Tell the peer that nothing more comes, but go on reading.
-    Finish(Key),
+    Finish(Socket),
     /// Read nothing until `Resume`.
-    Pause(Key),
+    Pause(Socket),
     /// Read again.
-    Resume(Key),
+    Resume(Socket),
 }
 
 /// What a timer is for.
@@ -207,12 +212,14 @@ impl Shard {
     }
 
     /// A connection with bytes to send; `None` when all have been taken.
-    pub fn take_dirty(&mut self) -> Option<Key> {
-        let key = self.dirty.pop()?;
-        if let Some(client) = self.clients.get_mut(key) {
-            client.dirty = false;
+    pub fn take_dirty(&mut self) -> Option<(Key, Socket)> {
+        loop {
+            let key = self.dirty.pop()?;
+            if let Some(client) = self.clients.get_mut(key) {
+                client.dirty = false;
+                return Some((key, client.socket));
+            }
         }
-        Some(key)
     }
 
     /// Connections that this shard drives.

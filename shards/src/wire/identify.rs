@@ -14,6 +14,8 @@ use crate::limits::{HEARTBEAT_MS_DEFAULT, OUTPUT_BUFFER_BYTES_DEFAULT, Options};
 
 /// Deflate level when the client does not ask for one (NSQ).
 const DEFLATE_LEVEL_DEFAULT: i64 = 6;
+/// Go's JSON decoder goes no deeper.
+const NESTING_MAX: u32 = 10_000;
 /// Percent of messages up to which a client may ask for a sample.
 const SAMPLE_RATE_MAX: i32 = 99;
 
@@ -160,10 +162,28 @@ impl fmt::Display for GoString<'_> {
 /// # Errors
 /// The refusal for everything that Go's decoder would not take.
 pub fn decode(body: &[u8]) -> Result<Identify, Refusal> {
+    let refusal = || Refusal::new(format_args!("E_BAD_BODY IDENTIFY failed to decode JSON body"));
+    if nesting(body) > NESTING_MAX {
+        return Err(refusal());
+    }
     let text = String::from_utf8_lossy(body);
     let asked: Result<Option<Identify>, _> = serde_json::from_str(&text);
-    let refusal = |_| Refusal::new(format_args!("E_BAD_BODY IDENTIFY failed to decode JSON body"));
-    asked.map(Option::unwrap_or_default).map_err(refusal)
+    asked.map(Option::unwrap_or_default).map_err(|_| refusal())
+}
+
+/// How deep arrays and objects lie in each other, at most; brackets in texts count only while
+/// they are open, which no honest client notices.
+fn nesting(json: &[u8]) -> u32 {
+    let (mut depth, mut deepest) = (0_u32, 0);
+    for byte in json {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 impl<'de> Deserialize<'de> for Identify {

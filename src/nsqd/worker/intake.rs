@@ -2,12 +2,13 @@
 
 use std::any::Any;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use shards::client::Peer;
-use shards::shard::Shard;
+use shards::shard::{Shard, Socket};
 use shards::slots::Key;
 use socket2::{SockAddr, SockRef};
 
@@ -126,7 +127,7 @@ impl Worker {
         let _ = SockRef::from(&socket).set_tcp_nodelay(true);
         let _ = SockRef::from(&socket).set_keepalive(true);
         let socket = self.ring.add(socket, self.reading);
-        let client = self.shard.connect(peer);
+        let client = self.shard.connect(Socket(socket.to_u64()), peer);
         self.sockets.add(socket, Owner::Client(client));
         if self.reading == Reading::Single {
             self.ring.resume(socket);
@@ -146,7 +147,7 @@ impl Worker {
             let taken = match mail {
                 Mail::Arrival(socket, departure) => {
                     let key = self.ring.add(socket, self.reading);
-                    let client = self.shard.adopt(departure);
+                    let client = self.shard.adopt(Socket(key.to_u64()), departure);
                     self.sockets.add(key, Owner::Client(client));
                     Ok(())
                 }
@@ -186,7 +187,11 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
 fn peer(socket: &OwnedFd) -> io::Result<Peer> {
     let address: SockAddr = SockRef::from(socket).peer_addr()?;
     Ok(match address.as_socket() {
-        Some(address) => Peer { ip: address.ip().to_string(), address: address.to_string() },
+        Some(address) => {
+            // A listener for both families names an IPv4 peer as if it were an IPv6 one.
+            let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+            Peer { ip: address.ip().to_string(), address: address.to_string() }
+        }
         None => Peer { ip: String::new(), address: "@".to_owned() },
     })
 }

@@ -1,6 +1,6 @@
 //! What leaves: effects on connections, bytes, connections and letters for other workers.
 
-use shards::shard::Effect;
+use shards::shard::{Effect, Socket};
 use shards::slots::Key;
 
 use super::sockets::Owner;
@@ -18,9 +18,9 @@ impl Worker {
                 self.carry_out(effect);
             }
             self.shard.reuse_effects(effects);
-            while let Some(client) = self.shard.take_dirty() {
+            while let Some((client, socket)) = self.shard.take_dirty() {
                 idle = false;
-                self.send(client);
+                self.send(client, key(socket));
             }
             if idle {
                 return;
@@ -29,41 +29,35 @@ impl Worker {
     }
 
     fn carry_out(&mut self, effect: Effect) {
-        let (Effect::Move(client, _)
-        | Effect::Close(client)
-        | Effect::Finish(client)
-        | Effect::Pause(client)
-        | Effect::Resume(client)) = effect;
-        let Some(socket) = self.sockets.of(client) else { return };
         match effect {
-            Effect::Move(_, to) => {
+            Effect::Move(socket, to) => {
+                let socket = key(socket);
                 self.sockets.set_moving(socket, to);
                 if self.ring.pause(socket) {
                     self.quiet(socket);
                 }
             }
-            Effect::Close(_) => {
-                self.ring.close(socket);
-                self.sockets.remove(socket);
+            Effect::Close(socket) => {
+                self.ring.close(key(socket));
+                self.sockets.remove(key(socket));
             }
-            Effect::Finish(_) => self.ring.end_sending(socket),
-            Effect::Pause(_) => {
-                self.sockets.set_paused(socket, true);
-                self.ring.pause(socket);
+            Effect::Finish(socket) => self.ring.end_sending(key(socket)),
+            Effect::Pause(socket) => {
+                self.sockets.set_paused(key(socket), true);
+                self.ring.pause(key(socket));
             }
-            Effect::Resume(_) => {
-                self.sockets.set_paused(socket, false);
-                if self.sockets.is_read(socket) {
-                    self.ring.resume(socket);
+            Effect::Resume(socket) => {
+                self.sockets.set_paused(key(socket), false);
+                if self.sockets.is_read(key(socket)) {
+                    self.ring.resume(key(socket));
                 }
             }
         }
     }
 
     /// One send for everything that a client is to get.
-    fn send(&mut self, client: Key) {
+    fn send(&mut self, client: Key, socket: SocketKey) {
         let output = self.shard.output(client);
-        let Some(socket) = self.sockets.of(client) else { return };
         if output.is_empty() {
             return;
         }
@@ -121,4 +115,9 @@ impl Worker {
         let queue = usize::from(mail.lane() == Lane::Answer);
         self.unposted[usize::from(to)][queue].push_back(mail);
     }
+}
+
+/// A socket as the ring names it.
+fn key(socket: Socket) -> SocketKey {
+    SocketKey::from_u64(socket.0)
 }

@@ -1,4 +1,4 @@
-//! Whose socket is which: the ring names sockets, the shard names clients.
+//! Whose socket is which, as the events of the ring ask.
 
 use shards::slots::Key;
 
@@ -23,45 +23,29 @@ struct Entry {
     moving: Option<u16>,
 }
 
-/// The sockets of one worker, found by the ring's keys and by the shard's.
+/// The sockets of one worker, by the ring's slots.
 #[derive(Debug, Default)]
-pub struct Sockets {
-    /// By the ring's slot.
-    entries: Vec<Option<Entry>>,
-    /// The ring's slots, by the shard's.
-    of_clients: Vec<Option<SocketKey>>,
-}
+pub struct Sockets(Vec<Option<Entry>>);
 
 impl Sockets {
     /// Notes whose a socket is.
     pub fn add(&mut self, socket: SocketKey, owner: Owner) {
-        let entry = Entry { socket, owner, paused: false, moving: None };
-        *place(&mut self.entries, socket.index()) = Some(entry);
-        if let Owner::Client(client) = owner {
-            *place(&mut self.of_clients, client.index()) = Some(socket);
+        if self.0.len() <= socket.index() {
+            self.0.resize_with(socket.index() + 1, || None);
         }
+        self.0[socket.index()] = Some(Entry { socket, owner, paused: false, moving: None });
     }
 
-    /// Forgets a socket. Whoever took its client's slot meanwhile is left alone.
+    /// Forgets a socket.
     pub fn remove(&mut self, socket: SocketKey) {
-        let Some(slot) = self.entries.get_mut(socket.index()) else { return };
-        let Some(entry) = slot.take_if(|entry| entry.socket == socket) else { return };
-        if let Owner::Client(client) = entry.owner
-            && let Some(of_client) = self.of_clients.get_mut(client.index())
-        {
-            of_client.take_if(|of_client| *of_client == socket);
+        if let Some(slot) = self.0.get_mut(socket.index()) {
+            slot.take_if(|entry| entry.socket == socket);
         }
     }
 
     /// Who is behind a socket.
     pub fn owner(&self, socket: SocketKey) -> Option<Owner> {
         self.entry(socket).map(|entry| entry.owner)
-    }
-
-    /// The socket of a client. A client that is gone has none, even when another has its slot.
-    pub fn of(&self, client: Key) -> Option<SocketKey> {
-        let socket = (*self.of_clients.get(client.index())?)?;
-        (self.owner(socket)? == Owner::Client(client)).then_some(socket)
     }
 
     /// Notes whether the shard reads from a socket.
@@ -90,23 +74,16 @@ impl Sockets {
 
     /// All sockets.
     pub fn iter(&self) -> impl Iterator<Item = SocketKey> {
-        self.entries.iter().flatten().map(|entry| entry.socket)
+        self.0.iter().flatten().map(|entry| entry.socket)
     }
 
     fn entry(&self, socket: SocketKey) -> Option<&Entry> {
-        self.entries.get(socket.index())?.as_ref().filter(|entry| entry.socket == socket)
+        self.0.get(socket.index())?.as_ref().filter(|entry| entry.socket == socket)
     }
 
     fn entry_mut(&mut self, socket: SocketKey) -> Option<&mut Entry> {
-        self.entries.get_mut(socket.index())?.as_mut().filter(|entry| entry.socket == socket)
+        self.0.get_mut(socket.index())?.as_mut().filter(|entry| entry.socket == socket)
     }
-}
-
-fn place<T>(list: &mut Vec<Option<T>>, index: usize) -> &mut Option<T> {
-    if list.len() <= index {
-        list.resize_with(index + 1, || None);
-    }
-    &mut list[index]
 }
 
 #[cfg(test)]
@@ -119,20 +96,17 @@ mod tests {
     fn a_slot_that_is_used_again_leads_to_its_new_owner_only() {
         let mut clients = Slots::default();
         let mut sockets = Sockets::default();
-        let (old, first) = (clients.insert(()), SocketKey::from_u64(3));
+        let (first, second) = (SocketKey::from_u64(3), SocketKey::from_u64(1 << 32 | 3));
+        let (old, new) = (clients.insert(()), clients.insert(()));
         sockets.add(first, Owner::Client(old));
-        assert_eq!(sockets.of(old), Some(first));
-        clients.remove(old);
-        let new = clients.insert(());
-        let second = SocketKey::from_u64(4);
-        assert_eq!(new.index(), old.index());
+        assert_eq!(sockets.owner(first), Some(Owner::Client(old)));
         sockets.add(second, Owner::Client(new));
         sockets.remove(first);
-        assert_eq!(sockets.of(old), None);
-        assert_eq!(sockets.of(new), Some(second));
         assert_eq!(sockets.owner(first), None);
+        assert_eq!(sockets.owner(second), Some(Owner::Client(new)));
         assert!(sockets.is_read(second));
         sockets.set_moving(second, 1);
         assert!(!sockets.is_read(second));
+        assert_eq!(sockets.iter().collect::<Vec<_>>(), [second]);
     }
 }

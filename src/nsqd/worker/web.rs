@@ -5,6 +5,7 @@
 //! round of them ran at all.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shards::placement::Placement;
 use shards::request::{Reply, Request};
@@ -30,6 +31,8 @@ use crate::nsqd::ring::{Ring, SocketKey};
 
 /// Rounds of tasks in one turn; a task that wakes itself goes on in the next.
 const ROUNDS_PER_TURN_MAX: usize = 16;
+/// How long what a client still sends is thrown away after the last answer.
+const LINGER: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 struct Connection {
@@ -37,8 +40,13 @@ struct Connection {
     peer: HttpPeer,
     /// A receive is under way.
     reading: bool,
+    /// The other side sends no more.
+    ended: bool,
     /// The socket takes no more for now.
     blocked: bool,
+    /// Everything is said: what still comes is thrown away until then, so that a reset does not
+    /// overtake the answer.
+    lingering: Option<Instant>,
 }
 
 /// The HTTP connections of a worker.
@@ -53,6 +61,9 @@ pub struct Web {
     polls: Rc<Cell<u64>>,
     /// A task can run.
     stirred: bool,
+    /// Connections that linger, and until when. A slot may have a new owner by then, which a look
+    /// does no harm.
+    lingering: VecDeque<(usize, Instant)>,
 }
 
 /// Where the tasks of one worker hand in requests.
@@ -108,6 +119,7 @@ impl Web {
             desk,
             polls: Rc::default(),
             stirred: false,
+            lingering: VecDeque::new(),
         }
     }
 
@@ -115,7 +127,14 @@ impl Web {
     pub fn open(&mut self, socket: SocketKey, remote: String) -> usize {
         let slot = self.connections.vacant_key();
         let (task_side, peer) = pair(slot as u64, self.dirty.clone());
-        self.connections.insert(Connection { socket, peer, reading: false, blocked: false });
+        self.connections.insert(Connection {
+            socket,
+            peer,
+            reading: false,
+            ended: false,
+            blocked: false,
+            lingering: None,
+        });
         let serving = serve(task_side, self.desk.clone(), self.timers.clone(), remote);
         let task = Counted { inner: Box::pin(serving), polls: self.polls.clone() };
         glommio::spawn_local(task).detach();
@@ -127,18 +146,29 @@ impl Web {
     pub fn received(&mut self, slot: usize, bytes: &[u8]) {
         self.tell(slot, |connection| {
             connection.reading = false;
-            connection.peer.feed(bytes);
+            if connection.lingering.is_none() {
+                connection.peer.feed(bytes);
+            }
         });
+        self.dirty.borrow_mut().push(slot as u64);
     }
 
     /// The peer sends no more.
     pub fn ended(&mut self, slot: usize) {
-        self.tell(slot, |connection| connection.peer.end());
+        self.tell(slot, |connection| {
+            connection.peer.end();
+            connection.ended = true;
+        });
+        self.dirty.borrow_mut().push(slot as u64);
     }
 
     /// The connection broke.
     pub fn failed(&mut self, slot: usize, error: io::Error) {
-        self.tell(slot, |connection| connection.peer.fail(error));
+        self.tell(slot, |connection| {
+            connection.peer.fail(error);
+            connection.ended = true;
+        });
+        self.dirty.borrow_mut().push(slot as u64);
     }
 
     /// The socket takes bytes again.
@@ -161,11 +191,12 @@ impl Web {
 
     /// When a task is to be woken by the time.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.timers.next_deadline()
+        let lingering = self.lingering.front().map(|&(_, until)| until);
+        self.timers.next_deadline().into_iter().chain(lingering).min()
     }
 
     /// Receives, sends and closes as the tasks want it. The socket when it was closed.
-    fn look_after(&mut self, slot: usize, ring: &mut Ring) -> Option<SocketKey> {
+    fn look_after(&mut self, slot: usize, ring: &mut Ring, now: Instant) -> Option<SocketKey> {
         let connection = self.connections.get_mut(slot)?;
         let (socket, peer) = (connection.socket, &mut connection.peer);
         while !connection.blocked && peer.has_output() {
@@ -179,16 +210,27 @@ impl Web {
                         ring.want_writable(socket);
                     }
                 }
-                Err(error) => peer.fail(error),
+                Err(error) => {
+                    peer.fail(error);
+                    connection.ended = true;
+                }
             }
             self.stirred = true;
         }
         if peer.is_closed() {
-            ring.close(socket);
-            self.connections.remove(slot);
-            return Some(socket);
+            let until = *connection.lingering.get_or_insert_with(|| {
+                ring.end_sending(socket);
+                self.lingering.push_back((slot, now + LINGER));
+                now + LINGER
+            });
+            if connection.ended || until <= now {
+                ring.close(socket);
+                self.connections.remove(slot);
+                return Some(socket);
+            }
         }
-        if !connection.reading && peer.wants_input() {
+        let discards = connection.lingering.is_some();
+        if !connection.reading && !connection.ended && (discards || peer.wants_input()) {
             connection.reading = true;
             ring.resume(socket);
         }
@@ -222,9 +264,13 @@ impl Worker {
     }
 
     fn look_after_web(&mut self) {
-        let dirty = std::mem::take(&mut *self.web.dirty.borrow_mut());
+        let now = self.clock.instant();
+        let mut dirty = std::mem::take(&mut *self.web.dirty.borrow_mut());
+        while let Some((slot, _)) = self.web.lingering.pop_front_if(|(_, until)| *until <= now) {
+            dirty.push(slot as u64);
+        }
         for slot in dirty {
-            if let Some(socket) = self.web.look_after(slot as usize, &mut self.ring) {
+            if let Some(socket) = self.web.look_after(slot as usize, &mut self.ring, now) {
                 self.sockets.remove(socket);
             }
         }
