@@ -17,7 +17,7 @@ const RDY: u32 = 2500;
 const DRAIN_PER_SECOND: f64 = 700_000.0;
 
 /// The same for consumers that take one message at a time.
-const ONE_BY_ONE_PER_SECOND: f64 = 150_000.0;
+const ONE_BY_ONE_PER_SECOND: f64 = 400_000.0;
 
 /// One row.
 #[derive(Clone, Copy, Debug)]
