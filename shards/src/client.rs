@@ -11,7 +11,7 @@ use crate::shard::Socket;
 use crate::slots::Key;
 use crate::stats::ClientStats;
 use crate::wheel::TimerId;
-use crate::wire::command::Progress;
+use crate::wire::command::{Context, Progress};
 use crate::wire::errors::Refusal;
 use crate::wire::frame;
 use crate::wire::identify::{Identify, Settings};
@@ -179,6 +179,8 @@ pub struct Client {
     pub input: Vec<u8>,
     /// Bytes at which it is worth looking at `input` again.
     pub needs: usize,
+    /// Bytes that the unfinished command will probably have.
+    pub likely: usize,
     /// How far an MPUB at the start of `input` has been checked.
     pub progress: Progress,
     /// Its commands wait; the rim does not read from it.
@@ -222,6 +224,7 @@ impl Client {
             queued: false,
             input: Vec::new(),
             needs: 0,
+            likely: 0,
             progress: Progress::default(),
             paused: false,
             ended: false,
@@ -234,6 +237,22 @@ impl Client {
             first_ticket: 0,
             streak: (0, 0),
             timer: TimerId::NONE,
+        }
+    }
+
+    /// What the parser has to know of it.
+    #[must_use]
+    pub fn context<'a>(&'a self, options: &'a Options) -> Context<'a> {
+        let last_topic = self.last_topic.as_ref().map(|(name, _)| name);
+        Context { fresh: self.subscription.is_none(), last_topic, options }
+    }
+
+    /// Gives it a warm buffer to write into when it has none.
+    pub fn lend(&mut self, spare_buffers: &mut Vec<Vec<u8>>) {
+        if self.output.capacity() == 0
+            && let Some(buffer) = spare_buffers.pop()
+        {
+            self.output = buffer;
         }
     }
 

@@ -7,7 +7,7 @@ use super::{Alarm, Effect, Shard, Socket};
 use crate::client::{Client, Peer, Phase, Session};
 use crate::limits::{INPUT_BYTES_MAX, LINGER_MS, PENDING_MAX};
 use crate::slots::Key;
-use crate::wire::command::{Progress, Step, multi_publish_topic, parse};
+use crate::wire::command::{Step, multi_publish_topic, parse};
 use crate::wire::errors::Refusal;
 use crate::wire::frame;
 
@@ -108,6 +108,7 @@ impl Shard {
         {
             let Some(magic) = bytes.first_chunk::<4>() else {
                 client.needs = MAGIC.len();
+                client.likely = client.needs;
                 return 0;
             };
             if magic != MAGIC {
@@ -126,18 +127,19 @@ impl Shard {
                 self.pause(key);
                 break;
             }
-            let fresh = client.subscription.is_none();
-            match parse(&bytes[used..], fresh, &mut client.progress, &self.options) {
+            let mut progress = core::mem::take(&mut client.progress);
+            match parse(&bytes[used..], client.context(&self.options), &mut progress) {
                 Step::Whole(command, length) => {
-                    client.progress = Progress::default();
                     client.session.active_ms = self.now.mono_ms;
                     if !self.carry_out(key, command) {
                         break;
                     }
                     used += length;
                 }
-                Step::Partial(needs, _) => {
-                    client.needs = needs;
+                Step::Partial(partial) => {
+                    client.progress = progress;
+                    client.needs = partial.needs;
+                    client.likely = partial.likely;
                     break;
                 }
                 Step::Refused(refused) => {
@@ -183,9 +185,9 @@ impl Shard {
         if !client.session.greeted {
             return None;
         }
-        let fresh = client.subscription.is_none();
-        match parse(&client.input, fresh, &mut client.progress, &self.options) {
-            Step::Partial(_, missing) => missing.refusal(),
+        let mut progress = client.progress;
+        match parse(&client.input, client.context(&self.options), &mut progress) {
+            Step::Partial(partial) => partial.missing.refusal(),
             Step::Whole(..) | Step::Refused(_) => None,
         }
     }
@@ -374,7 +376,7 @@ impl Shard {
 
 /// How many of `bytes` belong to the command at the start of the client's input.
 fn lacking(client: &Client, bytes: &[u8]) -> usize {
-    let lack = client.needs.saturating_sub(client.input.len());
+    let lack = client.likely.saturating_sub(client.input.len());
     if lack <= 1 {
         // The line is not whole: its end may be anywhere.
         return memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);

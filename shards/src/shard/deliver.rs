@@ -78,6 +78,7 @@ impl Shard {
                 continue;
             };
             let now_ms = self.now.mono_ms;
+            client.lend(&mut self.spare_buffers);
             let delivery = Delivery { key, channel, topic, client_key, client, now_ms };
             let sampled = delivery.client.session.settings.sample_rate > 0;
             let done = if sampled {

@@ -66,6 +66,7 @@ impl Shard {
         if !client.pending.is_empty() {
             return client.pending.push_back(Pending::Done);
         }
+        client.lend(&mut self.spare_buffers);
         client.output.extend_from_slice(frame::OK);
         self.soil(key);
     }

@@ -106,10 +106,28 @@ impl<'a> Params<'a> {
 pub enum Step<'a> {
     /// A command, and the number of bytes it takes.
     Whole(Command<'a>, usize),
-    /// Not whole: try again when there are this many bytes.
-    Partial(usize, Missing),
+    /// Not whole.
+    Partial(Partial),
     /// Refused; nothing behind it is looked at.
     Refused(Refused),
+}
+
+/// A command that is not whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Partial {
+    /// Try again when there are this many bytes.
+    pub needs: usize,
+    /// How many it will be in the end if the client is right about it: worth gathering, but not
+    /// worth waiting for.
+    pub likely: usize,
+    /// What has not come.
+    pub missing: Missing,
+}
+
+impl Partial {
+    fn step<'a>(needs: usize, missing: Missing) -> Step<'a> {
+        Step::Partial(Partial { needs, likely: needs, missing })
+    }
 }
 
 /// Why a command was refused, and what it leaves behind.
@@ -164,21 +182,25 @@ pub struct Progress {
 
 type Found<'a> = Result<Step<'a>, Refused>;
 
-/// Reads the command that `input` starts with.
-///
-/// `fresh` says that the client has neither subscribed nor closed: IDENTIFY and AUTH are refused
-/// before their bodies are read otherwise. `progress` starts as default for each command and comes
-/// back with each retry.
-pub fn parse<'a>(
-    input: &'a [u8],
-    fresh: bool,
-    progress: &mut Progress,
-    options: &Options,
-) -> Step<'a> {
+/// What the parser has to know of the client and the broker.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'o> {
+    /// The client has neither subscribed nor closed: IDENTIFY and AUTH are refused before their
+    /// bodies are read otherwise.
+    pub fresh: bool,
+    /// The topic published to last: most often the next one too, and then not checked again.
+    pub last_topic: Option<&'o Name>,
+    /// The limits.
+    pub options: &'o Options,
+}
+
+/// Reads the command that `input` starts with. `progress` starts as default for each command and
+/// comes back with each retry.
+pub fn parse<'a>(input: &'a [u8], context: Context<'_>, progress: &mut Progress) -> Step<'a> {
     if let Some(id) = plain_finish(input) {
         return Step::Whole(Command::Finish(id), FINISH_BYTES);
     }
-    parse_line(input, fresh, progress, options).unwrap_or_else(Step::Refused)
+    parse_line(input, context, progress).unwrap_or_else(Step::Refused)
 }
 
 /// `FIN <id>\n`.
@@ -190,18 +212,13 @@ fn plain_finish(input: &[u8]) -> Option<u64> {
     id::parse(id.first_chunk::<16>()?)
 }
 
-fn parse_line<'a>(
-    input: &'a [u8],
-    fresh: bool,
-    progress: &mut Progress,
-    options: &Options,
-) -> Found<'a> {
+fn parse_line<'a>(input: &'a [u8], context: Context<'_>, progress: &mut Progress) -> Found<'a> {
     let window = &input[..input.len().min(LINE_BYTES_MAX)];
     let Some(end) = memchr::memchr(b'\n', window) else {
         if window.len() == LINE_BYTES_MAX {
             return Err(Refused::default());
         }
-        return Ok(Step::Partial(input.len() + 1, Missing::Line));
+        return Ok(Partial::step(input.len() + 1, Missing::Line));
     };
     let line = &input[..end];
     let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -209,13 +226,13 @@ fn parse_line<'a>(
         Some(space) => (&line[..space], Params(Some(&line[space + 1..]))),
         None => (line, Params(None)),
     };
-    let body = Body { input, start: end + 1, options };
+    let body = Body { input, start: end + 1, context };
     match name {
         b"PUB" => publish(body, params, "PUB"),
         b"MPUB" => multi_publish(body, params, progress),
         b"DPUB" => publish(body, params, "DPUB"),
-        b"IDENTIFY" => body.fresh_only("IDENTIFY", fresh)?.text("IDENTIFY", Command::Identify),
-        b"AUTH" => auth(body.fresh_only("AUTH", fresh)?, params),
+        b"IDENTIFY" => body.fresh_only("IDENTIFY")?.text("IDENTIFY", Command::Identify),
+        b"AUTH" => auth(body.fresh_only("AUTH")?, params),
         _ => plain(name, params).map(|command| Step::Whole(command, end + 1)),
     }
 }
@@ -237,10 +254,17 @@ fn plain<'a>(name: &[u8], params: Params<'a>) -> Result<Command<'a>, Refused> {
 }
 
 /// A topic name, or the refusal of `verb`. `code` is written twice by MPUB.
-fn topic(params: Params<'_>, verb: &str, code: &str) -> Result<Name, Refused> {
+fn topic(
+    params: Params<'_>,
+    last: Option<&Name>,
+    (verb, code): (&str, &str),
+) -> Result<Name, Refused> {
     let Some(raw) = params.get(0) else {
         return Err(too_few(verb).into());
     };
+    if let Some(last) = last.filter(|last| last.as_bytes() == raw) {
+        return Ok(*last);
+    }
     Name::parse(raw).ok_or_else(|| {
         let name = Quoted(raw);
         Refusal::new(format_args!("{code} {verb} topic name {name} is not valid")).into()
@@ -258,16 +282,16 @@ fn publish<'a>(body: Body<'a, '_>, params: Params<'a>, verb: &'static str) -> Fo
     if verb == "DPUB" && params.get(1).is_none() {
         return Err(too_few(verb).into());
     }
-    let topic = topic(params, verb, "E_BAD_TOPIC")?;
+    let topic = topic(params, body.context.last_topic, (verb, "E_BAD_TOPIC"))?;
     if verb == "DPUB" {
-        delay_ms = delay(params.get(1).unwrap_or_default(), body.options)?;
+        delay_ms = delay(params.get(1).unwrap_or_default(), body.context.options)?;
     }
     let missing = |part| Missing::Part { code: "E_BAD_MESSAGE", verb, part };
     let size = match body.size(body.start) {
         Ok(size) => size,
-        Err(need) => return Ok(Step::Partial(need, missing("message body size"))),
+        Err(need) => return Ok(Partial::step(need, missing("message body size"))),
     };
-    let max = body.options.max_msg_bytes;
+    let max = body.context.options.max_msg_bytes;
     if size <= 0 {
         let text = format_args!("E_BAD_MESSAGE {verb} invalid message body size {size}");
         return Err(Refusal::new(text).into());
@@ -278,7 +302,7 @@ fn publish<'a>(body: Body<'a, '_>, params: Params<'a>, verb: &'static str) -> Fo
     }
     let end = body.start + 4 + size as usize;
     let Some(bytes) = body.input.get(body.start..end) else {
-        return Ok(Step::Partial(end, missing("message body")));
+        return Ok(Partial::step(end, missing("message body")));
     };
     let messages = Messages { count: 1, bytes };
     Ok(Step::Whole(Command::Publish(Publish { topic, verb, delay_ms, messages }), end))
@@ -300,7 +324,8 @@ fn delay(raw: &[u8], options: &Options) -> Result<u64, Refused> {
 }
 
 fn multi_publish<'a>(body: Body<'a, '_>, params: Params<'a>, progress: &mut Progress) -> Found<'a> {
-    let topic = topic(params, "MPUB", "E_BAD_TOPIC E_BAD_TOPIC")?;
+    let code = "E_BAD_TOPIC E_BAD_TOPIC";
+    let topic = topic(params, body.context.last_topic, ("MPUB", code))?;
     match check_messages(body, progress) {
         Ok((count, end)) => {
             let bytes = &body.input[body.start + 8..end];
@@ -308,7 +333,11 @@ fn multi_publish<'a>(body: Body<'a, '_>, params: Params<'a>, progress: &mut Prog
             let publish = Publish { topic, verb: "MPUB", delay_ms: 0, messages };
             Ok(Step::Whole(Command::Publish(publish), end))
         }
-        Err(Lack::More(need, missing)) => Ok(Step::Partial(need, missing)),
+        Err(Lack::More(needs, missing)) => {
+            let declared = body.size(body.start).map_or(0, |size| size.max(0) as usize);
+            let likely = needs.max(body.start + 4 + declared);
+            Ok(Step::Partial(Partial { needs, likely, missing }))
+        }
         Err(Lack::Bad(refusal)) => Err(Refused { refusal: Some(refusal), creates: Some(topic) }),
     }
 }
@@ -319,7 +348,7 @@ pub fn multi_publish_topic(input: &[u8]) -> Option<Name> {
     let rest = input.strip_prefix(b"MPUB ")?;
     let line = &rest[..memchr::memchr(b'\n', rest)?];
     let params = Params(Some(line.strip_suffix(b"\r").unwrap_or(line)));
-    topic(params, "MPUB", "").ok()
+    topic(params, None, ("MPUB", "")).ok()
 }
 
 enum Lack {
@@ -333,7 +362,7 @@ enum Lack {
 /// only checked against the limit. Unlike it, what the messages add up to is held to the same
 /// limit: the connection would otherwise keep any amount in memory.
 fn check_messages(body: Body<'_, '_>, progress: &mut Progress) -> Result<(u32, usize), Lack> {
-    let Options { max_body_bytes, max_msg_bytes, .. } = *body.options;
+    let Options { max_body_bytes, max_msg_bytes, .. } = *body.context.options;
     let bad = |text: fmt::Arguments<'_>| Lack::Bad(Refusal::new(text));
     let missing = |code, part| Missing::Part { code, verb: "MPUB", part };
     let lacks_size = |need| Lack::More(need, missing("E_BAD_BODY", "body size"));
@@ -346,7 +375,7 @@ fn check_messages(body: Body<'_, '_>, progress: &mut Progress) -> Result<(u32, u
     }
     let lacks_count = |need| Lack::More(need, missing("E_BAD_BODY", "message count"));
     let count = body.size(body.start + 4).map_err(lacks_count)?;
-    if count <= 0 || i64::from(count) > body.options.mpub_count_max() {
+    if count <= 0 || i64::from(count) > body.context.options.mpub_count_max() {
         return Err(bad(format_args!("E_BAD_BODY MPUB invalid message count {count}")));
     }
     let messages_start = body.start + 8;
@@ -392,7 +421,7 @@ fn auth<'a>(body: Body<'a, '_>, params: Params<'a>) -> Found<'a> {
 struct Body<'a, 'o> {
     input: &'a [u8],
     start: usize,
-    options: &'o Options,
+    context: Context<'o>,
 }
 
 impl<'a> Body<'a, '_> {
@@ -403,8 +432,8 @@ impl<'a> Body<'a, '_> {
     }
 
     /// Refuses a command that only a client without subscription may send.
-    fn fresh_only(self, verb: &str, fresh: bool) -> Result<Self, Refused> {
-        if fresh {
+    fn fresh_only(self, verb: &str) -> Result<Self, Refused> {
+        if self.context.fresh {
             return Ok(self);
         }
         Err(Refusal::new(format_args!("E_INVALID cannot {verb} in current state")).into())
@@ -412,11 +441,11 @@ impl<'a> Body<'a, '_> {
 
     /// The body of IDENTIFY or AUTH.
     fn text(self, verb: &'static str, command: fn(&'a [u8]) -> Command<'a>) -> Found<'a> {
-        let max = self.options.max_body_bytes;
+        let max = self.context.options.max_body_bytes;
         let missing = |part| Missing::Part { code: "E_BAD_BODY", verb, part };
         let size = match self.size(self.start) {
             Ok(size) => size,
-            Err(need) => return Ok(Step::Partial(need, missing("body size"))),
+            Err(need) => return Ok(Partial::step(need, missing("body size"))),
         };
         if i64::from(size) > max {
             let text = format_args!("E_BAD_BODY {verb} body too big {size} > {max}");
@@ -429,7 +458,7 @@ impl<'a> Body<'a, '_> {
         let end = self.start + 4 + size as usize;
         match self.input.get(self.start + 4..end) {
             Some(body) => Ok(Step::Whole(command(body), end)),
-            None => Ok(Step::Partial(end, missing("body"))),
+            None => Ok(Partial::step(end, missing("body"))),
         }
     }
 }
