@@ -2,9 +2,6 @@
 
 /// The longest command line in bytes, its line feed included (NSQ's read buffer).
 pub const LINE_BYTES_MAX: usize = 16 * 1024;
-/// Input of one connection that may wait, unparsed, beyond the largest command, before reading
-/// from it pauses.
-pub const INPUT_BYTES_MAX: usize = 256 * 1024;
 /// Output waiting for one connection at which deliveries to it and reading from it pause.
 pub const OUTPUT_BYTES_PAUSE: usize = 1024 * 1024;
 /// Messages delivered to one consumer before the next one has its turn.
@@ -29,7 +26,10 @@ pub const LINGER_MS: u64 = 500;
 /// Output buffers kept for reuse by one shard.
 pub const SPARE_BUFFERS_MAX: usize = 64;
 /// A larger output buffer is not kept for reuse.
-pub const SPARE_BUFFER_BYTES_MAX: usize = 1024 * 1024;
+pub const SPARE_BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// Sent bytes at which those behind them are moved to the front of their buffer, when they are
+/// fewer.
+pub const OUTPUT_BYTES_COMPACT: usize = 64 * 1024;
 /// Milliseconds between heartbeats when the client does not ask for another interval (NSQ).
 pub const HEARTBEAT_MS_DEFAULT: u64 = 30_000;
 /// Bytes of `output_buffer_size` when the client does not ask (NSQ).

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::{Alarm, Effect, Shard, Socket};
 use crate::client::{Client, Peer, Phase, Session};
-use crate::limits::{INPUT_BYTES_MAX, LINGER_MS, PENDING_MAX};
+use crate::limits::{HEARTBEAT_MS_DEFAULT, LINGER_MS, OUTPUT_BYTES_COMPACT, PENDING_MAX};
 use crate::slots::Key;
 use crate::wire::command::{Step, multi_publish_topic, parse};
 use crate::wire::errors::Refusal;
@@ -224,6 +224,10 @@ impl Shard {
             if bytes > 0 || client.stuck_since_ms.is_none() {
                 client.stuck_since_ms = Some(now_ms);
             }
+            if client.sent >= OUTPUT_BYTES_COMPACT && client.sent * 2 >= client.output.len() {
+                client.output.drain(..client.sent);
+                client.sent = 0;
+            }
         } else {
             client.sent = 0;
             client.stuck_since_ms = None;
@@ -251,6 +255,11 @@ impl Shard {
         client.phase = Phase::Ending(refusal);
         if core::mem::take(&mut client.paused) {
             self.effects.push(Effect::Resume(client.socket));
+        }
+        if client.session.settings.heartbeat_ms == 0 {
+            // Without heartbeats nothing else would end a client that does not take its answers.
+            let deadline_ms = self.now.mono_ms + HEARTBEAT_MS_DEFAULT;
+            client.timer = self.wheel.set(deadline_ms, Alarm::Client(key));
         }
         let input = core::mem::take(&mut client.input);
         self.keep_buffer(input);
@@ -354,9 +363,6 @@ impl Shard {
             {
                 assert!(client.input.is_empty(), "input is kept in the order in which it came");
                 client.input = input;
-                if client.input.len() > INPUT_BYTES_MAX && client.paused {
-                    client.input.shrink_to_fit();
-                }
             }
             _ => self.keep_buffer(input),
         }

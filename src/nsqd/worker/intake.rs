@@ -32,6 +32,8 @@ pub struct Intake {
     reread: Vec<SocketKey>,
     /// Listeners that rest, and until when in milliseconds.
     resting: Vec<(usize, u64)>,
+    /// The log says that accepting pauses; it says so again when it worked in between.
+    complained: bool,
     /// More events wait than were taken.
     pub more: bool,
 }
@@ -49,7 +51,7 @@ impl Worker {
         let Worker { ring, shard, sockets, web, intake, clock, reading, .. } = self;
         let single = *reading == Reading::Single;
         let now_ms = clock.mono_ms();
-        let Intake { accepted, quiet, reread, resting, .. } = intake;
+        let Intake { accepted, quiet, reread, resting, complained, .. } = intake;
         let more = ring.events(|event| match event {
             Event::Received { socket, bytes } => match sockets.owner(socket) {
                 Some(Owner::Client(client)) => {
@@ -77,9 +79,14 @@ impl Worker {
                 None => {}
             },
             Event::Quiet { socket } => quiet.push(socket),
-            Event::Accepted { listener, socket } => accepted.push((listener, socket)),
+            Event::Accepted { listener, socket } => {
+                *complained = false;
+                accepted.push((listener, socket));
+            }
             Event::AcceptPaused { listener, error } => {
-                tracing::error!("accepting connections pauses - {error}");
+                if !std::mem::replace(complained, true) {
+                    tracing::error!("accepting connections pauses - {error}");
+                }
                 resting.push((listener, now_ms + ACCEPT_REST.as_millis() as u64));
             }
             Event::Doorbell => {}
