@@ -65,16 +65,6 @@ impl LogLevel {
             Level::DEBUG | Level::TRACE => LogLevel::Debug,
         }
     }
-
-    fn from_number(number: u8) -> LogLevel {
-        match number {
-            1 => LogLevel::Debug,
-            2 => LogLevel::Info,
-            3 => LogLevel::Warn,
-            4 => LogLevel::Error,
-            _ => LogLevel::Fatal,
-        }
-    }
 }
 
 impl fmt::Display for LogLevel {
@@ -118,11 +108,6 @@ pub fn start(prefix: &str, level: LogLevel) -> io::Result<LogGuard> {
         }
     }
     Ok(LogGuard(()))
-}
-
-/// The least level that is logged now.
-pub fn level() -> LogLevel {
-    LogLevel::from_number(LEVEL.load(Ordering::Relaxed))
 }
 
 /// Changes the least level that is logged, from now on and in all threads.

@@ -189,12 +189,19 @@ const DIRECTIONS: [(&str, &[&str]); 11] = [
     ("src/", &["loadtest", "shoal_tests"]),
 ];
 
+/// A folder, and what it may name all the same: the client checks names by the broker's own rule,
+/// so that the tools refuse what the broker would.
+const EXCEPTION: (&str, &str) = ("src/client/", "shards::wire::names::");
+
 fn directions(path: &str, text: &str) -> Vec<String> {
     let rules = DIRECTIONS.iter().filter(|(folder, _)| path.starts_with(folder));
     let banned: Vec<&str> = rules.flat_map(|(_, banned)| banned.iter().copied()).collect();
     let mut complaints = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
-        let line = code(line);
+        let mut line = code(line);
+        if path.starts_with(EXCEPTION.0) {
+            line = line.replace(EXCEPTION.1, "");
+        }
         for name in &banned {
             if names_path(&line, name) {
                 complaints.push(format!("line {number}: names `{name}`"));
@@ -272,7 +279,7 @@ fn canaries() {
     let unfinished_text = ["// TO", "DO later"].concat();
     let shard = "shards/src/x.rs";
     let tests_only = "#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n";
-    let rows: [(Rule, &str, &str, &str); 14] = [
+    let rows: [(Rule, &str, &str, &str); 16] = [
         (opening, "x.rs", "use x;\n", "//! What it holds.\n"),
         (file_length, "x.rs", &long_file, &fine_file),
         (function_length, "x.rs", &long_function, &fine_function),
@@ -285,6 +292,18 @@ fn canaries() {
         (directions, "shards/src/x.rs", "use shoal::x;", "let shoal = 1;"),
         (directions, "tests/x.rs", "use shards::wire;", "mod shards;"),
         (directions, "src/tools/x.rs", "use crate::{client, nsqd};", "use crate::{client};"),
+        (
+            directions,
+            "src/client/x.rs",
+            "use shards::wire::frame;",
+            "use shards::wire::names::Name;",
+        ),
+        (
+            directions,
+            "src/tools/x.rs",
+            "use shards::wire::names::Name;",
+            "use crate::client::Name;",
+        ),
         (directions, "src/nsqadmin/x.rs", "crate::nsqd::f()", "crate::nsqadmin::f()"),
         (directions, "src/nsqlookupd/x.rs", "use crate::nsqd;", "use crate::nsqd_types;"),
     ];

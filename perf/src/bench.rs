@@ -184,7 +184,8 @@ fn tell(sample: &Sample) {
     });
     let problem = sample.problem.as_ref().map_or(String::new(), |text| format!("  WRONG: {text}"));
     println!(
-        "{} {:10} {:8} {us:8.3} us/msg {:9.0} msg/s, limited by {:?}, others {:.0} %{latency}{problem}",
+        "{} {:10} {:8} {us:8.3} us/msg {:9.0} msg/s, limited by {:?}, \
+         others {:.0} %{latency}{problem}",
         sample.round,
         sample.row,
         format!("{:?}", sample.broker),

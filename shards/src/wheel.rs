@@ -236,7 +236,8 @@ mod tests {
                     }
                     Step::Advance(by) => {
                         now += by;
-                        let mut fired: Vec<_> = core::iter::from_fn(|| wheel.pop(now, &mut 1_000_000)).collect();
+                        let pop = || wheel.pop(now, &mut 1_000_000);
+                        let mut fired: Vec<_> = core::iter::from_fn(pop).collect();
                         fired.sort_unstable();
                         let later = model.split_off(&(now + 1, 0));
                         let mut due: Vec<_> = model.into_keys().map(|(_, number)| number).collect();

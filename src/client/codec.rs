@@ -71,7 +71,8 @@ pub enum FrameError {
     },
     /// A message frame without room for timestamp, attempts and id.
     #[error(
-        "nsqd sent a message of {length} bytes, shorter than its {MESSAGE_HEADER_BYTES} bytes of header"
+        "nsqd sent a message of {length} bytes, shorter than its {MESSAGE_HEADER_BYTES} bytes \
+         of header"
     )]
     ShortMessage {
         /// The bytes of the message, header included.

@@ -246,7 +246,8 @@ impl Consumer {
         let (rdy_max, wanted) = (connection.rdy_max, self.options.in_flight_max());
         if rdy_max < wanted {
             let text = format_args!(
-                "({}) max RDY count {rdy_max} < consumer max in flight {wanted}, truncation possible",
+                "({}) max RDY count {rdy_max} < consumer max in flight {wanted}, \
+                 truncation possible",
                 peer.address
             );
             self.groups[peer.group].log.say(Level::Warning, text);

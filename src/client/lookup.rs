@@ -44,7 +44,7 @@ impl Lookup {
                 }
             }
             match self.recheck.recv_timeout(wait) {
-                // A moment for the lost nsqd to come back and register again, then ever longer ones.
+                // A moment for the lost nsqd to come back and register again, then longer ones.
                 Ok(()) => {
                     pause = LOOKUP_PAUSE_MIN.min(interval);
                     std::thread::sleep(pause);
@@ -236,7 +236,8 @@ mod tests {
     #[test]
     fn an_answer_becomes_addresses() {
         let answer = b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n\
-            {\"channels\":[],\"producers\":[{\"broadcast_address\":\"h\",\"tcp_port\":4150,\"x\":1},\
+            {\"channels\":[],\"producers\":[\
+            {\"broadcast_address\":\"h\",\"tcp_port\":4150,\"x\":1},\
             {\"broadcast_address\":\"::1\",\"tcp_port\":5}]}";
         assert_eq!(parse_answer(answer).unwrap(), ["h:4150", "[::1]:5"]);
     }
@@ -250,7 +251,8 @@ mod tests {
         for bad in [&b""[..], b"\r\n\r\n", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\nx"] {
             assert!(parse_answer(bad).is_err(), "{}", bad.escape_ascii());
         }
-        let port = b"HTTP/1.0 200 OK\r\n\r\n{\"producers\":[{\"broadcast_address\":\"h\",\"tcp_port\":70000}]}";
+        let port = b"HTTP/1.0 200 OK\r\n\r\n\
+            {\"producers\":[{\"broadcast_address\":\"h\",\"tcp_port\":70000}]}";
         assert!(parse_answer(port).is_err());
     }
 }

@@ -17,6 +17,9 @@ mod peer;
 mod rdy;
 mod step;
 
+/// The rule for names of topics and channels, which is the broker's.
+pub use shards::wire::names::Name;
+
 pub use consumer::Consumer;
 pub use options::ConsumerOptions;
 pub use step::{Delivery, Rest, Sources, Step, Stopper, Subscription};

@@ -147,7 +147,8 @@ impl ConsumerOptions {
             "rdy_redistribute_interval" => {
                 self.rdy_redistribute_interval = value.duration(redistribute)?;
             }
-            // Of use only to tools that hand messages back; taken, so that command lines keep working.
+            // Of use only to tools that hand messages back; taken, so that command lines go on
+            // working.
             "max_requeue_delay"
             | "default_requeue_delay"
             | "max_backoff_duration"

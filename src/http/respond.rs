@@ -1,4 +1,5 @@
-//! Responses in the original's two shapes: "V1" (marked by a header, errors in JSON) and plain text.
+//! Responses in the original's two shapes: "V1" (marked by a header, errors in JSON) and plain
+//! text.
 
 use std::borrow::Cow;
 

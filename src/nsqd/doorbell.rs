@@ -70,6 +70,7 @@ impl Doorbell {
     }
 
     /// Whether the worker said that it sleeps, and nobody has rung since.
+    #[cfg(test)]
     pub fn is_asleep(&self) -> bool {
         self.bell.sleeping.load(Ordering::Relaxed)
     }

@@ -62,13 +62,6 @@ struct Pair<L> {
 }
 
 impl<L> Pair<L> {
-    fn lane(&self, lane: Lane) -> &L {
-        match lane {
-            Lane::Data => &self.data,
-            Lane::Answer => &self.answer,
-        }
-    }
-
     fn lane_mut(&mut self, lane: Lane) -> &mut L {
         match lane {
             Lane::Data => &mut self.data,
@@ -111,10 +104,6 @@ impl<T> Writer<T> {
             self.waits_for_room = false;
         }
         found
-    }
-
-    fn len(&self) -> usize {
-        self.messages.buffer().capacity() - self.messages.slots()
     }
 }
 
@@ -185,11 +174,6 @@ impl<T: Send> Mailbox<T> {
         mailboxes
     }
 
-    /// The worker whose mailbox this is.
-    pub fn me(&self) -> usize {
-        self.me
-    }
-
     /// How many workers there are, this one included.
     pub fn workers(&self) -> usize {
         self.peers.len()
@@ -250,16 +234,6 @@ impl<T: Send> Mailbox<T> {
     /// worker asks before it sleeps.
     pub fn is_idle(&mut self) -> bool {
         self.peers.iter_mut().flatten().all(Peer::is_idle)
-    }
-
-    /// How many messages lie in the lane to a worker, at most: it may be taking some right now.
-    pub fn len_of(&self, to: usize, lane: Lane) -> usize {
-        self.peer(to).to.lane(lane).len()
-    }
-
-    fn peer(&self, worker: usize) -> &Peer<T> {
-        assert_ne!(worker, self.me, "a worker has no lane to itself");
-        self.peers[worker].as_ref().expect("only the worker itself is missing among its peers")
     }
 
     fn peer_mut(&mut self, worker: usize) -> &mut Peer<T> {

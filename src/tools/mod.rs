@@ -13,8 +13,8 @@ use crate::config::stop::Stop;
 /// `timeout` and some supervisors signal both the program and its group: that is one signal.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
-/// SIGINT and SIGTERM stop the consumer cleanly. Another one later ends the program at once, for the
-/// case that standard output is stuck.
+/// SIGINT and SIGTERM stop the consumer cleanly. Another one later ends the program at once, for
+/// the case that standard output is stuck.
 fn stop_on_signals(stopper: Stopper) -> Result<(), Stop> {
     let failed = |error: std::io::Error| Stop::Plain(format!("cannot handle signals: {error}"));
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;

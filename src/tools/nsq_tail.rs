@@ -7,10 +7,10 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use shards::wire::names::Name;
-
 use super::stop_on_signals;
-use crate::client::{Consumer, ConsumerOptions, Delivery, Rest, Sources, Step, Subscription, log};
+use crate::client::{
+    Consumer, ConsumerOptions, Delivery, Name, Rest, Sources, Step, Subscription, log,
+};
 use crate::config::stop::Stop;
 use crate::config::tail::TailOptions;
 use crate::config::version::{NSQ_VERSION, SHOAL_VERSION};
@@ -170,8 +170,7 @@ fn output_failed(error: &std::io::Error) -> Stop {
 
 #[cfg(test)]
 mod tests {
-    use super::{TailOptions, consumer_options, random_channel, sources};
-    use shards::wire::names::Name;
+    use super::{Name, TailOptions, consumer_options, random_channel, sources};
 
     fn options() -> TailOptions {
         TailOptions {

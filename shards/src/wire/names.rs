@@ -11,7 +11,7 @@ const EPHEMERAL: &[u8] = b"#ephemeral";
 /// A valid topic or channel name. Held inline, so that copying one allocates nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
-    // Padding is always zero, and a zero byte is in no name: comparing the bytes compares the names.
+    // Padding is always zero, and a zero byte is in no name: comparing bytes compares the names.
     bytes: [u8; NAME_BYTES_MAX],
     len: u8,
 }

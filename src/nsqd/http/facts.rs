@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
@@ -72,6 +71,7 @@ pub struct Health {
 
 impl Health {
     /// Says what is wrong, or with `None` that it is over.
+    #[cfg(test)]
     pub fn set(&self, trouble: Option<String>) {
         *lock(&self.trouble) = trouble;
     }
@@ -109,7 +109,6 @@ pub struct Options {
     /// Texts are shown bare, everything else as JSON; durations are nanoseconds.
     fixed: BTreeMap<String, Value>,
     lookupd_addresses: Mutex<Option<Vec<String>>>,
-    lookupd_changes: AtomicU64,
     log_level: Mutex<LogLevel>,
     set_log_level: Box<dyn Fn(LogLevel) + Send + Sync>,
 }
@@ -140,7 +139,6 @@ impl Options {
         Options {
             fixed,
             lookupd_addresses: Mutex::new(Some(lookupd_addresses)),
-            lookupd_changes: AtomicU64::new(0),
             log_level: Mutex::new(log_level),
             set_log_level: Box::new(set_log_level),
         }
@@ -164,7 +162,6 @@ impl Options {
         match name {
             LOOKUPD_ADDRESSES => {
                 *lock(&self.lookupd_addresses) = addresses(value).ok_or(NotSet::Value)?;
-                self.lookupd_changes.fetch_add(1, Ordering::Release);
             }
             LOG_LEVEL => {
                 let name = std::str::from_utf8(value).map_err(|_| NotSet::Value)?;
@@ -175,18 +172,6 @@ impl Options {
             _ => return Err(NotSet::Option),
         }
         Ok(())
-    }
-
-    /// The nsqlookupds to be connected to now.
-    #[must_use]
-    pub fn lookupd_tcp_addresses(&self) -> Vec<String> {
-        lock(&self.lookupd_addresses).clone().unwrap_or_default()
-    }
-
-    /// How often they were changed: cheap to compare before asking for them.
-    #[must_use]
-    pub fn lookupd_changes(&self) -> u64 {
-        self.lookupd_changes.load(Ordering::Acquire)
     }
 }
 
@@ -232,8 +217,7 @@ mod tests {
         let options = options(&Arc::default());
         assert_eq!(options.get("nsqlookupd_tcp_addresses"), Some(json!([])));
         assert_eq!(options.set("nsqlookupd_tcp_addresses", b" [\"a:1\", null]\n"), Ok(()));
-        assert_eq!(options.lookupd_tcp_addresses(), ["a:1", ""]);
-        assert_eq!(options.lookupd_changes(), 1);
+        assert_eq!(options.get("nsqlookupd_tcp_addresses"), Some(json!(["a:1", ""])));
         assert_eq!(options.set("nsqlookupd_tcp_addresses", b"null"), Ok(()));
         assert_eq!(options.get("nsqlookupd_tcp_addresses"), Some(json!(null)));
         for bad in [&b"a:1"[..], b"\"a:1\"", b"[1]", b"{}"] {

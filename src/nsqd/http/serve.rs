@@ -72,23 +72,13 @@ struct Connection<D> {
     desk: D,
     timers: Timers,
     remote: String,
-    encrypted: bool,
 }
 
 /// Serves a plain connection until it ends. `remote` is the client's `ip:port`, or `@` for a unix
 /// socket.
 pub async fn serve<D: Desk>(socket: HttpSocket, desk: D, timers: Timers, remote: String) {
-    drive(socket, Connection { desk, timers, remote, encrypted: false }).await;
-}
-
-/// Serves a connection that came through TLS.
-pub async fn serve_encrypted<D: Desk>(socket: HttpSocket, desk: D, timers: Timers, remote: String) {
-    drive(socket, Connection { desk, timers, remote, encrypted: true }).await;
-}
-
-async fn drive<D: Desk>(socket: HttpSocket, connection: Connection<D>) {
-    let head_timer = HeadTimer::new(&connection.timers, HEAD_TIME_MIN, socket.ear());
-    let connection = Rc::new(connection);
+    let head_timer = HeadTimer::new(&timers, HEAD_TIME_MIN, socket.ear());
+    let connection = Rc::new(Connection { desk, timers, remote });
     let service = service_fn(|request| answer(connection.clone(), request));
     // No `pipeline_flush`: it keeps the answer to a malformed request back for good, and the
     // socket gathers what is written in one turn anyway.
@@ -125,9 +115,6 @@ async fn answer<D: Desk>(
 impl<D: Desk> Connection<D> {
     /// The answer to everything on a plain connection while only TLS is served.
     fn https_hint(&self) -> Option<Response> {
-        if self.encrypted {
-            return None;
-        }
         let port = self.desk.facts().https_required_port?;
         // The blanks are the original's; clients compare the text.
         let hint = format!("{{\"message\": \"TLS_REQUIRED\", \"https_port\": {port}}}");

@@ -21,7 +21,7 @@ pub const INPUT_BYTES_MAX: usize = 64 * 1024;
 /// The most bytes that the task may write ahead of what the loop has begun to send.
 pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
-/// A buffer that grew beyond this is given up when it runs empty, so that idle connections are small.
+/// A buffer that grew beyond this is given up when it runs empty: idle connections are small.
 const KEPT_BYTES_MAX: usize = 4 * 1024;
 
 /// Tokens of connections with news for the loop: output, a wish for input, or their end.

@@ -1,7 +1,8 @@
 //! Timers of a shard's HTTP tasks, driven by the turn loop instead of the executor.
 //!
-//! The loop says what time it is once per turn, before it lets tasks run. A connection keeps one slot for its whole life, so that postponing a deadline, which
-//! happens with every request, costs nothing: the queue learns of it when the old time comes.
+//! The loop says what time it is once per turn, before it lets tasks run. A connection keeps one
+//! slot for its whole life, so that postponing a deadline, which happens with every request, costs
+//! nothing: the queue learns of it when the old time comes.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

@@ -12,6 +12,22 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const TWO: LaneCapacities = LaneCapacities { data: 2, answer: 2 };
 
+impl<T: Send> Mailbox<T> {
+    /// How many messages lie in the lane to a worker, at most: it may be taking some right now.
+    fn len_of(&self, to: usize, lane: Lane) -> usize {
+        let messages = &self.writer(to, lane).messages;
+        messages.buffer().capacity() - messages.slots()
+    }
+
+    fn writer(&self, to: usize, lane: Lane) -> &Writer<T> {
+        let pair = &self.peers[to].as_ref().unwrap().to;
+        match lane {
+            Lane::Data => &pair.data,
+            Lane::Answer => &pair.answer,
+        }
+    }
+}
+
 fn mailboxes<T: Send>(workers: usize, capacities: LaneCapacities) -> Vec<Mailbox<T>> {
     let doorbells: Vec<_> = (0..workers).map(|_| Doorbell::new().unwrap()).collect();
     Mailbox::build(capacities, &doorbells)
@@ -173,7 +189,7 @@ impl Stressed {
             assert!(
                 start.elapsed() < PATIENCE,
                 "worker {} hangs: sent {:?}, got {:?}",
-                self.mailbox.me(),
+                self.mailbox.me,
                 self.sent,
                 self.got
             );
@@ -185,7 +201,7 @@ impl Stressed {
     }
 
     fn is_done(&self) -> bool {
-        let me = self.mailbox.me();
+        let me = self.mailbox.me;
         let full = [self.total; 2];
         let done = |counts: &[[u64; 2]]| {
             counts.iter().enumerate().all(|(peer, count)| peer == me || *count == full)
@@ -205,7 +221,7 @@ impl Stressed {
     }
 
     fn post(&mut self) {
-        let from = self.mailbox.me();
+        let from = self.mailbox.me;
         for to in 0..self.mailbox.workers() {
             for lane in [Lane::Data, Lane::Answer] {
                 let burst = if to == from { 0 } else { 1 + self.sent[to][lane as usize] % 7 };
@@ -249,11 +265,11 @@ impl Stressed {
 
     /// Whether it has parcels left for a lane that has not turned it away.
     fn could_post(&self) -> bool {
-        let me = self.mailbox.me();
+        let me = self.mailbox.me;
         (0..self.mailbox.workers()).filter(|to| *to != me).any(|to| {
             [Lane::Data, Lane::Answer].into_iter().any(|lane| {
                 self.sent[to][lane as usize] < self.total
-                    && !self.mailbox.peer(to).to.lane(lane).waits_for_room
+                    && !self.mailbox.writer(to, lane).waits_for_room
             })
         })
     }

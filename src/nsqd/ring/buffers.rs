@@ -18,7 +18,7 @@ struct Pages {
 
 impl Pages {
     fn new(bytes: usize) -> io::Result<Pages> {
-        // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing of ours.
+        // SAFETY: an anonymous mapping where the kernel chooses touches nothing of ours.
         let start = unsafe {
             libc::mmap(
                 ptr::null_mut(),

@@ -36,7 +36,7 @@ use super::doorbell::Doorbell;
 use buffers::BufferRing;
 pub use key::SocketKey;
 use key::Token;
-pub use probe::{RingProblem, probe};
+pub use probe::probe;
 use queue::Queue;
 pub use socket::Reading;
 use socket::{Listener, Request, Sockets};
@@ -146,22 +146,6 @@ impl Ring {
         };
         ring.arm_doorbell();
         Ok(ring)
-    }
-
-    /// The doorbell that wakes this ring.
-    pub fn doorbell(&self) -> Doorbell {
-        self.doorbell.clone()
-    }
-
-    /// How many sockets were added and neither closed nor taken.
-    pub fn sockets(&self) -> usize {
-        self.sockets.open()
-    }
-
-    /// How often bytes had to wait because all receive buffers were filled: if it rises steadily,
-    /// more or larger buffers would help.
-    pub fn starvations(&self) -> u64 {
-        self.sockets.starvations
     }
 
     /// Accepts connections from a listening socket, and returns the index by which events name it.

@@ -65,7 +65,8 @@ impl Socket {
 pub(super) struct Sockets {
     slots: Vec<Socket>,
     free: Vec<u32>,
-    open: usize,
+    /// Sockets that were added and neither closed nor taken.
+    pub open: usize,
     /// Sockets whose receive found no buffer, in the order in which they will get one. An entry
     /// may be stale: its socket closed, paused or resumed since.
     pub starved: VecDeque<SocketKey>,
@@ -74,11 +75,6 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Sockets that were added and neither closed nor taken.
-    pub fn open(&self) -> usize {
-        self.open
-    }
-
     /// Gives a socket a slot.
     pub fn insert(&mut self, fd: OwnedFd, reading: Reading) -> SocketKey {
         self.open += 1;

@@ -230,7 +230,8 @@ fn debugging_says_what_it_cannot_do() {
     );
     assert_eq!(
         put("/debug/setblockrate?rate=99999999999999999999"),
-        "400|invalid block rate : strconv.Atoi: parsing \"99999999999999999999\": value out of range"
+        "400|invalid block rate : strconv.Atoi: parsing \"99999999999999999999\": \
+         value out of range"
     );
     assert_eq!(
         put("/debug/setblockrate"),

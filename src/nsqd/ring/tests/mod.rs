@@ -48,6 +48,23 @@ impl Seen {
     }
 }
 
+impl Ring {
+    /// The doorbell that wakes this ring.
+    fn doorbell(&self) -> Doorbell {
+        self.doorbell.clone()
+    }
+
+    /// How many sockets were added and neither closed nor taken.
+    fn sockets(&self) -> usize {
+        self.sockets.open
+    }
+
+    /// How often bytes had to wait because all receive buffers were filled.
+    fn starvations(&self) -> u64 {
+        self.sockets.starvations
+    }
+}
+
 fn ring(entries: u32, buffers: u16, buffer_bytes: usize) -> Ring {
     let options = RingOptions { entries, buffers, buffer_bytes };
     Ring::new(&options, Doorbell::new().unwrap()).unwrap()

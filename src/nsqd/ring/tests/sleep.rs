@@ -55,7 +55,8 @@ fn polling_alone_hears_everything() {
             assert!(start.elapsed() < PATIENCE, "round {round} was not heard");
             ring.poll().unwrap();
             ring.events(|event| {
-                heard = matches!(event, Event::Received { socket, bytes } if socket == key && *bytes == [round]);
+                let Event::Received { socket, bytes } = event else { return };
+                heard = socket == key && *bytes == [round];
             });
         }
     }
