@@ -23,6 +23,7 @@ use super::startup::{self, Prepared};
 use super::worker::{Listening, Mail, Worker, WorkerParts};
 use crate::config::host;
 use crate::config::nsqd::NsqdOptions;
+use crate::config::value::TlsRequired;
 use crate::config::version::{self, NSQ_VERSION};
 use crate::log;
 
@@ -73,8 +74,23 @@ pub fn run(options: NsqdOptions) -> ExitCode {
 }
 
 fn prepare(options: &NsqdOptions) -> Result<Prepared, String> {
+    if let Some(flag) = unkept_promise(options) {
+        return Err(format!(
+            "{flag} is set, but is not there yet: what it protects would be open to everybody. \
+             Without the flag it starts"
+        ));
+    }
     ring::probe().map_err(|problem| problem.to_string())?;
     startup::prepare(options)
+}
+
+/// The flag that asks for protection which this version cannot give. Other flags of that kind only
+/// lead to a warning.
+fn unkept_promise(options: &NsqdOptions) -> Option<&'static str> {
+    if options.tls.required != TlsRequired::No {
+        return Some("--tls-required");
+    }
+    (!options.auth.http_addresses.is_empty()).then_some("--auth-http-address")
 }
 
 /// Starts the workers, waits for a signal, stops them.
@@ -329,4 +345,27 @@ fn facts(
 fn shown_options(options: &NsqdOptions) -> ShownOptions {
     let lookupds = options.lookupd_tcp_addresses.clone();
     ShownOptions::new(options.settings.shown(), lookupds, options.log_level, log::set_level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unkept_promise;
+    use crate::config::nsqd::NsqdOptions;
+    use std::ffi::OsString;
+
+    fn check(line: &str, flag: Option<&str>) {
+        let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        assert_eq!(unkept_promise(&NsqdOptions::load(&args).unwrap()), flag, "{line}");
+    }
+
+    #[test]
+    fn nothing_is_served_without_the_protection_that_was_asked_for() {
+        check("", None);
+        check("--tls-cert=c --tls-key=k", None);
+        check("--tls-cert=c --tls-key=k --tls-required", Some("--tls-required"));
+        check("--tls-cert=c --tls-key=k --tls-required=tcp-https", Some("--tls-required"));
+        let policy = "--tls-cert=c --tls-key=k --tls-client-auth-policy=require";
+        check(policy, Some("--tls-required"));
+        check("--auth-http-address=127.0.0.1:1", Some("--auth-http-address"));
+    }
 }
