@@ -8,6 +8,11 @@ PREFIX ?= /usr/local
 CARGO ?= cargo
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 SHOAL := $(TARGET_DIR)/release/shoal
+# Tests that run at once: most of the black-box ones wait most of the time.
+TEST_THREADS ?= 6
+# What the two kinds of tests said, for the summary.
+UNIT_LOG := $(TARGET_DIR)/test-unit.log
+BLACKBOX_LOG := $(TARGET_DIR)/test-blackbox.log
 
 # The binary's programs that get a link of their own name.
 PROGRAMS := nsqd nsq_tail
@@ -26,6 +31,20 @@ run: build
 	exec $(SHOAL)
 
 test: test-needs lint unit blackbox
+	@clients=$$(cd tests/clients && ls $(CLIENTS) 2>/dev/null | cut -d/ -f1 | tr '\n' ' ') || true
+	echo
+	echo "make test: everything passed"
+	echo "  lint        rustfmt, clippy$$(command -v cargo-deny >/dev/null && echo ', cargo-deny')"
+	echo "  unit        $$(awk $(COUNT) $(UNIT_LOG))"
+	echo "  black box   $$(awk $(COUNT) $(BLACKBOX_LOG))"
+	echo "  clients     $$clients"
+
+# The sum of what the test binaries report.
+COUNT := '/^test result:/ { passed += $$4; ignored += $$8; binaries++ } \
+	END { printf "%d passed, %d ignored, in %d binaries", passed, ignored, binaries }'
+# What setup leaves of each client library.
+CLIENTS := go/bin/client python/.venv/.stamp js/node_modules/.stamp \
+	rust/target/debug/shoal-client-tokio-nsq java/classes/.stamp
 
 # Says what is missing, or installs it where that is allowed.
 test-needs:
@@ -55,12 +74,14 @@ lint:
 	if command -v cargo-deny >/dev/null; then $(CARGO) deny check; fi
 
 unit:
-	$(CARGO) test --workspace --exclude shoal-tests --locked
+	mkdir -p $(TARGET_DIR)
+	$(CARGO) test --workspace --exclude shoal-tests --locked --no-fail-fast 2>&1 | tee $(UNIT_LOG)
 
 # The built binary, from outside, and with the clients that people use.
 blackbox: build
 	tests/clients/setup
-	SHOAL_BIN=$(SHOAL) $(CARGO) test -p shoal-tests --locked
+	SHOAL_BIN=$(SHOAL) $(CARGO) test -p shoal-tests --locked -- \
+	    --test-threads=$(TEST_THREADS) 2>&1 | tee $(BLACKBOX_LOG)
 
 install: build
 	install -D -m 755 $(SHOAL) $(DESTDIR)$(PREFIX)/bin/shoal

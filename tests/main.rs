@@ -2,8 +2,9 @@
 //!
 //! `SHOAL_BIN` names the broker (default `target/release/shoal`). With `SHOAL_TEST_PEER` naming a
 //! binary of the original nsqd the same tests run against that one: whatever they say about the
-//! protocol has to be true there first. Most of the time is spent waiting, so
-//! `cargo test -p shoal-tests -- --test-threads=8` is quicker.
+//! protocol has to be true there first. What Shoal cannot do yet is behind `harness::until`, which
+//! is strict: such a test fails on the day when Shoal passes it. Most of the time is spent waiting,
+//! so `cargo test -p shoal-tests -- --test-threads=8` is quicker.
 
 #[cfg(test)]
 mod harness;

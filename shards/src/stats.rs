@@ -11,7 +11,7 @@ use crate::wire::names::Name;
 /// What part of a shard's statistics is wanted. The default asks for everything.
 #[derive(Clone, Debug, Default)]
 pub struct StatsQuery {
-    /// Only this topic. `Some` also leaves out producers of other topics.
+    /// Only this topic. Clients then show what they published to it, and nothing else.
     pub topic: Option<String>,
     /// Only channels of this name, and only topics that have one.
     pub channel: Option<String>,
@@ -126,6 +126,7 @@ pub struct ClientStats {
     pub topology_region: String,
     /// From IDENTIFY.
     pub topology_zone: String,
-    /// Topic and number of messages of its publishes. The original shows one topic at most.
+    /// Topic and number of messages of its publishes: of the topic that was asked for, or of the
+    /// one published to last. The original shows one topic at most.
     pub pub_counts: Option<(Name, u64)>,
 }

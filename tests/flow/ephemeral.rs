@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::publish_numbers;
-use crate::harness::{Broker, Client, SOON, eventually, on_each_peer};
+use crate::harness::{
+    Broker, Client, Peer, SOON, TempDir, eventually, feature, on_each_peer, until,
+};
 
 fn gone(broker: &Broker, topic: &str) {
     eventually(&format!("{topic} is gone"), SOON, || broker.topic(topic).is_null());
@@ -91,25 +93,45 @@ fn full() {
     });
 }
 
-/// Neither survives a restart, and neither is in the metadata file.
+/// The data path of a broker that had ephemeral topics and channels, and others.
+fn stopped_with_ephemerals(peer: Peer) -> std::sync::Arc<TempDir> {
+    let broker = Broker::start(peer, &[]);
+    publish_numbers(&broker, "gone#ephemeral", 3);
+    broker.post("/topic/create?topic=stays");
+    broker.post("/channel/create?topic=stays&channel=gone%23ephemeral");
+    broker.post("/channel/create?topic=stays&channel=c");
+    broker.stop()
+}
+
+/// Neither survives a restart.
 #[test]
 fn forgotten_at_a_restart() {
     on_each_peer(|peer| {
-        let broker = Broker::start(peer, &[]);
-        publish_numbers(&broker, "gone#ephemeral", 3);
-        broker.post("/topic/create?topic=stays");
-        broker.post("/channel/create?topic=stays&channel=gone%23ephemeral");
-        broker.post("/channel/create?topic=stays&channel=c");
-        let dir = broker.stop();
+        let broker = Broker::start_in(peer, &[], stopped_with_ephemerals(peer));
+        assert!(broker.topic("gone#ephemeral").is_null());
+        assert!(broker.channel("stays", "gone#ephemeral").is_null());
+    });
+}
+
+/// Neither is in the metadata file.
+#[test]
+fn not_in_the_metadata() {
+    until(feature::RESTART, |peer| {
+        let dir = stopped_with_ephemerals(peer);
         let metadata = std::fs::read_to_string(dir.path().join("nsqd.dat")).unwrap();
         let wanted = concat!(
             r#"{"topics":[{"name":"stays","paused":false,"channels":["#,
             r#"{"name":"c","paused":false}]}],"version":"1.3.0"}"#,
         );
         assert_eq!(metadata, wanted);
-        let broker = Broker::start_in(peer, &[], dir);
-        assert!(broker.topic("gone#ephemeral").is_null());
-        assert!(broker.channel("stays", "gone#ephemeral").is_null());
+    });
+}
+
+/// What lies beside them stays.
+#[test]
+fn forgotten_alone() {
+    until(feature::RESTART, |peer| {
+        let broker = Broker::start_in(peer, &[], stopped_with_ephemerals(peer));
         assert_eq!(broker.channel("stays", "c")["depth"], 0);
     });
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::publish_numbers;
-use crate::harness::{Broker, Client, SOON, eventually, on_each_peer};
+use crate::harness::{Broker, Client, Peer, SOON, eventually, feature, on_each_peer, until};
 
 /// An emptied channel has nothing: no depth, nothing in flight, nothing deferred.
 #[test]
@@ -113,19 +113,32 @@ fn delete_topic() {
     });
 }
 
+/// A broker that was started again after one of its two topics was deleted.
+fn restarted_without_a_topic(peer: Peer) -> Broker {
+    let broker = Broker::start(peer, &["--mem-queue-size=10"]);
+    publish_numbers(&broker, "t", 200);
+    broker.post("/channel/create?topic=t&channel=c");
+    publish_numbers(&broker, "keeps", 1);
+    broker.post("/topic/delete?topic=t");
+    Broker::start_in(peer, &["--mem-queue-size=10"], broker.stop())
+}
+
 /// Nothing of a deleted topic comes back with a restart.
 #[test]
 fn deleted_stays_deleted() {
     on_each_peer(|peer| {
-        let broker = Broker::start(peer, &["--mem-queue-size=10"]);
-        publish_numbers(&broker, "t", 200);
-        broker.post("/channel/create?topic=t&channel=c");
-        publish_numbers(&broker, "keeps", 1);
-        broker.post("/topic/delete?topic=t");
-        let broker = Broker::start_in(peer, &["--mem-queue-size=10"], broker.stop());
+        let broker = restarted_without_a_topic(peer);
         assert!(broker.topic("t").is_null());
         publish_numbers(&broker, "t", 1);
         assert_eq!(broker.topic("t")["depth"], 1);
+    });
+}
+
+/// What was not deleted is still there.
+#[test]
+fn deleted_alone() {
+    until(feature::RESTART, |peer| {
+        let broker = restarted_without_a_topic(peer);
         assert_eq!(broker.topic("keeps")["depth"], 1);
     });
 }

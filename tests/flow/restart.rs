@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::publish_numbers;
-use crate::harness::{Broker, Client, TempDir, on_each_peer};
+use crate::harness::{Broker, Client, TempDir, feature, on_each_peer, until};
 
 /// Every message comes again, and what was in flight with one attempt more.
 #[test]
 fn loses_nothing() {
-    on_each_peer(|peer| {
+    until(feature::RESTART, |peer| {
         for round in ["--mem-queue-size=10000", "--mem-queue-size=20"] {
             let dir = std::sync::Arc::new(TempDir::new());
             let broker = Broker::start_in(peer, &[round], dir);
@@ -42,7 +42,7 @@ fn loses_nothing() {
 /// Ids and publish times outlive a restart too, and new ids are larger than old ones.
 #[test]
 fn keeps_ids() {
-    on_each_peer(|peer| {
+    until(feature::RESTART, |peer| {
         let broker = Broker::start(peer, &[]);
         publish_numbers(&broker, "t", 3);
         let mut client = Client::consumer(&broker, "t", "c", 3);
@@ -58,5 +58,27 @@ fn keeps_ids() {
         }
         publish_numbers(&broker, "t", 1);
         assert!(client.message().id > after[2].id);
+    });
+}
+
+/// New ids are larger than those from before, also when nothing from before is left.
+#[test]
+fn ids_go_on() {
+    on_each_peer(|peer| {
+        let mut dir = std::sync::Arc::new(TempDir::new());
+        let mut last = String::new();
+        for _ in 0..3 {
+            let broker = Broker::start_in(peer, &[], dir);
+            let mut client = Client::consumer(&broker, "t", "c", 1);
+            publish_numbers(&broker, "t", 3);
+            for _ in 0..3 {
+                let id = client.message().id;
+                assert!(id > last, "{id} after {last}");
+                client.fin(&id);
+                last = id;
+            }
+            client.alive();
+            dir = broker.stop();
+        }
     });
 }

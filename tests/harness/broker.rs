@@ -1,7 +1,7 @@
 //! A broker process: started on free ports, watched until ready, and gone when the test is.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,11 +19,14 @@ pub struct Broker {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     dir: Arc<TempDir>,
-    /// Where it takes the protocol.
+    /// Where it takes the protocol; port 0 when that is a unix socket.
     pub tcp: SocketAddr,
-    /// Where it takes HTTP.
+    /// Where it takes HTTP; port 0 when that is a unix socket.
     pub http: SocketAddr,
 }
+
+/// What stands for an address as long as there is none.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// How a process that was started to fail, ended.
 pub struct Exit {
@@ -96,8 +99,7 @@ impl Broker {
                 lines.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
             }
         });
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut broker = Broker { child, log, dir, tcp: nowhere, http: nowhere };
+        let mut broker = Broker { child, log, dir, tcp: NOWHERE, http: NOWHERE };
         broker.tcp = broker.address("TCP: listening on ");
         broker.http = broker.address("HTTP: listening on ");
         broker
@@ -108,7 +110,8 @@ impl Broker {
         loop {
             if let Some(line) = self.log_line(text) {
                 let at = line.find(text).unwrap() + text.len();
-                return line[at..].trim().parse().unwrap();
+                let address = line[at..].trim();
+                return if address.starts_with('/') { NOWHERE } else { address.parse().unwrap() };
             }
             let exited = self.child.try_wait().unwrap();
             assert!(exited.is_none(), "the broker ended with {exited:?} before it listened");

@@ -62,18 +62,51 @@ pub fn original() -> Option<PathBuf> {
     std::env::var_os("SHOAL_TEST_PEER").map(PathBuf::from)
 }
 
-/// Runs a test of behaviour that both programs share, in all shapes at once.
-pub fn on_each_peer(test: impl Fn(Peer) + Sync) {
+/// Runs a test in all shapes at once, and says for each whether it passed.
+fn outcomes(test: impl Fn(Peer) + Sync) -> Vec<(Peer, bool)> {
     let test = &test;
     thread::scope(|scope| {
         let runs: Vec<_> =
             Peer::all().into_iter().map(|peer| (peer, scope.spawn(move || test(peer)))).collect();
-        let failed: Vec<Peer> = runs
-            .into_iter()
-            .filter_map(|(peer, run)| run.join().is_err().then_some(peer))
-            .collect();
-        assert!(failed.is_empty(), "failed for {failed:?}");
-    });
+        runs.into_iter().map(|(peer, run)| (peer, run.join().is_ok())).collect()
+    })
+}
+
+/// Runs a test of behaviour that both programs share, in all shapes at once.
+pub fn on_each_peer(test: impl Fn(Peer) + Sync) {
+    let mut failed = outcomes(test);
+    failed.retain(|(_, passed)| !passed);
+    assert!(failed.is_empty(), "failed for {failed:?}");
+}
+
+/// Runs a test of what Shoal cannot do yet. The original has to pass it. Shoal has to fail it, in
+/// every shape: on the day when `feature` holds, the test fails, and this marker has to go.
+pub fn until(feature: &str, test: impl Fn(Peer) + Sync) {
+    eprintln!("Shoal has to fail this until {feature}");
+    for (peer, passed) in outcomes(test) {
+        if let Err(complaint) = expected(peer, passed, feature) {
+            panic!("{complaint}");
+        }
+    }
+}
+
+fn expected(peer: Peer, passed: bool, feature: &str) -> Result<(), String> {
+    match (peer, passed) {
+        (Peer::Original, true) | (Peer::Shoal { .. }, false) => Ok(()),
+        (Peer::Original, false) => Err(format!("failed for {peer:?}")),
+        (Peer::Shoal { .. }, true) => {
+            Err(format!("{peer:?} passes now, since {feature}: the `until` has to go"))
+        }
+    }
+}
+
+#[test]
+fn until_is_strict() {
+    let shoal = Peer::Shoal { shards: 1 };
+    assert_eq!(expected(Peer::Original, true, "x"), Ok(()));
+    assert_eq!(expected(shoal, false, "x"), Ok(()));
+    assert!(expected(Peer::Original, false, "x").is_err());
+    assert!(expected(shoal, true, "x").is_err());
 }
 
 /// Runs a test of what only Shoal does; against the original it says why it does nothing.

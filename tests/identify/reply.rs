@@ -1,6 +1,6 @@
 //! The reply to a negotiating client, byte for byte.
 
-use crate::harness::{Broker, Client, identify, on_each_peer};
+use crate::harness::{Broker, Client, Peer, feature, identify, on_each_peer, until};
 
 /// The default reply; a row names the pieces that differ.
 const DEFAULT: &str = concat!(
@@ -13,21 +13,33 @@ const DEFAULT: &str = concat!(
 /// What the client asks for besides negotiation, and what changes in the reply.
 type Row = (&'static str, &'static [(&'static str, &'static str)]);
 
-fn check(flags: &[&str], base: &[(&str, &str)], rows: &[Row]) {
-    on_each_peer(|peer| {
-        let broker = Broker::start(peer, flags);
-        for (asked, changes) in rows {
-            let mut wanted = DEFAULT.to_string();
-            for (from, to) in base.iter().chain(*changes) {
-                assert!(wanted.contains(from), "{from}");
-                wanted = wanted.replacen(from, to, 1);
-            }
-            let mut client = Client::new(&broker);
-            client.send(&identify(&format!("{{\"feature_negotiation\":true{asked}}}")));
-            let got = client.frame().describe();
-            assert_eq!(got, wanted.replace('<', "<3c>"), "{peer:?} {asked}");
+/// What the broker's own flags change in every reply.
+type Base = [(&'static str, &'static str)];
+
+fn check(flags: &[&str], base: &Base, rows: &[Row]) {
+    on_each_peer(|peer| check_on(peer, flags, base, rows));
+}
+
+/// Rows of which Shoal has to fail every one as long as it does not compress.
+fn check_compressed(flags: &[&str], base: &Base, rows: &[Row]) {
+    for row in rows {
+        until(feature::COMPRESSION, |peer| check_on(peer, flags, base, &[*row]));
+    }
+}
+
+fn check_on(peer: Peer, flags: &[&str], base: &Base, rows: &[Row]) {
+    let broker = Broker::start(peer, flags);
+    for (asked, changes) in rows {
+        let mut wanted = DEFAULT.to_string();
+        for (from, to) in base.iter().chain(*changes) {
+            assert!(wanted.contains(from), "{from}");
+            wanted = wanted.replacen(from, to, 1);
         }
-    });
+        let mut client = Client::new(&broker);
+        client.send(&identify(&format!("{{\"feature_negotiation\":true{asked}}}")));
+        let got = client.frame().describe();
+        assert_eq!(got, wanted.replace('<', "<3c>"), "{peer:?} {asked}");
+    }
 }
 
 #[test]
@@ -54,6 +66,16 @@ fn effective_values() {
             (r#","tls_v1":true"#, &[]),
             (r#","topology_region":"r","topology_zone":"z""#, &[]),
             (r#","deflate_level":3"#, &[]),
+        ],
+    );
+}
+
+#[test]
+fn effective_compression() {
+    check_compressed(
+        &[],
+        &[],
+        &[
             (r#","snappy":true"#, &[(r#""snappy":false"#, r#""snappy":true"#)]),
             (r#","deflate":true"#, &[(r#""deflate":false"#, r#""deflate":true"#)]),
             (
@@ -72,32 +94,39 @@ fn effective_values() {
     );
 }
 
+/// Flags that show in every reply.
+const SHOWN: [&str; 7] = [
+    "--max-rdy-count=11",
+    "--max-msg-timeout=2m",
+    "--msg-timeout=3s",
+    "--max-deflate-level=4",
+    "--output-buffer-timeout=50ms",
+    "--topology-region=<&r>",
+    "--topology-zone=z\"\\é",
+];
+
+/// How they show.
+const SHOWN_AS: &Base = &[
+    (":2500", ":11"),
+    (":900000", ":120000"),
+    (":60000", ":3000"),
+    (r#""deflate_level":6,"max_deflate_level":6"#, r#""deflate_level":4,"max_deflate_level":4"#),
+    (r#"output_buffer_timeout":250"#, r#"output_buffer_timeout":50"#),
+    (r#""topology_region":"""#, r#""topology_region":"\u003c\u0026r\u003e""#),
+    (r#""topology_zone":"""#, r#""topology_zone":"z\"\\é""#),
+];
+
 #[test]
 fn options_show() {
-    check(
+    check(&SHOWN, SHOWN_AS, &[("", &[])]);
+}
+
+#[test]
+fn options_bound_compression() {
+    check_compressed(
+        &SHOWN,
+        SHOWN_AS,
         &[
-            "--max-rdy-count=11",
-            "--max-msg-timeout=2m",
-            "--msg-timeout=3s",
-            "--max-deflate-level=4",
-            "--output-buffer-timeout=50ms",
-            "--topology-region=<&r>",
-            "--topology-zone=z\"\\é",
-        ],
-        &[
-            (":2500", ":11"),
-            (":900000", ":120000"),
-            (":60000", ":3000"),
-            (
-                r#""deflate_level":6,"max_deflate_level":6"#,
-                r#""deflate_level":4,"max_deflate_level":4"#,
-            ),
-            (r#"output_buffer_timeout":250"#, r#"output_buffer_timeout":50"#),
-            (r#""topology_region":"""#, r#""topology_region":"\u003c\u0026r\u003e""#),
-            (r#""topology_zone":"""#, r#""topology_zone":"z\"\\é""#),
-        ],
-        &[
-            ("", &[]),
             (
                 r#","deflate":true,"deflate_level":9"#,
                 &[(r#""deflate":false"#, r#""deflate":true"#)],
@@ -118,11 +147,39 @@ fn compression_off() {
         &[],
         &[(r#","deflate":true"#, &[]), (r#","snappy":true,"deflate":true,"deflate_level":3"#, &[])],
     );
-    check(
+}
+
+#[test]
+fn deflate_off() {
+    check_compressed(
         &["--deflate=false"],
         &[],
         &[(r#","snappy":true,"deflate":true"#, &[(r#""snappy":false"#, r#""snappy":true"#)])],
     );
+}
+
+/// As long as Shoal does not compress it answers like the original with both compressions off. The
+/// test goes when `effective_compression` passes.
+#[test]
+fn no_compression_yet() {
+    on_each_peer(|peer| {
+        let off: &[&str] =
+            if peer.is_original() { &["--snappy=false", "--deflate=false"] } else { &[] };
+        let rows: [Row; 8] = [
+            (r#","snappy":true"#, &[]),
+            (r#","deflate":true"#, &[]),
+            (r#","deflate":true,"deflate_level":3"#, &[]),
+            (r#","deflate":true,"deflate_level":9"#, &[]),
+            (r#","deflate":true,"deflate_level":-3"#, &[]),
+            (r#","snappy":true,"deflate":true"#, &[]),
+            (r#","snappy":true,"deflate":true,"deflate_level":1"#, &[]),
+            (r#","snappy":true,"sample_rate":7"#, &[(r#""sample_rate":0"#, r#""sample_rate":7"#)]),
+        ];
+        check_on(peer, off, &[], &rows);
+        let wide = [off, &["--max-deflate-level=9"]].concat();
+        let level = [(r#""max_deflate_level":6"#, r#""max_deflate_level":9"#)];
+        check_on(peer, &wide, &level, &rows[..4]);
+    });
 }
 
 /// Asking again before SUB is allowed and answered with what holds then.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::harness::{Broker, Client, Peer, SOON, bytes, on_each_peer};
+use crate::harness::{Broker, Client, Peer, SOON, bytes, on_each_peer, until};
 
 /// The state that a connection is in when the bytes of a case are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,17 @@ pub type Row = (State, &'static str, &'static str);
 
 /// Checks rows that end in one error frame and the end of the connection.
 pub fn check_errors(rows: &[Row]) {
+    on_each_peer(|peer| check_errors_of(peer, rows));
+}
+
+/// The same for rows of which Shoal has to fail every one as long as it lacks the feature.
+pub fn check_errors_until(feature: &str, rows: &[Row]) {
+    for row in rows {
+        until(feature, |peer| check_errors_of(peer, &[*row]));
+    }
+}
+
+fn check_errors_of(peer: Peer, rows: &[Row]) {
     let errors: Vec<String> = rows.iter().map(|row| format!("error: {}", row.2)).collect();
     let replies: Vec<[&str; 1]> = errors.iter().map(|error| [error.as_str()]).collect();
     let cases: Vec<Case<'_>> = rows
@@ -84,7 +95,7 @@ pub fn check_errors(rows: &[Row]) {
         .zip(&replies)
         .map(|(row, replies)| Case { state: row.0, send: row.1, replies, then: Then::Closed })
         .collect();
-    check_all(&cases);
+    check_on(&Broker::start(peer, &[]), peer, &cases);
 }
 
 /// Checks every case in every way of delivery, against every peer.

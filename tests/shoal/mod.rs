@@ -5,6 +5,7 @@
 mod connections;
 mod flood;
 mod idle;
+mod listeners;
 mod memory_limit;
 mod privileges;
 mod process;

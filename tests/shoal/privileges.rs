@@ -1,6 +1,6 @@
 //! The broker as an ordinary user, with the memory-lock limits that are found in practice.
 
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -13,8 +13,11 @@ const REASON: &str = "the original locks no memory";
 /// A broker's command for user `nobody` (or ourselves, without root) with this limit.
 fn limited(peer: Peer, dir: &TempDir, memlock_bytes: u64) -> Command {
     let binary = dir.path().join("shoal");
-    std::fs::copy(program(peer), &binary).unwrap();
-    std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Copied by another process: a descriptor of ours, inherited by a broker that starts at the
+    // same time, would keep the copy busy.
+    let mut copying = Command::new("install");
+    copying.args(["-m", "755"]).arg(program(peer)).arg(&binary);
+    assert!(copying.status().unwrap().success());
     let usual = Broker::command(peer, &[], dir);
     let mut command = Command::new(binary);
     command.args(usual.get_args());

@@ -1,6 +1,6 @@
 //! Connections and topics that live on different shards look like one broker.
 
-use crate::harness::{Broker, Client, Frame, bytes, mpub, on_each_peer, publish};
+use crate::harness::{Broker, Client, Frame, bytes, identify, mpub, on_each_peer, publish};
 
 /// One connection publishes to a thousand topics without waiting; the answers come in order.
 #[test]
@@ -34,6 +34,75 @@ fn a_thousand_topics_on_one_connection() {
             let wanted = if number.is_multiple_of(100) { 9 } else { 3 };
             assert_eq!(topic["message_count"], wanted, "{name}");
         }
+    });
+}
+
+/// What may stand behind publishes to many topics, and the error that ends the connection.
+const LAST: [(&str, &str); 6] = [
+    ("PUB a$b\n", "E_BAD_TOPIC PUB topic name \"a$b\" is not valid"),
+    ("PUB many-1\n<00000000>", "E_BAD_MESSAGE PUB invalid message body size 0"),
+    ("MPUB many-2\n<0000000500000001>x", "E_BAD_MESSAGE MPUB failed to read message(0) body size"),
+    ("DPUB many-3 x\n", "E_INVALID DPUB could not parse timeout x"),
+    ("RDY 1\n", "E_INVALID cannot RDY in current state"),
+    ("BOGUS\n", "E_INVALID invalid command BOGUS"),
+];
+
+/// Whatever ends the connection, the answers to everything before it come first.
+#[test]
+fn errors_come_behind_all_answers() {
+    on_each_peer(|peer| {
+        let broker = Broker::start(peer, &[]);
+        for (last, error) in LAST {
+            let mut client = Client::new(&broker);
+            let mut all = Vec::new();
+            for number in 0..1000 {
+                all.extend(publish(&format!("many-{number}"), b"x"));
+            }
+            all.extend(bytes(last));
+            client.send(&all);
+            client.half_close();
+            for _ in 0..1000 {
+                client.ok();
+            }
+            client.expect(&format!("error: {error}"));
+            client.closed();
+        }
+        for number in [0, 1, 2, 3, 999] {
+            let count = LAST.len();
+            assert_eq!(broker.topic(&format!("many-{number}"))["message_count"], count);
+        }
+    });
+}
+
+/// A producer that turns to topics of another shard for good: its replies stay in the order of its
+/// commands, wherever it is.
+#[test]
+fn replies_in_order_while_it_moves() {
+    on_each_peer(|peer| {
+        let broker = Broker::start(peer, &[]);
+        let mut client = Client::new(&broker);
+        let mut all = Vec::new();
+        // Of four topics some are on each shard; each has its time, long enough to move there.
+        for number in 0..800 {
+            all.extend(publish(&format!("turn-{}", number / 200), number.to_string().as_bytes()));
+            let json = format!(r#"{{"feature_negotiation":true,"msg_timeout":{}}}"#, 1000 + number);
+            all.extend(identify(&json));
+        }
+        client.send(&all);
+        for number in 0..800 {
+            client.ok();
+            let reply = client.frame().describe();
+            let wanted = format!(r#""msg_timeout":{},"#, 1000 + number);
+            assert!(reply.contains(&wanted), "{number}: {reply}");
+        }
+        for topic in 0..4 {
+            let mut consumer = Client::consumer(&broker, &format!("turn-{topic}"), "c", 200);
+            for number in topic * 200..(topic + 1) * 200 {
+                assert_eq!(consumer.message().text(), number.to_string());
+            }
+        }
+        let stats = broker.request("GET", "/stats?format=json", b"").json();
+        assert_eq!(stats["producers"].as_array().map(Vec::len), Some(1));
     });
 }
 

@@ -33,10 +33,12 @@ fn nsq_tail() {
             producer.publish("t", body.as_bytes());
         }
         let got: Vec<_> = (0..3).map_while(|_| printed.recv_timeout(SOON).ok()).collect();
+        // It finishes messages only after it has printed them.
+        broker.await_channel("t", "tail", "in_flight_count", 0);
         tail.kill().unwrap();
         tail.wait().unwrap();
         reader.join().unwrap();
         assert_eq!(got, ["one", "two", "three"]);
-        broker.await_channel("t", "tail", "in_flight_count", 0);
+        assert_eq!(broker.channel("t", "tail")["depth"], 0);
     });
 }

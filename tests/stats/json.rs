@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::known_flow;
-use crate::harness::{Broker, Client, on_each_peer};
+use crate::harness::{Broker, Client, feature, on_each_peer, until};
 
 /// The whole document after the known flow, with what differs from run to run masked.
 const WHOLE: &str = concat!(
@@ -196,6 +196,32 @@ fn producers() {
     });
 }
 
+/// With a topic asked for, every producer is there, but with its publishes to that topic only.
+#[test]
+fn producers_of_other_topics() {
+    on_each_peer(|peer| {
+        let broker = Broker::start(peer, &[]);
+        let mut clients = Vec::new();
+        // As many topics as it takes to have some on each shard.
+        for number in 0..8 {
+            let mut client = Client::new(&broker);
+            client.publish(&format!("t{number}"), b"x");
+            clients.push(client);
+        }
+        for number in 0..8 {
+            let topic = format!("t{number}");
+            let target = format!("/stats?format=json&topic={topic}");
+            let reply = broker.request("GET", &target, b"").json();
+            let producers = reply["producers"].as_array().unwrap();
+            assert_eq!(producers.len(), 8, "{topic}");
+            let counts: Vec<_> = producers.iter().filter_map(|one| one.get("pub_counts")).collect();
+            assert_eq!(counts, [&json!([{"topic": topic, "count": 1}])]);
+        }
+        let reply = broker.request("GET", "/stats?format=json&topic=t9", b"").json();
+        assert_eq!((&reply["topics"], &reply["producers"]), (&Value::Null, &Value::Null));
+    });
+}
+
 /// Every kind of publish counts its messages and bytes.
 #[test]
 fn counts() {
@@ -219,7 +245,7 @@ fn counts() {
 /// With percentiles asked for, finished messages are measured.
 #[test]
 fn latency() {
-    on_each_peer(|peer| {
+    until(feature::LATENCY, |peer| {
         let broker = Broker::start(peer, &["--e2e-processing-latency-percentile=0.5,0.99"]);
         let mut client = Client::consumer(&broker, "t", "c", 20);
         for _ in 0..10 {

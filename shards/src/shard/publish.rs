@@ -150,3 +150,75 @@ impl Shard {
 fn publish_failed(verb: &str, reason: &str) -> Refusal {
     Refusal::new(format_args!("E_{verb}_FAILED {verb} failed {reason}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+    use std::format;
+
+    use crate::client::Peer;
+    use crate::limits::{MOVE_AFTER_FORWARDS, Options};
+    use crate::log::pool::CHUNK_BYTES;
+    use crate::mail::Letter;
+    use crate::placement::Placement;
+    use crate::shard::{Effect, Now, Parts, Shard, Socket};
+    use crate::wire::frame;
+    use crate::wire::names::Name;
+
+    /// Shard `me` of two; topic `t0` lives on the first, `t1` on the second.
+    fn shard(me: u16) -> Shard {
+        let topic = |name: &str| Name::parse(name.as_bytes()).unwrap();
+        let placement = Placement::new(me, 2, &[(topic("t0"), 0), (topic("t1"), 1)]);
+        let options = Options::default();
+        let parts = Parts { options, placement, workers: 2, now: Now::default(), seed: 1 };
+        Shard::new(parts, Box::new(|| Some(Vec::leak(alloc::vec![0; CHUNK_BYTES]))))
+    }
+
+    fn publishes(topic: &str, count: u32) -> Vec<u8> {
+        format!("PUB {topic}\n\0\0\0\x01x").repeat(count as usize).into_bytes()
+    }
+
+    fn letters(from: &mut Shard, to: &mut Shard, me: u16) -> usize {
+        from.finish_turn();
+        let letters = core::iter::from_fn(|| from.take_letter());
+        letters.map(|(_, letter): (u16, Letter)| to.mail(me, letter)).count()
+    }
+
+    #[test]
+    fn a_producer_moves_to_where_it_keeps_publishing() {
+        let (mut here, mut there) = (shard(0), shard(1));
+        let client = here.connect(Socket(7), Peer::default());
+        let mut input = b"  V2".to_vec();
+        // What interrupts the row puts the move off.
+        input.extend(publishes("t1", MOVE_AFTER_FORWARDS - 1));
+        input.extend(publishes("t0", 1));
+        input.extend(publishes("t1", MOVE_AFTER_FORWARDS + 9));
+        here.received(client, &input);
+        assert_eq!(here.take_effects(), [], "not before its publishes are answered");
+        assert!(here.output(client).is_empty(), "the first publish is not answered yet");
+        assert_eq!(letters(&mut here, &mut there, 0), 1);
+        assert_eq!(letters(&mut there, &mut here, 1), 1);
+        assert_eq!(here.take_effects(), [Effect::Move(Socket(7), 1)]);
+        let departure = here.depart(client).unwrap();
+        let answered = 2 * MOVE_AFTER_FORWARDS as usize - 1;
+        assert_eq!(departure.output, frame::OK.repeat(answered));
+        assert_eq!(departure.input, publishes("t1", 10));
+        let client = there.adopt(Socket(8), departure);
+        assert_eq!(there.output(client), frame::OK.repeat(answered + 10));
+        assert_eq!((here.client_count(), there.client_count()), (0, 1));
+    }
+
+    #[test]
+    fn a_consumer_stays_where_it_is() {
+        let (mut here, mut there) = (shard(0), shard(1));
+        let client = here.connect(Socket(7), Peer::default());
+        let input = [b"  V2SUB t0 c\n".to_vec(), publishes("t1", 3 * MOVE_AFTER_FORWARDS)];
+        here.received(client, &input.concat());
+        letters(&mut here, &mut there, 0);
+        letters(&mut there, &mut here, 1);
+        assert_eq!(here.take_effects(), []);
+        let answers = 1 + 3 * MOVE_AFTER_FORWARDS as usize;
+        assert_eq!(here.output(client), frame::OK.repeat(answers));
+    }
+}

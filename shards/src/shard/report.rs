@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::Shard;
 use crate::channel::Channel;
-use crate::stats::{ChannelStats, ShardGauges, ShardStats, StatsQuery, TopicStats};
+use crate::stats::{ChannelStats, ClientStats, ShardGauges, ShardStats, StatsQuery, TopicStats};
 use crate::topic::Topic;
 
 impl Shard {
@@ -22,19 +22,17 @@ impl Shard {
             .filter(|stats| query.channel.is_none() || !stats.channels.is_empty())
             .collect();
         topics.sort_unstable_by_key(|topic| topic.name);
-        let published = |count: &crate::stats::ClientStats| {
-            count.pub_counts.is_some_and(|(topic, _)| wanted(topic.as_str()))
-        };
-        let producers = self.clients.iter().map(|(_, client)| client.stats(query.topic.as_deref()));
-        ShardStats {
-            topics,
-            producers: if query.without_clients {
-                Vec::new()
-            } else {
-                producers.filter(published).collect()
-            },
-            gauges: self.gauges(),
-        }
+        let producers =
+            if query.without_clients { Vec::new() } else { self.report_producers(query) };
+        ShardStats { topics, producers, gauges: self.gauges() }
+    }
+
+    /// Whoever has published, be it to other topics: whether the topic exists, and the producers
+    /// are to be shown at all, only its owner knows.
+    fn report_producers(&self, query: &StatsQuery) -> Vec<ClientStats> {
+        let clients = self.clients.iter().map(|(_, client)| client);
+        let producers = clients.filter(|client| client.session.published.count(None).is_some());
+        producers.map(|client| client.stats(query.topic.as_deref())).collect()
     }
 
     fn gauges(&self) -> ShardGauges {

@@ -6,8 +6,12 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
+use core::str::FromStr;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor,
+};
+use serde_json::value::RawValue;
 
 use super::errors::Refusal;
 use crate::limits::{HEARTBEAT_MS_DEFAULT, OUTPUT_BUFFER_BYTES_DEFAULT, Options};
@@ -16,6 +20,8 @@ use crate::limits::{HEARTBEAT_MS_DEFAULT, OUTPUT_BUFFER_BYTES_DEFAULT, Options};
 const DEFLATE_LEVEL_DEFAULT: i64 = 6;
 /// Go's JSON decoder goes no deeper.
 const NESTING_MAX: u32 = 10_000;
+/// The length of `\uXXXX`.
+const ESCAPED_UNIT_BYTES: usize = 6;
 /// Percent of messages up to which a client may ask for a sample.
 const SAMPLE_RATE_MAX: i32 = 99;
 
@@ -167,8 +173,42 @@ pub fn decode(body: &[u8]) -> Result<Identify, Refusal> {
         return Err(refusal());
     }
     let text = String::from_utf8_lossy(body);
-    let asked: Result<Option<Identify>, _> = serde_json::from_str(&text);
+    let asked: Result<Option<Identify>, _> = serde_json::from_str(&without_lone_surrogates(&text));
     asked.map(Option::unwrap_or_default).map_err(|_| refusal())
+}
+
+/// Half of a UTF-16 pair, escaped, is what Go's decoder takes for U+FFFD and serde's for an error.
+fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
+    let mut fixed = String::new();
+    let (mut copied, mut at) = (0, 0);
+    while let Some(backslash) = json[at..].find('\\') {
+        at += backslash;
+        match (unit(json, at), unit(json, at + ESCAPED_UNIT_BYTES)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at += 2 * ESCAPED_UNIT_BYTES,
+            (Some(0xd800..=0xdfff), _) => {
+                fixed.push_str(&json[copied..at]);
+                fixed.push_str("\\ufffd");
+                at += ESCAPED_UNIT_BYTES;
+                copied = at;
+            }
+            (Some(_), _) => at += ESCAPED_UNIT_BYTES,
+            // Another escape; the backslash at its end is not the beginning of one.
+            (None, _) => at += 1 + json[at + 1..].chars().next().map_or(0, char::len_utf8),
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(json);
+    }
+    fixed.push_str(&json[copied..]);
+    Cow::Owned(fixed)
+}
+
+/// The UTF-16 code unit that is escaped as `\uXXXX` at this place.
+fn unit(json: &str, at: usize) -> Option<u16> {
+    let escaped = json.get(at..at + ESCAPED_UNIT_BYTES)?;
+    let digits = escaped.strip_prefix("\\u")?;
+    let hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    hex.then(|| u16::from_str_radix(digits, 16).ok())?
 }
 
 /// How deep arrays and objects lie in each other, at most; brackets in texts count only while
@@ -212,17 +252,21 @@ impl<'de> Visitor<'de> for Fields {
                 "feature_negotiation" => {
                     map.next_value_seed(Said(&mut asked.feature_negotiation))?
                 }
-                "heartbeat_interval" => map.next_value_seed(Said(&mut asked.heartbeat_interval))?,
-                "output_buffer_size" => map.next_value_seed(Said(&mut asked.output_buffer_size))?,
+                "heartbeat_interval" => {
+                    map.next_value_seed(SaidNumber(&mut asked.heartbeat_interval))?
+                }
+                "output_buffer_size" => {
+                    map.next_value_seed(SaidNumber(&mut asked.output_buffer_size))?
+                }
                 "output_buffer_timeout" => {
-                    map.next_value_seed(Said(&mut asked.output_buffer_timeout))?;
+                    map.next_value_seed(SaidNumber(&mut asked.output_buffer_timeout))?;
                 }
                 "tls_v1" => map.next_value_seed(Said(&mut asked.tls_v1))?,
                 "deflate" => map.next_value_seed(Said(&mut asked.deflate))?,
-                "deflate_level" => map.next_value_seed(Said(&mut asked.deflate_level))?,
+                "deflate_level" => map.next_value_seed(SaidNumber(&mut asked.deflate_level))?,
                 "snappy" => map.next_value_seed(Said(&mut asked.snappy))?,
-                "sample_rate" => map.next_value_seed(Said(&mut asked.sample_rate))?,
-                "msg_timeout" => map.next_value_seed(Said(&mut asked.msg_timeout))?,
+                "sample_rate" => map.next_value_seed(SaidNumber(&mut asked.sample_rate))?,
+                "msg_timeout" => map.next_value_seed(SaidNumber(&mut asked.msg_timeout))?,
                 "topology_region" => map.next_value_seed(Said(&mut asked.topology_region))?,
                 "topology_zone" => map.next_value_seed(Said(&mut asked.topology_zone))?,
                 _ => {
@@ -248,6 +292,21 @@ impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Said<'_, T> {
     }
 }
 
+/// The same for an integer, whose text decides: `-0` is one, `1.0` and `1e3` are none.
+struct SaidNumber<'a, T>(&'a mut T);
+
+impl<'de, T: FromStr> DeserializeSeed<'de> for SaidNumber<'_, T> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        if text != "null" {
+            *self.0 = text.parse().map_err(|_| D::Error::custom("no integer"))?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Identify, Settings, decode};
@@ -264,6 +323,7 @@ mod tests {
     fn decodes_as_go_does() {
         check("{}", Some(0));
         check(" null ", Some(0));
+        check(r#"{"heartbeat_interval": -0 }"#, Some(0));
         check(r#"{"heartbeat_interval":1000}"#, Some(1000));
         check(r#"{"Heartbeat_INTERVAL":1000,"heartbeat_interval":-1}"#, Some(-1));
         check(r#"{"heartbeat_interval":5,"heartbeat_interval":null}"#, Some(5));
@@ -271,11 +331,27 @@ mod tests {
         for bad in ["[]", "1", "{", "{} x", "", r#"{"heartbeat_interval":1000.0}"#] {
             check(bad, None);
         }
-        for bad in ["1e3", "\"1000\"", "true", "[]"] {
+        for bad in ["-0.0", "1e3", "\"1000\"", "true", "[]"] {
             check(&format!("{{\"heartbeat_interval\":{bad}}}"), None);
         }
         check(r#"{"sample_rate":2147483648}"#, None);
         check(r#"{"tls_v1":1}"#, None);
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_a_replacement_character() {
+        let check = |escaped: &str, client_id: &str| {
+            let asked = decode(format!("{{\"client_id\":\"{escaped}\"}}").as_bytes());
+            assert_eq!(asked.map(|asked| asked.client_id).ok().as_deref(), Some(client_id));
+        };
+        check(r"\ud800", "\u{fffd}");
+        check(r"a\uDC00b", "a\u{fffd}b");
+        check(r"\ud83d\ud83d\ude00", "\u{fffd}😀");
+        check(r"\ud800\u0041\ud800\n\\ud800", "\u{fffd}A\u{fffd}\n\\ud800");
+        check(r"\\\ud800é", "\\\u{fffd}é");
+        for bad in [r"\ud8", r"\ud80g", r"\u+800", r"\"] {
+            assert!(decode(format!("{{\"client_id\":\"{bad}\"}}").as_bytes()).is_err(), "{bad}");
+        }
     }
 
     #[test]

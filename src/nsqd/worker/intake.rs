@@ -202,3 +202,35 @@ fn peer(socket: &OwnedFd) -> io::Result<Peer> {
         None => Peer { ip: String::new(), address: "@".to_owned() },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Peer, Shard, Socket, guarded};
+    use shards::limits::Options;
+    use shards::placement::Placement;
+    use shards::shard::{Effect, Now, Parts};
+
+    #[test]
+    fn a_panic_ends_one_client_only() {
+        let parts = Parts {
+            options: Options::default(),
+            placement: Placement::new(0, 1, &[]),
+            workers: 1,
+            now: Now::default(),
+            seed: 1,
+        };
+        let mut shard = Shard::new(parts, Box::new(crate::nsqd::worker::memory::chunks()));
+        let clients = [1, 2].map(|socket| shard.connect(Socket(socket), Peer::default()));
+        guarded(&mut shard, clients[0], |_| panic!("a test's panic"));
+        assert_eq!(shard.take_effects(), [Effect::Close(Socket(1))]);
+        assert_eq!(shard.client_count(), 1);
+        // The socket may still have sent something; it is nobody's.
+        guarded(&mut shard, clients[0], |shard| shard.received(clients[0], b"  V2NOP\n"));
+        let publish = b"  V2PUB t\n\0\0\0\x01x";
+        guarded(&mut shard, clients[1], |shard| shard.received(clients[1], publish));
+        shard.finish_turn();
+        assert_eq!(shard.take_dirty(), Some((clients[1], Socket(2))));
+        assert!(shard.output(clients[1]).ends_with(b"OK"));
+        assert_eq!(shard.take_effects(), []);
+    }
+}

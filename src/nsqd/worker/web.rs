@@ -33,6 +33,8 @@ use crate::nsqd::ring::{Ring, SocketKey};
 const ROUNDS_PER_TURN_MAX: usize = 16;
 /// How long what a client still sends is thrown away after the last answer.
 const LINGER: Duration = Duration::from_millis(500);
+/// How much of it: a request that was refused for its size, but not one without an end.
+const LINGER_BYTES_MAX: usize = 8 << 20;
 
 #[derive(Debug)]
 struct Connection {
@@ -47,6 +49,8 @@ struct Connection {
     /// Everything is said: what still comes is thrown away until then, so that a reset does not
     /// overtake the answer.
     lingering: Option<Instant>,
+    /// How much was thrown away.
+    discarded_bytes: usize,
 }
 
 /// The HTTP connections of a worker.
@@ -134,6 +138,7 @@ impl Web {
             ended: false,
             blocked: false,
             lingering: None,
+            discarded_bytes: 0,
         });
         let serving = serve(task_side, self.desk.clone(), self.timers.clone(), remote);
         let task = Counted { inner: Box::pin(serving), polls: self.polls.clone() };
@@ -146,8 +151,9 @@ impl Web {
     pub fn received(&mut self, slot: usize, bytes: &[u8]) {
         self.tell(slot, |connection| {
             connection.reading = false;
-            if connection.lingering.is_none() {
-                connection.peer.feed(bytes);
+            match connection.lingering {
+                None => connection.peer.feed(bytes),
+                Some(_) => connection.discarded_bytes += bytes.len(),
             }
         });
         self.dirty.borrow_mut().push(slot as u64);
@@ -223,7 +229,8 @@ impl Web {
                 self.lingering.push_back((slot, now + LINGER));
                 now + LINGER
             });
-            if connection.ended || until <= now {
+            let enough = until <= now || connection.discarded_bytes > LINGER_BYTES_MAX;
+            if connection.ended || enough {
                 ring.close(socket);
                 self.connections.remove(slot);
                 return Some(socket);
