@@ -2,14 +2,16 @@
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::time::Duration;
+use std::io;
+use std::time::{Duration, Instant};
 
 use loadtest::{Timing, cpu};
 use serde::Serialize;
 
 use crate::broker::{Cores, Kind, Recipe};
-use crate::machine::Machine;
+use crate::machine::{self, Machine};
 use crate::options::Bench;
+use crate::reserve::{self, Reserve};
 use crate::rows::{ROWS, Row};
 use crate::sample::{Results, Sample};
 use crate::{measure, table};
@@ -24,6 +26,7 @@ struct Header<'a> {
     rounds: usize,
     seconds: f64,
     warmup: f64,
+    warm_memory_mib: u64,
     shoal_args: Vec<String>,
 }
 
@@ -36,8 +39,7 @@ pub fn run(options: &Bench) -> Result<bool, Box<dyn Error>> {
     }
     let recipes = recipes(options)?;
     let machine = Machine::here();
-    let cores = Cores { broker: options.broker_core, driver: options.driver_core };
-    let header = header(options, &recipes, &machine, cores)?;
+    let header = header(options, &recipes, &machine)?;
     println!("{}\n", serde_json::to_string(&header)?);
     let results = match options.no_results {
         true => None,
@@ -46,13 +48,14 @@ pub fn run(options: &Bench) -> Result<bool, Box<dyn Error>> {
     if let Some(results) = &results {
         results.append(&header)?;
     }
-    cpu::pin_to_core(cores.driver)?;
+    cpu::pin_to_core(options.driver_core)?;
+    let mut reserve = warm_up(header.warm_memory_mib)?;
     let mut samples = Vec::new();
     let mut failures = 0;
     for round in 0..options.rounds {
         for row in &rows {
             for recipe in in_turn(&recipes, round).filter(|recipe| applies(row, recipe)) {
-                match measure_one(options, row, recipe, round) {
+                match measure_one(options, row, recipe, round, &mut reserve) {
                     Ok(sample) => {
                         tell(&sample);
                         if let Some(results) = &results {
@@ -80,16 +83,24 @@ fn measure_one(
     row: &Row,
     recipe: &Recipe,
     round: usize,
+    reserve: &mut Reserve,
 ) -> Result<Sample, Box<dyn Error>> {
-    let cores = Cores { broker: options.broker_core, driver: options.driver_core };
+    // All of it, also after a measurement that failed.
+    reserve.take()?;
     let data_root = options.data_root.clone().unwrap_or_else(std::env::temp_dir);
     let timing = Timing {
         warmup: Duration::try_from_secs_f64(options.warmup)?,
         window: Duration::try_from_secs_f64(options.seconds)?,
     };
-    let broker = recipe.start(cores, &data_root, round as u64)?;
     let check = recipe.kind != Kind::Floor;
-    let mut measured = measure::run(row, &broker.target, timing, check)?;
+    reserve.make_way(0)?;
+    let broker = recipe.start(options.cores(), &data_root, round as u64)?;
+    let run = || measure::run(row, &broker.target, timing, check);
+    let mut measured = reserve.beside(broker.pid(), run)??;
+    let warm_memory = reserve.given();
+    // At once, while the memory that the broker leaves is still warm.
+    drop(broker);
+    reserve.take()?;
     if recipe.kind == Kind::Original && measured.on_disk > 0 {
         let text =
             format!("{} messages went to disk: raise --peer-mem-queue-size", measured.on_disk);
@@ -101,8 +112,20 @@ fn measure_one(
         round,
         problem: measured.problem,
         on_disk: measured.on_disk,
+        warm_memory,
         report: measured.report,
     })
+}
+
+/// Touches the reserve for the first time and says how long that took: it is what a broker would
+/// have paid.
+fn warm_up(mib: u64) -> io::Result<Reserve> {
+    let begun = Instant::now();
+    let reserve = Reserve::new(mib)?;
+    if mib > 0 {
+        println!("touched {mib} MiB for the first time in {:.1} s", begun.elapsed().as_secs_f64());
+    }
+    Ok(reserve)
 }
 
 /// The brokers to compare.
@@ -154,7 +177,6 @@ fn header<'a>(
     options: &Bench,
     recipes: &[Recipe],
     machine: &'a Machine,
-    cores: Cores,
 ) -> Result<Header<'a>, Box<dyn Error>> {
     let mut brokers = Vec::new();
     for recipe in recipes {
@@ -162,15 +184,18 @@ fn header<'a>(
         let version = version.map_err(|error| format!("{}: {error}", recipe.program.display()))?;
         brokers.push((recipe.kind, version));
     }
+    let default = || reserve::default_mib(machine::available_mib());
+    let warm_memory = options.warm_memory;
     let shoal_args = options.shoal_arg.iter().map(|arg| arg.to_string_lossy().into_owned());
     Ok(Header {
         started_at: jiff::Timestamp::now().to_string(),
         machine,
         brokers,
-        cores,
+        cores: options.cores(),
         rounds: options.rounds,
         seconds: options.seconds,
         warmup: options.warmup,
+        warm_memory_mib: warm_memory.unwrap_or_else(default),
         shoal_args: shoal_args.collect(),
     })
 }

@@ -113,6 +113,11 @@ impl Recipe {
 }
 
 impl Broker {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn wait_until_ready(&mut self) -> io::Result<()> {
         let begun = Instant::now();
         loop {

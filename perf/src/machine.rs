@@ -28,9 +28,6 @@ impl Machine {
     /// This machine; what cannot be found out is `unknown`.
     pub fn here() -> Self {
         let cpuinfo = read("/proc/cpuinfo");
-        let kib = field(&read("/proc/meminfo"), "MemTotal").and_then(|text| {
-            text.split_whitespace().next().and_then(|number| number.parse::<u64>().ok())
-        });
         let huge_pages = read("/sys/kernel/mm/transparent_hugepage/enabled");
         let in_force = huge_pages.split(['[', ']']).nth(1).unwrap_or("unknown").to_owned();
         Self {
@@ -38,11 +35,22 @@ impl Machine {
             kernel: word(&read("/proc/sys/kernel/osrelease")),
             cpu: field(&cpuinfo, "model name").unwrap_or_else(|| "unknown".to_owned()),
             cores: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
-            memory_mib: kib.unwrap_or(0) / 1024,
+            memory_mib: memory_mib("MemTotal"),
             huge_pages: in_force,
             commit: commit().unwrap_or_else(|| "unknown".to_owned()),
         }
     }
+}
+
+/// What a process may still take without anything being pushed out.
+pub fn available_mib() -> u64 {
+    memory_mib("MemAvailable")
+}
+
+fn memory_mib(name: &str) -> u64 {
+    let text = field(&read("/proc/meminfo"), name).unwrap_or_default();
+    let kib = text.split_whitespace().next().and_then(|number| number.parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
 }
 
 fn commit() -> Option<String> {

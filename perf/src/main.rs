@@ -6,6 +6,7 @@ mod floor;
 mod machine;
 mod measure;
 mod options;
+mod reserve;
 mod rows;
 mod sample;
 mod table;

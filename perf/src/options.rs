@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::broker::Cores;
+
 /// Measures what a message costs a broker, beside the original and the floor.
 #[derive(Parser)]
 #[command(name = "perf", version)]
@@ -78,6 +80,11 @@ pub struct Bench {
     /// Seconds before them.
     #[arg(long, default_value_t = 0.3)]
     pub warmup: f64,
+    /// MiB of memory that is touched beforehand and makes way for the broker as it grows, so that
+    /// it does not pay for what the hypervisor has taken back; 0 for none. The default is 6 GiB,
+    /// or a third of the available memory if that is less.
+    #[arg(long, value_name = "MIB")]
+    pub warm_memory: Option<u64>,
     /// The broker's core.
     #[arg(long, default_value_t = 0)]
     pub broker_core: usize,
@@ -93,4 +100,11 @@ pub struct Bench {
     /// Write no result file.
     #[arg(long)]
     pub no_results: bool,
+}
+
+impl Bench {
+    /// The cores that the two sides run on.
+    pub fn cores(&self) -> Cores {
+        Cores { broker: self.broker_core, driver: self.driver_core }
+    }
 }

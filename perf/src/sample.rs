@@ -9,6 +9,7 @@ use loadtest::report::Limit;
 use serde::Serialize;
 
 use crate::broker::Kind;
+use crate::reserve::WarmMemory;
 
 /// One measurement.
 #[derive(Clone, Debug, Serialize)]
@@ -23,6 +24,8 @@ pub struct Sample {
     pub problem: Option<String>,
     /// Messages that the broker said were on disk at the end.
     pub on_disk: u64,
+    /// What of the broker's memory had been touched beforehand.
+    pub warm_memory: WarmMemory,
     /// What was measured.
     pub report: Report,
 }

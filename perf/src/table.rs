@@ -101,6 +101,14 @@ fn latency_lines(text: &mut String, row: &Row, samples: &[Sample]) {
 /// What a reader must know before believing a figure.
 fn remarks(rows: &[Row], samples: &[Sample]) -> String {
     let mut text = String::new();
+    let reserve_mib = samples.iter().map(|sample| sample.warm_memory.reserve_mib).max();
+    if let Some(mib @ 1..) = reserve_mib {
+        let _ = writeln!(
+            text,
+            "- the brokers grew into {mib} MiB of memory touched beforehand; what the host charges \
+             for a first touch is left out, and --warm-memory=0 shows it"
+        );
+    }
     for sample in samples {
         if let Some(problem) = &sample.problem {
             let Sample { row, broker, round, .. } = sample;
@@ -116,6 +124,16 @@ fn remarks(rows: &[Row], samples: &[Sample]) -> String {
             let _ = writeln!(text, "- noisy: {name}: others used {percent:.0} % of a core");
         }
         for kind in [Kind::Shoal, Kind::Original] {
+            let outgrown =
+                of_row().filter(|sample| sample.broker == kind && sample.warm_memory.is_used_up());
+            let count = outgrown.count();
+            if count > 0 {
+                let name = row.name;
+                let _ = writeln!(
+                    text,
+                    "- {name}, {kind:?}: outgrew the warm memory {count} times; raise --warm-memory"
+                );
+            }
             let bound = of_row().filter(|sample| sample.broker == kind && sample.is_driver_bound());
             let count = bound.count();
             if count > 0 {
@@ -192,6 +210,7 @@ fn thousands(value: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reserve::WarmMemory;
     use crate::rows::ROWS;
     use loadtest::report::Limit;
 
@@ -213,7 +232,8 @@ mod tests {
             total_published: 1000,
             total_received: 0,
         };
-        Sample { row, broker, round: 0, problem: None, on_disk: 0, report }
+        let warm_memory = WarmMemory { reserve_mib: 0, given_mib: 0 };
+        Sample { row, broker, round: 0, problem: None, on_disk: 0, warm_memory, report }
     }
 
     #[test]
@@ -242,6 +262,11 @@ mod tests {
         let text = render(&ROWS[..1], &[bound]);
         assert!(text.contains("the driver was the bottleneck 1 times"), "{text}");
         assert!(text.contains("others used 40 % of a core"), "{text}");
+        let mut outgrown = sample("mpub", Kind::Original, 1.5);
+        outgrown.warm_memory = WarmMemory { reserve_mib: 64, given_mib: 64 };
+        let text = render(&ROWS[..1], &[outgrown]);
+        assert!(text.contains("mpub, Original: outgrew the warm memory 1 times"), "{text}");
+        assert!(text.contains("grew into 64 MiB of memory touched beforehand"), "{text}");
         let quiet = render(&ROWS[..1], &[sample("mpub", Kind::Shoal, 0.2)]);
         assert!(!quiet.contains("- "), "{quiet}");
     }

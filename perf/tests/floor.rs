@@ -143,6 +143,7 @@ fn a_whole_comparison_prints_its_table_and_writes_its_lines() {
         "--seconds=0.1",
         "--rows=mpub,sub,flow-mpub,rdy1,http",
         "--driver-core=0",
+        "--warm-memory=64",
         &results,
     ]);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -152,6 +153,7 @@ fn a_whole_comparison_prints_its_table_and_writes_its_lines() {
     let lines = std::fs::read_to_string(file).unwrap();
     assert_eq!(lines.lines().count(), 1 + 2 * 5, "{lines}");
     assert!(lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+    assert_eq!(lines.matches(r#""reserve_mib":64"#).count(), 2 * 5, "{lines}");
     std::fs::remove_dir_all(folder).unwrap();
 }
 
