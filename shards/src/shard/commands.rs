@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::Shard;
+use super::{Effect, Shard};
 use crate::channel::Channel;
 use crate::client::{Pending, Phase, Subscription};
 use crate::id;
@@ -130,10 +130,13 @@ impl Shard {
 
     /// Sends a client to the worker where its topic lives, as soon as its publishes are answered.
     pub(super) fn leave(&mut self, key: Key, to: u16) {
-        if let Some(client) = self.clients.get_mut(key) {
-            client.phase = Phase::Leaving(to);
-            self.advance_phase(key);
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.phase = Phase::Leaving(to);
+        if !client.pending.is_empty() {
+            // What it sends meanwhile would only be kept.
+            self.effects.push(Effect::Pause(client.socket));
         }
+        self.advance_phase(key);
     }
 
     /// Whether a producer publishes so steadily to another shard that it should live there.
