@@ -95,6 +95,31 @@ impl Channel {
         }
     }
 
+    /// The topic dropped messages that the channel was not given: the cursor will not stop at them.
+    pub fn skip(&mut self, dropped: Skip) {
+        if self.cursor == dropped.from {
+            self.cursor = dropped.to;
+            self.at = dropped.at;
+            return;
+        }
+        self.not_waiting += dropped.to - dropped.from;
+        match self.skips.back_mut() {
+            Some(last) if last.to == dropped.from => *last = Skip { from: last.from, ..dropped },
+            _ => self.skips.push_back(dropped),
+        }
+    }
+
+    /// Moves the cursor to the end when nothing on the way waits: what is deferred is outstanding
+    /// already. Otherwise a topic of deferred messages only would keep them for ever.
+    pub fn pass_idle(&mut self, handed: u64, handed_at: Position) {
+        if handed - self.cursor == self.not_waiting {
+            self.cursor = handed;
+            self.at = handed_at;
+            self.not_waiting = 0;
+            self.skips.clear();
+        }
+    }
+
     /// Messages that wait for a consumer; `handed` is the end of what the topic handed over.
     #[must_use]
     pub fn depth(&self, handed: u64) -> u64 {

@@ -1,7 +1,7 @@
 //! From a topic's log over a channel's cursor into a consumer's output, at the end of each turn.
 
 use super::{Alarm, Shard};
-use crate::channel::{Channel, Next};
+use crate::channel::{Channel, Next, Skip};
 use crate::client::Client;
 use crate::limits::{DELIVERIES_PER_TURN_MAX, DELIVERY_BATCH_MAX};
 use crate::log::Position;
@@ -117,6 +117,9 @@ impl Shard {
         else {
             return 0;
         };
+        if !client.is_ready() {
+            return 0;
+        }
         let Some(topic) = self.topics.get_mut(channel.topic) else { return 0 };
         let wanted = roll <= u64::from(client.session.settings.sample_rate.unsigned_abs());
         let now_ms = self.now.mono_ms;
@@ -195,8 +198,13 @@ impl Shard {
         let Some(topic) = self.topics.get_mut(key) else { return };
         topic.touched = false;
         let max = self.options.mem_queue_size;
-        if topic.name.is_ephemeral() {
-            topic.drop_above(max);
+        if topic.name.is_ephemeral()
+            && let Some(dropped) = topic.drop_above(max)
+        {
+            for &channel in &topic.channels {
+                let Some(channel) = self.channels.get_mut(channel) else { continue };
+                channel.skip(dropped);
+            }
         }
         let mut low = topic.log.settle(topic.handed_at).segment;
         let mut idle = topic.handed == topic.head && topic.log.pins() == 0;
@@ -205,6 +213,7 @@ impl Shard {
             if channel.name.is_ephemeral() {
                 channel.drop_above(max, topic);
             }
+            channel.pass_idle(topic.handed, topic.handed_at);
             low = low.min(topic.log.settle(channel.at).segment);
             idle &= channel.cursor == topic.handed;
         }
@@ -316,8 +325,9 @@ impl Channel {
 }
 
 impl Topic {
-    /// Drops the oldest of more than `max` messages that no channel has been given.
-    fn drop_above(&mut self, max: u64) {
+    /// Drops the oldest of more than `max` messages that no channel has been given; says which.
+    fn drop_above(&mut self, max: u64) -> Option<Skip> {
+        let from = self.handed;
         while self.head - self.handed > max {
             let at = self.log.settle(self.handed_at);
             self.handed_at = self.log.record(at).next;
@@ -327,5 +337,6 @@ impl Topic {
         while self.deferred.front().is_some_and(|&(sequence, _)| sequence < self.handed) {
             self.deferred.pop_front();
         }
+        (from < self.handed).then_some(Skip { from, to: self.handed, at: self.handed_at })
     }
 }

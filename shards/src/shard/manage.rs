@@ -111,12 +111,8 @@ impl Shard {
         topic.deferred.clear();
         for &channel in &topic.channels {
             let Some(channel) = self.channels.get_mut(channel) else { continue };
-            if channel.cursor == from {
-                channel.cursor = to;
-                channel.at = at;
-            } else if from < to {
-                channel.not_waiting += to - from;
-                channel.skips.push_back(Skip { from, to, at });
+            if from < to {
+                channel.skip(Skip { from, to, at });
             }
         }
     }

@@ -1,0 +1,34 @@
+//! Worlds that are broken on purpose: a ledger that finds nothing in them would find nothing ever.
+
+use super::world::{Canary, Settings, World};
+
+/// Whether the ledger complains about the right thing.
+fn check(canary: Canary, about: &str) {
+    let settings = Settings { destructive: false, jumps: false, ..Settings::default() };
+    let mut complaints = Vec::new();
+    for seed in 0..20 {
+        let mut world = World::new(seed, Settings { canary: Some(canary), ..settings.clone() });
+        while world.steps < 1500 && world.ledger.complaints.is_empty() {
+            (0..100).for_each(|_| world.step());
+            world.check();
+        }
+        complaints.append(&mut world.ledger.complaints);
+        if complaints.iter().any(|complaint| complaint.contains(about)) {
+            return;
+        }
+    }
+    panic!("{canary:?} gave {complaints:#?}");
+}
+
+#[test]
+fn each_is_found() {
+    check(Canary::LoseLetter, "never answered");
+    check(Canary::DeliverTwice, "delivered after FIN");
+    check(Canary::LoseFinish, "in_flight is 1");
+    check(Canary::LosePublish, " is ");
+    check(Canary::SameAttempts, "attempts should be");
+    check(Canary::SpoilBody, "the body has changed");
+    check(Canary::SwapAnswers, "instead of");
+    check(Canary::IgnoreReady, "in flight but RDY is");
+    check(Canary::Early, "before its time");
+}

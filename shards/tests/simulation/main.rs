@@ -1,0 +1,7 @@
+//! Shards in a simulated world, everything from one seed; and the parser and the formats beside it.
+#![cfg(test)]
+
+mod canaries;
+mod regressions;
+mod seeds;
+mod world;

@@ -1,0 +1,123 @@
+//! Mistakes that were made, each under the name of what happened.
+
+use shards::limits::Options;
+use shards::request::{ChannelAction, Request, TopicAction};
+
+use super::world::wire::{Command, Frame, identify};
+use super::world::{Settings, World, name};
+
+fn world(settings: Settings) -> World {
+    World::new(1, settings)
+}
+
+/// A consumer of the first topic's first channel with this RDY.
+fn consumer(world: &mut World, ready: u64) -> usize {
+    let index = world.connect();
+    world.subscribe(index, 0, 0);
+    world.set_ready(index, ready);
+    world.quiesce();
+    index
+}
+
+/// Finishes everything that a consumer has; how many it were.
+fn finish_all(world: &mut World, index: usize) -> usize {
+    world.quiesce();
+    let frames = std::mem::take(&mut world.connections[index].frames);
+    let ids: Vec<_> = frames
+        .into_iter()
+        .filter_map(|frame| match frame {
+            Frame::Message(message) => Some(message.id),
+            _ => None,
+        })
+        .collect();
+    for id in &ids {
+        let line = [b"FIN ", &id[..], b"\n"].concat();
+        world.write(index, &line, Some(Command::Finish(*id)));
+    }
+    world.check();
+    ids.len()
+}
+
+fn memory_bytes(world: &mut World) -> u64 {
+    world.stats().iter().map(|stats| stats.gauges.memory_bytes).sum()
+}
+
+fn topic_action(world: &mut World, action: TopicAction) {
+    let topic = world.settings.topics[0].to_owned();
+    world.ask_owner(0, Request::Topic(topic, action));
+    world.check();
+}
+
+#[test]
+fn a_topic_of_deferred_messages_only_gives_its_memory_back() {
+    let mut world = world(Settings::default());
+    let (producer, consumer) = (world.connect(), consumer(&mut world, 100));
+    for _ in 0..20 {
+        world.publish(producer, 0, 50, &[100]);
+    }
+    world.check();
+    world.advance(60);
+    assert_eq!(finish_all(&mut world, consumer), 20);
+    assert_eq!(memory_bytes(&mut world), 0);
+    world.judge(1);
+}
+
+#[test]
+fn a_topic_emptied_behind_a_slow_channel_gives_its_memory_back() {
+    let mut world = world(Settings::default());
+    let (producer, consumer) = (world.connect(), consumer(&mut world, 0));
+    world.publish(producer, 0, 0, &[100, 100]);
+    world.check();
+    topic_action(&mut world, TopicAction::Pause);
+    world.publish(producer, 0, 0, &[100, 100, 100]);
+    world.check();
+    topic_action(&mut world, TopicAction::Empty);
+    topic_action(&mut world, TopicAction::Unpause);
+    world.set_ready(consumer, 10);
+    assert_eq!(finish_all(&mut world, consumer), 2);
+    assert_eq!(memory_bytes(&mut world), 0);
+    world.judge(1);
+}
+
+#[test]
+fn what_a_paused_ephemeral_topic_drops_is_not_its_channels() {
+    let options = Options { mem_queue_size: 3, ..Options::default() };
+    let topics = vec!["e#ephemeral"];
+    let mut world = world(Settings { options, topics, ..Settings::default() });
+    let (producer, consumer) = (world.connect(), consumer(&mut world, 100));
+    topic_action(&mut world, TopicAction::Pause);
+    for delay_ms in [0, 5, 0, 5, 0, 0, 5, 0] {
+        world.publish(producer, 0, delay_ms, &[50]);
+        world.check();
+    }
+    topic_action(&mut world, TopicAction::Unpause);
+    world.advance(10);
+    assert_eq!(finish_all(&mut world, consumer), 3);
+    assert_eq!(memory_bytes(&mut world), 0);
+    world.judge(1);
+}
+
+#[test]
+fn a_consumer_of_a_sample_takes_nothing_while_it_is_not_ready() {
+    let mut world = world(Settings { shards: 1, ..Settings::default() });
+    let (producer, consumer) = (world.connect(), world.connect());
+    let json = "{\"sample_rate\":1}";
+    let command = Command::Identify { msg_timeout_ms: 300, sample_rate: 1 };
+    world.write(consumer, &identify(json), Some(command));
+    world.subscribe(consumer, 0, 0);
+    world.quiesce();
+    world.publish(producer, 0, 0, &[10; 50]);
+    world.check();
+    for _ in 0..40 {
+        // One read, one turn: it was ready only in between.
+        world.set_ready(consumer, 1);
+        world.set_ready(consumer, 0);
+        world.check();
+    }
+    let stats = world.stats();
+    assert_eq!(stats[0].topics[0].channels[0].depth, 50);
+    let request = Request::Channel(name("t0"), name("c0"), ChannelAction::Delete);
+    world.ask_owner(0, request);
+    world.check();
+    world.judge(1);
+}

@@ -1,0 +1,55 @@
+//! Worlds at random. `SIM_SEED=n` replays one; `SIM_SEEDS=n` tries that many.
+
+use std::time::Instant;
+
+use super::world::{Settings, World};
+
+/// Steps of one world, and steps between two looks at the counters.
+const STEPS: u64 = 2000;
+const STEPS_BETWEEN_CHECKS: u64 = 200;
+
+/// Lives through one world.
+pub fn live(seed: u64, settings: Settings) -> World {
+    let mut world = World::new(seed, settings);
+    let mut checked = 0;
+    while world.steps < STEPS {
+        world.step();
+        if world.steps >= checked + STEPS_BETWEEN_CHECKS {
+            checked = world.steps;
+            world.check();
+            world.judge(seed);
+        }
+    }
+    world.wind_up();
+    world.judge(seed);
+    world
+}
+
+fn try_seeds(default: u64, settings: &Settings) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_SEEDS").unwrap_or(default),
+    };
+    let (started, mut steps, mut delivered, mut finished) = (Instant::now(), 0, 0, 0);
+    for seed in seeds {
+        println!("seed {seed}");
+        let world = live(seed, settings.clone());
+        steps += world.steps;
+        delivered += world.ledger.delivered;
+        finished += world.ledger.finished;
+    }
+    let rate = steps as f64 / started.elapsed().as_secs_f64();
+    println!("{steps} steps, {rate:.0} a second; {delivered} delivered, {finished} finished");
+    assert!(finished > 0 && delivered > finished, "something happens in these worlds");
+}
+
+#[test]
+fn peaceful_worlds() {
+    try_seeds(20, &Settings { destructive: false, jumps: false, ..Settings::default() });
+}
+
+#[test]
+fn ordinary_worlds() {
+    try_seeds(20, &Settings::default());
+}

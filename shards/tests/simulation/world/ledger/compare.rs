@@ -1,0 +1,179 @@
+//! What shards say of themselves, beside what the ledger knows. Only when nothing is under way.
+
+use shards::stats::{ChannelStats, ShardStats, TopicStats};
+
+use super::{Channel, Expected, Ledger, Outcome, State, Topic};
+
+/// How many messages of a channel are where.
+#[derive(Debug, Default, PartialEq)]
+struct Counts {
+    waiting: u64,
+    in_flight: u64,
+    deferred: u64,
+    /// Waiting or deferred, or not there at all.
+    unsure: u64,
+}
+
+impl Ledger {
+    /// Compares everything. The statistics are those of all workers.
+    pub fn compare(&mut self, stats: &[ShardStats], now_ms: u64) {
+        self.now_ms = now_ms;
+        self.everything_is_answered();
+        for index in 0..self.topics.len() {
+            let name = self.topic_names[index];
+            let mut found = stats.iter().flat_map(|shard| &shard.topics);
+            let found = found.find(|topic| topic.name.as_str() == name);
+            self.compare_topic(index, found);
+        }
+    }
+
+    fn everything_is_answered(&mut self) {
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            if client.ended {
+                continue;
+            }
+            let lost = client
+                .expected
+                .iter()
+                .find(|expected| !matches!(expected, Expected::Answer { fails: false, .. }));
+            if let Some(lost) = lost {
+                let text = format!("connection {index} was never answered: {lost:?}");
+                self.complain(text);
+            }
+            self.clients[index].expected.clear();
+        }
+    }
+
+    fn compare_topic(&mut self, index: usize, found: Option<&TopicStats>) {
+        let (now_ms, name) = (self.now_ms, self.topic_names[index]);
+        let Some(found) = found else {
+            if let Some(topic) = self.topics[index].take()
+                && !topic.vague
+                && !name.ends_with("#ephemeral")
+            {
+                self.complain(format!("topic {name} is gone"));
+            }
+            return;
+        };
+        if self.topics[index].is_none() {
+            let message = |topic: &super::Published| topic.topic == index;
+            let maker = |p: &super::Published| message(p) && p.outcome == Outcome::Unknown;
+            if !self.messages.iter().any(maker) {
+                return self.complain(format!("topic {name} exists"));
+            }
+        }
+        let topic =
+            self.topics[index].get_or_insert_with(|| Topic { vague: true, ..Topic::default() });
+        let mut complaints = Vec::new();
+        let sure = topic.held.values().filter(|unsure| !**unsure).count() as u64;
+        let most = topic.held.len() as u64;
+        if !name.ends_with("#ephemeral") && !topic.vague && !(sure..=most).contains(&found.depth) {
+            complaints.push(format!("topic {name} holds {}, not {sure} to {most}", found.depth));
+        }
+        if topic.paused != found.paused && !topic.vague {
+            complaints.push(format!("topic {name}: paused is {}", found.paused));
+        }
+        let channel_names = &self.channel_names;
+        topic.channels.retain(|&channel, entry| {
+            let name = channel_names[channel];
+            let there = found.channels.iter().any(|stats| stats.name.as_str() == name);
+            if !there && !entry.doubtful && !entry.lossy {
+                complaints.push(format!("channel {}/{name} is gone", found.name));
+            }
+            there
+        });
+        for stats in &found.channels {
+            let position = channel_names.iter().position(|&name| name == stats.name.as_str());
+            let entry = position.and_then(|position| topic.channels.get_mut(&position));
+            match entry {
+                Some(entry) => {
+                    let before = complaints.len();
+                    entry.compare(stats, now_ms, &mut complaints);
+                    for complaint in &mut complaints[before..] {
+                        *complaint = format!("{}/{}: {complaint}", found.name, stats.name);
+                    }
+                }
+                None if topic.vague => {}
+                None => complaints.push(format!("channel {}/{} exists", found.name, stats.name)),
+            }
+        }
+        complaints.into_iter().for_each(|complaint| self.complain(complaint));
+    }
+
+    /// Messages that must still come, or may, to some channel; and held by topics.
+    pub fn outstanding(&self) -> usize {
+        let topics = self.topics.iter().flatten();
+        topics
+            .map(|topic| {
+                let live = topic.channels.values().flat_map(|channel| channel.live.values());
+                live.filter(|entry| !entry.unsure).count()
+            })
+            .sum()
+    }
+
+    /// Whether a message was finished on the channel of a client just now.
+    pub fn is_finished(&self, index: usize, id: &[u8; 16]) -> bool {
+        let last = self.clients[index].expected.back();
+        matches!(last, Some(Expected::Answer { verb: "FIN", id: last, fails: false }) if last == id)
+    }
+
+    /// Whether a client was told that it has subscribed.
+    pub fn is_subscribed(&self, index: usize) -> bool {
+        self.clients[index].subscription.is_some()
+    }
+}
+
+impl Channel {
+    fn compare(&mut self, stats: &ChannelStats, now_ms: u64, complaints: &mut Vec<String>) {
+        self.doubtful = false;
+        let counts = self.counts(now_ms);
+        let Counts { waiting, in_flight, deferred, unsure } = counts;
+        let mut check = |what: &str, is: u64, least: u64, most: u64| {
+            if !(least..=most).contains(&is) {
+                complaints.push(format!("{what} is {is}, not {least} to {most}"));
+            }
+        };
+        check("in_flight", stats.in_flight_count, in_flight, in_flight);
+        check("depth", stats.depth, waiting, waiting + unsure);
+        check("deferred", stats.deferred_count, deferred, deferred + unsure);
+        check("paused", stats.paused.into(), self.paused.into(), self.paused.into());
+        let there = stats.depth + stats.deferred_count + stats.in_flight_count;
+        let known = waiting + deferred + in_flight;
+        check("all of it", there, known, known + unsure);
+        let clients = self.consumers.len() as u64;
+        check("clients", stats.client_count, clients, clients);
+        let gone = stats.message_count as i64
+            - (there + self.finished.len() as u64 + stats.dropped_count) as i64;
+        if !self.lossy {
+            match self.emptied {
+                Some(emptied) => check("emptied", gone as u64, emptied, emptied),
+                None => self.emptied = u64::try_from(gone).ok(),
+            }
+        }
+        if there == known {
+            self.live.retain(|_, entry| !entry.unsure);
+        }
+        for client in stats.clients.iter().flatten() {
+            let free = client.in_flight_count < client.ready_count;
+            if stats.depth > 0 && !stats.paused && free {
+                complaints.push(format!("{} wait though a consumer is ready", stats.depth));
+            }
+        }
+    }
+
+    fn counts(&self, now_ms: u64) -> Counts {
+        let mut counts = Counts::default();
+        for entry in self.live.values() {
+            match entry.state {
+                State::InFlight { until_ms, .. } if until_ms > now_ms => counts.in_flight += 1,
+                _ if entry.unsure => counts.unsure += 1,
+                State::Deferred(first_ms, _) if first_ms > now_ms => counts.deferred += 1,
+                // It may have been handed over later than the ledger can tell.
+                State::Deferred(_, last_ms) if last_ms > now_ms => counts.unsure += 1,
+                _ => counts.waiting += 1,
+            }
+        }
+        counts
+    }
+}

@@ -1,0 +1,95 @@
+//! Whether a message may be delivered here and now, and is the one that was published.
+
+use super::super::wire;
+use super::{Entry, Ledger, Outcome, Published, State};
+
+impl Ledger {
+    /// A message stands in a client's output: it must be its turn.
+    pub(super) fn deliver(&mut self, index: usize, message: &wire::Message) -> Result<(), String> {
+        let now_ms = self.now_ms;
+        let (topic, channel) = self.clients[index].subscription.ok_or("delivered to a stranger")?;
+        let number = self.recognise(topic, message)?;
+        self.delivered += 1;
+        let published = &self.messages[number as usize];
+        let Published { handed, outcome, delay_ms, .. } = *published;
+        let client = &mut self.clients[index];
+        let topic = self.topics[topic].as_mut().ok_or("delivered from a deleted topic")?;
+        let vague = topic.vague;
+        let channel = topic.channels.get_mut(&channel).ok_or("delivered from a deleted channel")?;
+        if channel.paused {
+            return Err("delivered by a paused channel".to_owned());
+        }
+        if channel.finished.contains(&number) {
+            return Err("delivered after FIN".to_owned());
+        }
+        let (turn, handed_ms) = handed.ok_or("delivered before it was published")?;
+        let under_way = outcome == Outcome::Open || turn == self.tick;
+        let entry = match channel.live.get(&number) {
+            Some(entry) => *entry,
+            None if under_way || vague || outcome == Outcome::Unknown => {
+                let due_ms = if delay_ms == 0 { 0 } else { handed_ms + delay_ms + 1 };
+                Entry { state: State::Deferred(due_ms, due_ms), attempts: 0, unsure: true }
+            }
+            None => return Err("delivered though it is not on the channel".to_owned()),
+        };
+        match entry.state {
+            State::InFlight { until_ms, .. } if until_ms > now_ms => {
+                return Err("delivered while it is in flight".to_owned());
+            }
+            State::Deferred(due_ms, _) if due_ms > now_ms => {
+                return Err(format!("delivered {} ms before its time", due_ms - now_ms));
+            }
+            _ => {}
+        }
+        let attempts = entry.attempts + 1;
+        let until_ms = now_ms + client.msg_timeout_ms + 1;
+        let state = State::InFlight { connection: index, until_ms, since_ms: now_ms };
+        channel.live.insert(number, Entry { state, attempts, unsure: false });
+        if message.attempts != attempts {
+            return Err(format!("attempts should be {attempts}"));
+        }
+        if attempts == 1 && delay_ms == 0 {
+            if message.id <= client.last_first_id {
+                return Err("delivered out of order".to_owned());
+            }
+            client.last_first_id = message.id;
+        }
+        client.has.insert(number);
+        client.has.retain(|number| {
+            channel.live.get(number).is_some_and(|entry| {
+                matches!(entry.state, State::InFlight { connection, until_ms, .. }
+                    if connection == index && until_ms > now_ms)
+            })
+        });
+        if client.has.len() as u64 > client.ready && !client.blurred {
+            return Err(format!("{} in flight but RDY is {}", client.has.len(), client.ready));
+        }
+        Ok(())
+    }
+
+    /// Which message it is, if it is as it was published.
+    fn recognise(&mut self, topic: usize, message: &wire::Message) -> Result<u32, String> {
+        let number = message.body.first_chunk().map_or(u32::MAX, |raw| u32::from_be_bytes(*raw));
+        let published = self.messages.get_mut(number as usize).ok_or("nobody published it")?;
+        if message.body != wire::body(number, published.bytes) {
+            return Err("the body has changed".to_owned());
+        }
+        if published.topic != topic {
+            return Err("delivered from another topic".to_owned());
+        }
+        if published.outcome == Outcome::Refused {
+            return Err("delivered though it was refused".to_owned());
+        }
+        let known = *published.id.get_or_insert(message.id);
+        if published.timestamp_ns == 0 {
+            published.timestamp_ns = message.timestamp_ns;
+        }
+        if known != message.id || published.timestamp_ns != message.timestamp_ns {
+            return Err("id or timestamp has changed".to_owned());
+        }
+        match self.ids.insert((topic, message.id), number) {
+            Some(other) if other != number => Err(format!("message {other} has the same id")),
+            _ => Ok(number),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Connections: two pipes between a client and whichever worker has its socket.
+
+use std::collections::VecDeque;
+
+use shards::slots::Key;
+
+use super::wire::{Command, Frame, cut_frame};
+use super::{Canary, World};
+
+/// Where the server's end of a connection is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Place {
+    At(usize, Key),
+    Travelling,
+    Closed,
+}
+
+/// A command in the stream: where it ends, and how long it is.
+#[derive(Debug)]
+struct Written {
+    end: u64,
+    length: usize,
+    command: Command,
+}
+
+/// A connection, both ends of it.
+#[derive(Debug)]
+pub struct Connection {
+    pub place: Place,
+    /// Written by the client, not yet received.
+    pub to_server: VecDeque<u8>,
+    written: u64,
+    handed: u64,
+    /// Where in the stream commands end.
+    commands: VecDeque<Written>,
+    /// Seen in the shard's output and not taken from it yet.
+    pub unsent: Vec<u8>,
+    /// The beginning of a frame, at the shard's end.
+    partial: Vec<u8>,
+    /// What reached the client and is not a whole frame yet.
+    arrived: Vec<u8>,
+    /// Frames that the client has not looked at.
+    pub frames: VecDeque<Frame>,
+    /// The shard wants nothing of it for now.
+    pub paused: bool,
+    /// The kernel takes nothing for it.
+    pub stuck: bool,
+    pub moving: Option<u16>,
+    /// The client said CLS.
+    pub closing: bool,
+    /// The client sends no more.
+    pub ended: bool,
+    /// The shard knows that.
+    pub end_told: bool,
+    /// The client is gone altogether.
+    pub reset: bool,
+    /// What kind of client it is.
+    pub role: super::clients::Role,
+}
+
+impl Connection {
+    pub fn new(place: Place) -> Connection {
+        Connection {
+            place,
+            to_server: VecDeque::new(),
+            written: 0,
+            handed: 0,
+            commands: VecDeque::new(),
+            unsent: Vec::new(),
+            partial: Vec::new(),
+            arrived: Vec::new(),
+            frames: VecDeque::new(),
+            paused: false,
+            stuck: false,
+            moving: None,
+            closing: false,
+            ended: false,
+            end_told: false,
+            reset: false,
+            role: super::clients::Role::Scripted,
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.place == Place::Closed
+    }
+
+    pub fn is_at_rest(&self) -> bool {
+        self.is_closed() || self.paused || (self.to_server.is_empty() && self.unsent.is_empty())
+    }
+
+    pub fn activity(&self) -> u64 {
+        self.handed + self.unsent.len() as u64 + u64::from(self.is_closed())
+    }
+}
+
+impl World {
+    /// A client writes; `command` is what the ledger learns when the last byte was received.
+    pub fn write(&mut self, index: usize, bytes: &[u8], command: Option<Command>) {
+        let connection = &mut self.connections[index];
+        if connection.is_closed() || connection.ended || connection.reset {
+            return;
+        }
+        connection.to_server.extend(bytes);
+        connection.written += bytes.len() as u64;
+        if let Some(command) = command {
+            let (end, length) = (connection.written, bytes.len());
+            connection.commands.push_back(Written { end, length, command });
+        }
+    }
+
+    /// Hands some of what a client wrote to the shard that has its socket.
+    pub(super) fn feed(&mut self, worker: usize, index: usize) {
+        let connection = &mut self.connections[index];
+        let Place::At(_, key) = connection.place else { return };
+        let waiting = connection.to_server.len();
+        let readable = !connection.paused && connection.moving.is_none();
+        if readable && waiting > 0 {
+            let bytes = if self.calm || self.random.chance(60) {
+                waiting
+            } else {
+                1 + self.random.below(waiting)
+            };
+            self.hand(worker, index, key, bytes);
+        }
+        let connection = &mut self.connections[index];
+        if connection.place != Place::At(worker, key) {
+            return;
+        }
+        if connection.reset {
+            self.workers[worker].shard.disconnected(key);
+        } else if connection.ended && !connection.end_told && connection.to_server.is_empty() {
+            connection.end_told = true;
+            self.workers[worker].shard.ended(key);
+        } else if connection.stuck && (self.calm || self.random.chance(30)) {
+            connection.stuck = false;
+            self.workers[worker].shard.writable(key);
+        }
+    }
+
+    fn hand(&mut self, worker: usize, index: usize, key: Key, bytes: usize) {
+        let connection = &mut self.connections[index];
+        let mut piece: Vec<u8> = connection.to_server.drain(..bytes).collect();
+        let start = connection.handed;
+        connection.handed += bytes as u64;
+        let handed = connection.handed;
+        while let Some(Written { end, length, command }) =
+            self.connections[index].commands.pop_front_if(|written| written.end <= handed)
+        {
+            let place = (end - start) as usize;
+            let whole = place.checked_sub(length).map(|from| from..place);
+            if let Command::Publish { first, delay_ms: 1.., .. } = command
+                && self.settings.canary == Some(Canary::Early)
+            {
+                self.ledger.lengthen(first, 100);
+            }
+            self.ledger.handed(index, &command, self.now.mono_ms);
+            if let Some(range) = whole
+                && self.loses(index, &command)
+            {
+                self.canary_done = true;
+                piece.drain(range);
+            }
+        }
+        self.workers[worker].shard.received(key, &piece);
+    }
+
+    /// Shows the ledger what a shard has for a client.
+    pub(super) fn tap(&mut self, worker: usize, index: usize, key: Key) {
+        let output = self.workers[worker].shard.output(key);
+        let connection = &mut self.connections[index];
+        let known = connection.unsent.len();
+        // Nothing at all: a client that the shard has just dropped.
+        if output.len() == known || output.is_empty() {
+            return;
+        }
+        if output.get(..known) != Some(&connection.unsent[..]) {
+            self.ledger.complain(format!("connection {index}: unsent bytes have changed"));
+            return;
+        }
+        let fresh = output[known..].to_vec();
+        connection.unsent.extend(&fresh);
+        self.note(index, fresh);
+    }
+
+    /// Takes as much of what a shard has for a client as the pipe likes.
+    pub(super) fn send(&mut self, worker: usize, index: usize, key: Key) {
+        self.tap(worker, index, key);
+        let connection = &mut self.connections[index];
+        let waiting = connection.unsent.len();
+        if waiting == 0 {
+            return;
+        }
+        let taken = match self.random.below(20) {
+            _ if self.calm => waiting,
+            _ if connection.stuck => 0,
+            0 => 0,
+            1 | 2 => self.random.below(waiting),
+            _ => waiting,
+        };
+        connection.stuck = taken < waiting;
+        self.workers[worker].shard.sent(key, taken);
+        connection.arrived.extend(connection.unsent.drain(..taken));
+        let mut start = 0;
+        while let Some((frame, length)) = cut_frame(&connection.arrived[start..]) {
+            start += length;
+            connection.frames.push_back(frame);
+        }
+        connection.arrived.drain(..start);
+    }
+
+    /// Tells the ledger of frames as soon as they stand in a shard's output.
+    fn note(&mut self, index: usize, fresh: Vec<u8>) {
+        let connection = &mut self.connections[index];
+        connection.partial.extend(fresh);
+        let mut frames = Vec::new();
+        let mut start = 0;
+        while let Some((frame, length)) = cut_frame(&connection.partial[start..]) {
+            start += length;
+            frames.push(frame);
+        }
+        connection.partial.drain(..start);
+        if self.settings.canary.is_some() && !self.canary_done {
+            self.canary_done = self.spoils_frames(&mut frames, index);
+        }
+        for frame in frames {
+            self.ledger.produced(index, &frame, self.now.mono_ms);
+        }
+    }
+
+    /// Whether this command meets its canary.
+    fn loses(&mut self, index: usize, command: &Command) -> bool {
+        match (self.settings.canary, command) {
+            _ if self.canary_done => false,
+            (Some(Canary::LoseFinish), Command::Finish(id)) => self.ledger.is_finished(index, id),
+            (Some(Canary::LosePublish), Command::Publish { delay_ms: 0, .. }) => {
+                let answer = Frame::Response(b"OK".to_vec());
+                self.ledger.produced(index, &answer, self.now.mono_ms);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn spoils_frames(&mut self, frames: &mut Vec<Frame>, index: usize) -> bool {
+        let message = frames.iter_mut().find_map(|frame| match frame {
+            Frame::Message(message) => Some(message),
+            _ => None,
+        });
+        match (self.settings.canary, message) {
+            (Some(Canary::SpoilBody), Some(message)) => {
+                let last = message.body.len() - 1;
+                message.body[last] ^= 0x40;
+                last > 3
+            }
+            (Some(Canary::SameAttempts), Some(message)) if message.attempts > 1 => {
+                message.attempts -= 1;
+                true
+            }
+            (Some(Canary::DeliverTwice), Some(message)) => {
+                let (again, now_ms) = (message.clone(), self.now.mono_ms);
+                self.ledger.produced(index, &Frame::Message(message.clone()), now_ms);
+                self.ledger.handed(index, &Command::Finish(again.id), now_ms);
+                frames.insert(0, Frame::Message(again));
+                true
+            }
+            (Some(Canary::IgnoreReady), Some(_)) => {
+                self.ledger.handed(index, &Command::Ready(0), self.now.mono_ms);
+                true
+            }
+            (Some(Canary::SwapAnswers), _) => {
+                let bad = frames.iter().position(|f| matches!(f, Frame::Response(b) if b == b"OK"));
+                if let Some(at) = bad {
+                    frames[at] = Frame::Response(b"CLOSE_WAIT".to_vec());
+                }
+                bad.is_some()
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! One turn of a worker, in the order in which the rim does it.
+
+use shards::mail::Letter;
+use shards::shard::{Effect, Socket};
+
+use super::pipes::Place;
+use super::{Canary, Mail, World};
+
+impl World {
+    /// Lets one worker turn.
+    pub fn turn(&mut self, worker: usize) {
+        self.steps += 1;
+        self.workers[worker].shard.begin_turn(self.now);
+        self.look(worker);
+        for index in self.workers[worker].connections.clone() {
+            self.feed(worker, index);
+            self.look(worker);
+        }
+        self.take_mail(worker);
+        self.take_asks(worker);
+        self.workers[worker].shard.finish_turn();
+        self.settle(worker);
+        for index in self.workers[worker].connections.clone() {
+            if self.connections[index].moving.is_some() && (self.calm || self.random.chance(50)) {
+                self.depart(worker, index);
+            }
+        }
+        self.post(worker);
+        while let Some((ticket, reply)) = self.workers[worker].shard.take_reply() {
+            self.ledger.replied(ticket, &reply, self.now.mono_ms);
+            self.replies.push((ticket, reply));
+        }
+    }
+
+    /// Takes in at once what came of one input, so that the ledger knows the order of everything.
+    fn look(&mut self, worker: usize) {
+        for position in 0..self.workers[worker].connections.len() {
+            let index = self.workers[worker].connections[position];
+            if let Place::At(_, key) = self.connections[index].place {
+                self.tap(worker, index, key);
+            }
+        }
+        self.carry_out_effects(worker);
+        self.ledger.tick();
+    }
+
+    /// Effects and output, until there is neither.
+    fn settle(&mut self, worker: usize) {
+        loop {
+            let mut idle = !self.carry_out_effects(worker);
+            while let Some((key, Socket(index))) = self.workers[worker].shard.take_dirty() {
+                idle = false;
+                self.send(worker, index as usize, key);
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn carry_out_effects(&mut self, worker: usize) -> bool {
+        let effects = self.workers[worker].shard.take_effects();
+        let some = !effects.is_empty();
+        for &effect in &effects {
+            self.carry_out(worker, effect);
+        }
+        self.workers[worker].shard.reuse_effects(effects);
+        some
+    }
+
+    fn carry_out(&mut self, worker: usize, effect: Effect) {
+        let here = |place| matches!(place, Place::At(at, _) if at == worker);
+        match effect {
+            Effect::Move(Socket(index), to) => {
+                let index = index as usize;
+                if here(self.connections[index].place) {
+                    self.connections[index].moving = Some(to);
+                    if self.calm || self.random.chance(50) {
+                        self.depart(worker, index);
+                    }
+                }
+            }
+            Effect::Close(Socket(index)) => {
+                let index = index as usize;
+                // A client that moved on is not this worker's to close.
+                if here(self.connections[index].place) {
+                    let connection = &mut self.connections[index];
+                    connection.place = Place::Closed;
+                    connection.to_server.clear();
+                    connection.stuck = false;
+                    self.workers[worker].connections.retain(|&other| other != index);
+                    self.ledger.closed(index);
+                }
+            }
+            Effect::Finish(_) => {}
+            Effect::Pause(Socket(index)) => {
+                self.connections[index as usize].paused = true;
+                self.ledger.paused(index as usize);
+            }
+            Effect::Resume(Socket(index)) => self.connections[index as usize].paused = false,
+        }
+    }
+
+    fn depart(&mut self, worker: usize, index: usize) {
+        let connection = &mut self.connections[index];
+        let (Place::At(_, key), Some(to)) = (connection.place, connection.moving.take()) else {
+            return;
+        };
+        let Some(departure) = self.workers[worker].shard.depart(key) else { return };
+        connection.place = Place::Travelling;
+        connection.stuck = false;
+        self.workers[worker].connections.retain(|&other| other != index);
+        let lanes = &mut self.workers[usize::from(to)].mail[worker];
+        lanes[1].push_back(Mail::Arrival(index, departure));
+    }
+
+    fn take_mail(&mut self, worker: usize) {
+        for from in 0..self.workers.len() {
+            for lane in 0..2 {
+                while self.calm || self.random.chance(60) {
+                    let lanes = &mut self.workers[worker].mail[from];
+                    let Some(mail) = lanes[lane].pop_front() else { break };
+                    self.open(worker, from, mail);
+                    self.look(worker);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, worker: usize, from: usize, mail: Mail) {
+        match mail {
+            Mail::Letter(letter) => {
+                if let Letter::Ask(_, request) = &letter {
+                    self.ledger.carried_out(request, self.now.mono_ms);
+                }
+                self.workers[worker].shard.mail(from as u16, letter);
+            }
+            Mail::Arrival(index, departure) => {
+                let socket = Socket(index as u64);
+                // Effects of the arrival itself must find it here.
+                let key = self.workers[worker].shard.adopt(socket, departure);
+                let connection = &mut self.connections[index];
+                connection.place = Place::At(worker, key);
+                connection.paused = false;
+                self.workers[worker].connections.push(index);
+            }
+        }
+    }
+
+    fn take_asks(&mut self, worker: usize) {
+        while let Some((to, ticket, request)) = self.workers[worker].asks.pop_front() {
+            self.ledger.asked(ticket, &request, self.now.mono_ms);
+            if usize::from(to) == worker {
+                self.ledger.carried_out(&request, self.now.mono_ms);
+            }
+            self.workers[worker].shard.ask(to, ticket, request);
+            self.look(worker);
+        }
+    }
+
+    fn post(&mut self, worker: usize) {
+        while let Some((to, letter)) = self.workers[worker].shard.take_letter() {
+            let lost = self.settings.canary == Some(Canary::LoseLetter) && !self.canary_done;
+            if lost && matches!(letter, Letter::Publishes(_)) {
+                self.canary_done = true;
+                continue;
+            }
+            let lane = usize::from(letter.is_answer());
+            self.workers[usize::from(to)].mail[worker][lane].push_back(Mail::Letter(letter));
+        }
+    }
+}
