@@ -49,7 +49,7 @@ pub fn run(options: &Bench) -> Result<bool, Box<dyn Error>> {
         results.append(&header)?;
     }
     cpu::pin_to_core(options.driver_core)?;
-    let mut reserve = warm_up(header.warm_memory_mib)?;
+    let mut reserve = warm_up(header.warm_memory_mib, options.broker_core)?;
     let mut samples = Vec::new();
     let mut failures = 0;
     for round in 0..options.rounds {
@@ -119,9 +119,9 @@ fn measure_one(
 
 /// Touches the reserve for the first time and says how long that took: it is what a broker would
 /// have paid.
-fn warm_up(mib: u64) -> io::Result<Reserve> {
+fn warm_up(mib: u64, core: usize) -> io::Result<Reserve> {
     let begun = Instant::now();
-    let reserve = Reserve::new(mib)?;
+    let reserve = Reserve::new(mib, core)?;
     if mib > 0 {
         println!("touched {mib} MiB for the first time in {:.1} s", begun.elapsed().as_secs_f64());
     }

@@ -2,14 +2,17 @@
 //! touch of a page ten times as dear, and only for pages that lay free for long: a growing backlog
 //! would then measure the host, and differently each time. So a reserve is touched once, makes way
 //! just ahead of the broker while it grows, and is taken again when the broker's memory is free.
+//!
+//! All of that happens on the broker's core: the kernel keeps a list of freed pages for each core,
+//! of a gigabyte if need be, and what another core has freed may lie there unseen.
 
 use std::io;
 use std::ptr;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use loadtest::cpu::ProcessClock;
+use loadtest::cpu::{self, ProcessClock};
 use serde::Serialize;
 
 const MIB: usize = 1024 * 1024;
@@ -20,8 +23,8 @@ const HUGE_PAGE_BYTES: usize = 2 * MIB;
 /// growth, and little, since the host takes back what lies free.
 const AHEAD_BYTES: usize = 256 * MIB;
 
-/// How often the broker's growth is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How often the broker's growth is looked at, which takes a little of its core's time.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The default is this, or a third of the available memory if that is less.
 const DEFAULT_MAX_MIB: u64 = 6 * 1024;
@@ -33,6 +36,8 @@ pub struct Reserve {
     bytes: usize,
     /// Of `bytes`, from the beginning, what is still held.
     held_bytes: usize,
+    /// The broker's.
+    core: usize,
 }
 
 /// What one measurement had of a reserve.
@@ -57,12 +62,12 @@ pub fn default_mib(available_mib: u64) -> u64 {
 }
 
 impl Reserve {
-    /// Maps and touches so much memory; 0 is a reserve that does nothing.
-    pub fn new(mib: u64) -> io::Result<Self> {
+    /// Maps and touches so much memory for the brokers of a core; 0 is a reserve that does nothing.
+    pub fn new(mib: u64, core: usize) -> io::Result<Self> {
         let bytes = usize::try_from(mib).map_err(io::Error::other)?.saturating_mul(MIB);
         let bytes = bytes.checked_next_multiple_of(HUGE_PAGE_BYTES).unwrap_or(usize::MAX);
         if bytes == 0 {
-            return Ok(Self { address: 0, bytes, held_bytes: 0 });
+            return Ok(Self { address: 0, bytes, held_bytes: 0, core });
         }
         // One page more, to begin on a boundary: otherwise giving back would split huge pages.
         let mapped_bytes = bytes.saturating_add(HUGE_PAGE_BYTES);
@@ -74,7 +79,7 @@ impl Reserve {
             return Err(io::Error::last_os_error());
         }
         let address = start.addr().next_multiple_of(HUGE_PAGE_BYTES);
-        let mut reserve = Self { address, bytes, held_bytes: 0 };
+        let mut reserve = Self { address, bytes, held_bytes: 0, core };
         // A kernel without huge pages refuses; then small ones are kept warm.
         let _ = reserve.advise(0, bytes, libc::MADV_HUGEPAGE);
         reserve.take()?;
@@ -94,13 +99,18 @@ impl Reserve {
 
     /// Touches what was given back; quick while that is still warm.
     pub fn take(&mut self) -> io::Result<()> {
-        self.advise(self.held_bytes, self.bytes, libc::MADV_POPULATE_WRITE)?;
+        let from = self.held_bytes;
+        on_core(self.core, || self.advise(from, self.bytes, libc::MADV_POPULATE_WRITE))?;
         self.held_bytes = self.bytes;
         Ok(())
     }
 
     /// Gives back what a process of so many bytes needs, and a little beyond.
     pub fn make_way(&mut self, resident_bytes: usize) -> io::Result<()> {
+        on_core(self.core, || self.give(resident_bytes))
+    }
+
+    fn give(&mut self, resident_bytes: usize) -> io::Result<()> {
         let given_bytes = resident_bytes.saturating_add(AHEAD_BYTES).min(self.bytes);
         let held_bytes = (self.bytes - given_bytes).next_multiple_of(HUGE_PAGE_BYTES);
         if held_bytes < self.held_bytes {
@@ -119,17 +129,17 @@ impl Reserve {
         let (ended, end) = mpsc::channel::<()>();
         thread::scope(|scope| {
             let follower = scope.spawn(move || -> io::Result<()> {
+                cpu::pin_to_core(self.core)?;
                 while end.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                     // A broker that has ended grows no more; that it has is for others to say.
                     let Ok(memory) = clock.memory() else { break };
-                    self.make_way(memory.rss_bytes as usize)?;
+                    self.give(memory.rss_bytes as usize)?;
                 }
                 Ok(())
             });
             let result = work();
             drop(ended);
-            let followed = follower.join();
-            followed.unwrap_or_else(|_| Err(io::Error::other("the reserve's thread panicked")))?;
+            outcome(follower)?;
             Ok(result)
         })
     }
@@ -144,6 +154,15 @@ impl Reserve {
         let rc = unsafe { libc::madvise(start, to - from, advice) };
         if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
+}
+
+/// Does `work` on a core, without moving the calling thread there.
+fn on_core(core: usize, work: impl FnOnce() -> io::Result<()> + Send) -> io::Result<()> {
+    thread::scope(|scope| outcome(scope.spawn(|| cpu::pin_to_core(core).and_then(|()| work()))))
+}
+
+fn outcome(thread: ScopedJoinHandle<'_, io::Result<()>>) -> io::Result<()> {
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("the reserve's thread panicked")))
 }
 
 impl Drop for Reserve {
@@ -168,7 +187,7 @@ mod tests {
     #[test]
     fn a_reserve_is_resident_until_somebody_grows_and_again_after_it() {
         let before = resident_bytes();
-        let mut reserve = Reserve::new(512).unwrap();
+        let mut reserve = Reserve::new(512, 0).unwrap();
         assert!(resident_bytes() > before + 500 * MIB);
         assert_eq!(reserve.given().given_mib, 0);
         reserve.make_way(100 * MIB).unwrap();
@@ -196,7 +215,7 @@ mod tests {
 
     #[test]
     fn no_reserve_is_no_remark() {
-        let mut none = Reserve::new(0).unwrap();
+        let mut none = Reserve::new(0, 0).unwrap();
         none.make_way(MIB).unwrap();
         none.take().unwrap();
         assert_eq!(none.beside(0, || 7).unwrap(), 7);
