@@ -195,7 +195,8 @@ mod tests {
         input.extend(publishes("t0", 1));
         input.extend(publishes("t1", MOVE_AFTER_FORWARDS + 9));
         here.received(client, &input);
-        assert_eq!(here.take_effects(), [], "not before its publishes are answered");
+        let paused = [Effect::Pause(Socket(7))];
+        assert_eq!(here.take_effects(), paused, "it goes when its publishes are answered");
         assert!(here.output(client).is_empty(), "the first publish is not answered yet");
         assert_eq!(letters(&mut here, &mut there, 0), 1);
         assert_eq!(letters(&mut there, &mut here, 1), 1);
