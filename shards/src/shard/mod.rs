@@ -61,7 +61,7 @@ pub enum Effect {
     Close(Socket),
     /// Tell the peer that nothing more comes, but go on reading.
     Finish(Socket),
-    /// Read nothing until `Resume`.
+    /// Read nothing until `Resume`, or until it has moved.
     Pause(Socket),
     /// Read again.
     Resume(Socket),

@@ -109,6 +109,7 @@ impl World {
         let Some(departure) = self.workers[worker].shard.depart(key) else { return };
         connection.place = Place::Travelling;
         connection.stuck = false;
+        connection.paused = false;
         self.workers[worker].connections.retain(|&other| other != index);
         let lanes = &mut self.workers[usize::from(to)].mail[worker];
         lanes[1].push_back(Mail::Arrival(index, departure));
