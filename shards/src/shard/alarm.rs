@@ -49,7 +49,9 @@ impl Shard {
             return self.drop_client(key);
         }
         let interval_ms = client.session.settings.heartbeat_ms;
-        let silent = !client.paused && now_ms >= client.session.active_ms + 2 * interval_ms;
+        // Who waits for us is not silent.
+        let waits = client.paused || matches!(client.phase, Phase::Leaving(_));
+        let silent = !waits && now_ms >= client.session.active_ms + 2 * interval_ms;
         let stuck = client.stuck_since_ms.is_some_and(|since_ms| now_ms >= since_ms + interval_ms);
         if stuck {
             return self.drop_client(key);
@@ -92,7 +94,7 @@ impl Shard {
             self.now.mono_ms + greeting_ms
         } else if interval_ms == 0 {
             return;
-        } else if client.paused {
+        } else if client.paused || matches!(client.phase, Phase::Leaving(_)) {
             session.heartbeat_at_ms
         } else {
             session.heartbeat_at_ms.min(session.active_ms + 2 * interval_ms)
