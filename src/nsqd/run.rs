@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -168,7 +169,7 @@ struct Crew {
 /// The workers while they run.
 struct RunningCrew {
     doorbells: Vec<Doorbell>,
-    stops: Vec<flume::Sender<()>>,
+    stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
     finished: flume::Receiver<()>,
 }
@@ -189,11 +190,9 @@ impl Crew {
         let Crew { doorbells, mailboxes } = self;
         let (ready, readiness) = flume::unbounded();
         let (finish, finished) = flume::unbounded();
-        let mut stops = Vec::new();
+        let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         for (worker, mailbox) in mailboxes.into_iter().enumerate() {
-            let (stop, stopped) = flume::bounded(1);
-            stops.push(stop);
             let PartsOf { options, placement, listening, facts, started } = parts_of(worker);
             let doorbell = doorbells[worker].clone();
             let seed = getrandom::u64().map_err(|error| format!("no random numbers - {error}"))?;
@@ -202,7 +201,7 @@ impl Crew {
                 placement,
                 mailbox,
                 doorbell,
-                stop: stopped,
+                stop: stop.clone(),
                 listening,
                 facts,
                 started,
@@ -221,18 +220,15 @@ impl Crew {
         for _ in 0..threads.len() {
             readiness.recv().unwrap_or_else(|_| Err("a worker ended at its start".to_owned()))?;
         }
-        Ok(RunningCrew { doorbells, stops, threads, finished })
+        Ok(RunningCrew { doorbells, stop, threads, finished })
     }
 }
 
 impl RunningCrew {
     /// Stops every worker, and waits for them as long as that is reasonable.
     fn stop(self) {
-        for (stop, doorbell) in self.stops.iter().zip(&self.doorbells) {
-            // A full channel has told it already.
-            let _ = stop.try_send(());
-            doorbell.ring();
-        }
+        self.stop.store(true, Ordering::SeqCst);
+        self.doorbells.iter().for_each(Doorbell::ring);
         let deadline = Instant::now() + STOP_TIMEOUT;
         for _ in 0..self.threads.len() {
             if self.finished.recv_deadline(deadline).is_err() {

@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use shards::limits::Options;
@@ -77,7 +78,7 @@ pub struct WorkerParts {
     /// Wakes it.
     pub doorbell: Doorbell,
     /// Says that it is to stop; the doorbell rings as well.
-    pub stop: flume::Receiver<()>,
+    pub stop: Arc<AtomicBool>,
     /// What it accepts connections from.
     pub listening: Vec<Listening>,
     /// What HTTP tells about the process.
@@ -101,7 +102,7 @@ pub struct Worker {
     web: Web,
     intake: Intake,
     clock: Clock,
-    stop: flume::Receiver<()>,
+    stop: Arc<AtomicBool>,
     shards: u16,
     /// The shard that gets the next HTTP connection.
     next_shard: u16,

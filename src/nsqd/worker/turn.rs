@@ -1,6 +1,7 @@
 //! The turn: sleep, take what arrived, let the shard work, send what came of it.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Worker;
@@ -11,7 +12,7 @@ impl Worker {
     /// # Errors
     /// When the ring is unusable.
     pub async fn run(mut self) -> io::Result<()> {
-        while self.stop.is_empty() {
+        while !self.stop.load(Ordering::Relaxed) {
             self.sleep()?;
             let now = self.clock.tick();
             self.shard.begin_turn(now);
@@ -38,7 +39,7 @@ impl Worker {
             return self.ring.poll();
         }
         let Worker { ring, mailbox, stop, .. } = self;
-        ring.wait(timeout, || mailbox.is_idle() && stop.is_empty())
+        ring.wait(timeout, || mailbox.is_idle() && !stop.load(Ordering::SeqCst))
     }
 
     fn next_deadline(&self) -> Option<Instant> {
