@@ -31,7 +31,7 @@ run: build
 	exec $(SHOAL)
 
 test: test-needs lint unit blackbox
-	@clients=$$(cd tests/clients && ls $(CLIENTS) 2>/dev/null | cut -d/ -f1 | tr '\n' ' ') || true
+	@clients=$$(cd tests/clients && ls $(CLIENTS) 2>/dev/null | cut -d/ -f1 | paste -sd ' ') || true
 	echo
 	echo "make test: everything passed"
 	echo "  lint        rustfmt, clippy$$(command -v cargo-deny >/dev/null && echo ', cargo-deny')"
@@ -40,8 +40,8 @@ test: test-needs lint unit blackbox
 	echo "  clients     $$clients"
 
 # The sum of what the test binaries report.
-COUNT := '/^test result:/ { passed += $$4; ignored += $$8; binaries++ } \
-	END { printf "%d passed, %d ignored, in %d binaries", passed, ignored, binaries }'
+COUNT := '/^test result:/ { passed += $$4; ignored += $$8 } \
+	END { printf "%d passed, %d ignored", passed, ignored }'
 # What setup leaves of each client library.
 CLIENTS := go/bin/client python/.venv/.stamp js/node_modules/.stamp \
 	rust/target/debug/shoal-client-tokio-nsq java/classes/.stamp
