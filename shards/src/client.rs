@@ -274,6 +274,13 @@ impl Client {
         self.phase == Phase::Open
     }
 
+    /// Whether its next command is not its own to send or not ours to expect: answers are owed, or
+    /// it is not read.
+    #[must_use]
+    pub fn waits_for_us(&self) -> bool {
+        self.paused || !self.pending.is_empty() || matches!(self.phase, Phase::Leaving(_))
+    }
+
     /// Number of the state as `/stats` shows it (NSQ).
     #[must_use]
     pub fn state(&self) -> u8 {

@@ -50,7 +50,7 @@ impl Shard {
         }
         let interval_ms = client.session.settings.heartbeat_ms;
         // Who waits for us is not silent.
-        let waits = client.paused || matches!(client.phase, Phase::Leaving(_));
+        let waits = client.waits_for_us();
         let silent = !waits && now_ms >= client.session.active_ms + 2 * interval_ms;
         let stuck = client.stuck_since_ms.is_some_and(|since_ms| now_ms >= since_ms + interval_ms);
         if stuck {
@@ -94,7 +94,7 @@ impl Shard {
             self.now.mono_ms + greeting_ms
         } else if interval_ms == 0 {
             return;
-        } else if client.paused || matches!(client.phase, Phase::Leaving(_)) {
+        } else if client.waits_for_us() {
             session.heartbeat_at_ms
         } else {
             session.heartbeat_at_ms.min(session.active_ms + 2 * interval_ms)

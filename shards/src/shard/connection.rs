@@ -36,22 +36,29 @@ impl Shard {
         key
     }
 
-    /// A connection arrives from another worker.
+    /// A connection arrives from another worker. What it brings is looked at in [`Shard::start`].
     pub fn adopt(&mut self, socket: Socket, departure: Departure) -> Key {
         let Departure { session, input, output, ended } = departure;
         let mut client = Client::new(socket, session, output);
         client.ended = ended;
+        client.input = input;
         let unsent = !client.output.is_empty();
         let key = self.clients.insert(client);
         self.set_client_timer(key);
         if unsent {
             self.soil(key);
         }
+        key
+    }
+
+    /// Carries out what a connection brought with it.
+    pub fn start(&mut self, key: Key) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let (input, ended) = (core::mem::take(&mut client.input), client.ended);
         self.received(key, &input);
         if ended {
             self.ended(key);
         }
-        key
     }
 
     /// The rim has stopped reading from a connection that [`Effect::Move`] named.

@@ -206,6 +206,7 @@ mod tests {
         assert_eq!(departure.output, frame::OK.repeat(answered));
         assert_eq!(departure.input, publishes("t1", 10));
         let client = there.adopt(Socket(8), departure);
+        there.start(client);
         assert_eq!(there.output(client), frame::OK.repeat(answered + 10));
         assert_eq!((here.client_count(), there.client_count()), (0, 1));
     }

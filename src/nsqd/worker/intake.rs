@@ -156,6 +156,7 @@ impl Worker {
                     let key = self.ring.add(socket, self.reading);
                     let client = self.shard.adopt(Socket(key.to_u64()), departure);
                     self.sockets.add(key, Owner::Client(client));
+                    guarded(&mut self.shard, client, |shard| shard.start(client));
                     Ok(())
                 }
                 Mail::Http(socket) => self.http_accepted(socket),
@@ -178,7 +179,7 @@ impl Worker {
 }
 
 /// Runs what handles one client. If it panics, the client ends and the others go on.
-fn guarded(shard: &mut Shard, client: Key, handle: impl FnOnce(&mut Shard)) {
+pub fn guarded(shard: &mut Shard, client: Key, handle: impl FnOnce(&mut Shard)) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handle(shard))) {
         tracing::error!("handling a client panicked, it is closed - {}", panic_text(&*panic));
         shard.panicked(client);

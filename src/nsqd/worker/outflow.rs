@@ -3,6 +3,7 @@
 use shards::shard::{Effect, Socket};
 use shards::slots::Key;
 
+use super::intake::guarded;
 use super::sockets::Owner;
 use super::{Mail, Worker};
 use crate::nsqd::mailbox::Lane;
@@ -67,7 +68,8 @@ impl Worker {
                 if sent < length {
                     self.ring.want_writable(socket);
                 }
-                self.shard.sent(client, sent);
+                // What waited for room is carried out now.
+                guarded(&mut self.shard, client, |shard| shard.sent(client, sent));
             }
             Err(error) => {
                 tracing::debug!("sending to a client failed - {error}");

@@ -144,6 +144,7 @@ impl World {
                 connection.place = Place::At(worker, key);
                 connection.paused = false;
                 self.workers[worker].connections.push(index);
+                self.workers[worker].shard.start(key);
             }
         }
     }
