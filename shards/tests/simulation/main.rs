@@ -2,6 +2,9 @@
 #![cfg(test)]
 
 mod canaries;
+mod formats;
+mod memory;
+mod parser;
 mod regressions;
 mod seeds;
 mod world;

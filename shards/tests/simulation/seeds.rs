@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use shards::limits::Options;
+
 use super::world::{Settings, World};
 
 /// Steps of one world, and steps between two looks at the counters.
@@ -52,4 +54,34 @@ fn peaceful_worlds() {
 #[test]
 fn ordinary_worlds() {
     try_seeds(20, &Settings::default());
+}
+
+#[test]
+fn worlds_with_ephemeral_topics_and_channels() {
+    let options = Options { mem_queue_size: 20, ..Settings::default().options };
+    let topics = vec!["t0", "t1", "e0#ephemeral", "e1#ephemeral"];
+    let channels = vec!["c0", "x#ephemeral"];
+    try_seeds(20, &Settings { options, topics, channels, ..Settings::default() });
+}
+
+#[test]
+fn worlds_with_samples() {
+    try_seeds(10, &Settings { sampling: true, ..Settings::default() });
+}
+
+/// Bodies of many sizes in little memory: publishes are refused, output and lanes fill up.
+#[test]
+fn crowded_worlds() {
+    let options = Options { memory_limit_bytes: 2 << 20, ..Settings::default().options };
+    let settings =
+        Settings { options, body_bytes_max: 100_000, connections: 12, ..Settings::default() };
+    try_seeds(10, &settings);
+}
+
+#[test]
+fn worlds_of_one_shard() {
+    try_seeds(
+        10,
+        &Settings { shards: 1, topics: vec!["t0"], connections: 5, ..Settings::default() },
+    );
 }

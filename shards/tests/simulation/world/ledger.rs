@@ -83,6 +83,8 @@ pub struct Channel {
     lossy: bool,
     /// It may not exist.
     doubtful: bool,
+    /// It did not exist for certain when it was wanted again: its counts say nothing.
+    vague: bool,
     /// Emptied so far; `None` until it is measured anew.
     emptied: Option<u64>,
 }
@@ -141,6 +143,8 @@ pub struct Ledger {
     channel_names: Vec<&'static str>,
     msg_timeout_ms: u64,
     max_msg_timeout_ms: u64,
+    /// Clients may seem silent.
+    jumps: bool,
 }
 
 impl Ledger {
@@ -160,6 +164,7 @@ impl Ledger {
             topic_names: settings.topics.clone(),
             channel_names: settings.channels.clone(),
             msg_timeout_ms: settings.options.msg_timeout_ms.unsigned_abs(),
+            jumps: settings.jumps,
             max_msg_timeout_ms: settings.options.max_msg_timeout_ms.unsigned_abs(),
         }
     }
@@ -362,7 +367,7 @@ impl Ledger {
         self.clients[index].subscription = Some((topic, channel));
         if let Some(channel) = self.channel_mut(topic, channel) {
             channel.consumers.push(index);
-            channel.doubtful = false;
+            channel.vague |= std::mem::take(&mut channel.doubtful);
             if sample {
                 channel.lossy = true;
                 channel.live.values_mut().for_each(|entry| entry.unsure = true);
@@ -372,7 +377,8 @@ impl Ledger {
 
     /// A channel is there from now on. The first one gets what its topic holds.
     fn create_channel(&mut self, topic: usize, channel: usize) {
-        let lossy = self.channel_names[channel].ends_with("#ephemeral");
+        let lossy = self.channel_names[channel].ends_with("#ephemeral")
+            || self.topic_names[topic].ends_with("#ephemeral");
         let (turn, now_ms) = (self.tick, self.now_ms);
         let messages = &self.messages;
         let entry = self.topics[topic].get_or_insert_with(Topic::default);
@@ -409,8 +415,14 @@ impl Ledger {
 
     /// A connection has ended.
     pub fn closed(&mut self, index: usize) {
+        self.clients[index].ended = true;
+        self.nobody_was_told(index);
+        self.unsubscribed(index);
+    }
+
+    /// What a client that has ended waited for may have happened or not.
+    fn nobody_was_told(&mut self, index: usize) {
         let client = &mut self.clients[index];
-        client.ended = true;
         for expected in std::mem::take(&mut client.expected) {
             match expected {
                 Expected::Publish { first, count } => {
@@ -430,6 +442,9 @@ impl Ledger {
                 _ => {}
             }
         }
+    }
+
+    fn unsubscribed(&mut self, index: usize) {
         let Some((topic, channel_index)) = self.clients[index].subscription else { return };
         let Some(channel) = self.channel_mut(topic, channel_index) else { return };
         channel.consumers.retain(|&other| other != index);

@@ -31,6 +31,7 @@ impl Ledger {
         for index in 0..self.clients.len() {
             let client = &mut self.clients[index];
             if client.ended {
+                self.nobody_was_told(index);
                 continue;
             }
             let lost = client
@@ -127,6 +128,9 @@ impl Ledger {
 impl Channel {
     fn compare(&mut self, stats: &ChannelStats, now_ms: u64, complaints: &mut Vec<String>) {
         self.doubtful = false;
+        if self.vague {
+            return;
+        }
         let counts = self.counts(now_ms);
         let Counts { waiting, in_flight, deferred, unsure } = counts;
         let mut check = |what: &str, is: u64, least: u64, most: u64| {
@@ -152,7 +156,11 @@ impl Channel {
             }
         }
         if there == known {
-            self.live.retain(|_, entry| !entry.unsure);
+            self.live.retain(|_, entry| {
+                let in_flight = |until_ms| until_ms > now_ms;
+                !entry.unsure
+                    || matches!(entry.state, State::InFlight { until_ms, .. } if in_flight(until_ms))
+            });
         }
         for client in stats.clients.iter().flatten() {
             let free = client.in_flight_count < client.ready_count;

@@ -26,7 +26,7 @@ impl Ledger {
         let under_way = outcome == Outcome::Open || turn == self.tick;
         let entry = match channel.live.get(&number) {
             Some(entry) => *entry,
-            None if under_way || vague || outcome == Outcome::Unknown => {
+            None if under_way || vague || channel.vague || outcome == Outcome::Unknown => {
                 let due_ms = if delay_ms == 0 { 0 } else { handed_ms + delay_ms + 1 };
                 Entry { state: State::Deferred(due_ms, due_ms), attempts: 0, unsure: true }
             }
@@ -44,7 +44,7 @@ impl Ledger {
         let attempts = entry.attempts + 1;
         let until_ms = now_ms + client.msg_timeout_ms + 1;
         let state = State::InFlight { connection: index, until_ms, since_ms: now_ms };
-        channel.live.insert(number, Entry { state, attempts, unsure: false });
+        channel.live.insert(number, Entry { state, attempts, unsure: channel.lossy });
         if message.attempts != attempts {
             return Err(format!("attempts should be {attempts}"));
         }
