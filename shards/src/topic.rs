@@ -52,10 +52,10 @@ pub struct Stamp {
 }
 
 impl Topic {
-    /// A topic without messages and channels.
+    /// A topic without messages and channels. Its ids start with the clock, but not below `floor`.
     #[must_use]
-    pub fn new(name: Name, wall_ns: i64) -> Topic {
-        let head = id::first_sequence(wall_ns);
+    pub fn new(name: Name, wall_ns: i64, floor: u64) -> Topic {
+        let head = id::first_sequence(wall_ns).max(floor);
         Topic {
             name,
             log: Log::default(),

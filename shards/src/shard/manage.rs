@@ -172,6 +172,7 @@ impl Shard {
     fn delete_topic(&mut self, key: Key) {
         let Some(mut topic) = self.topics.remove(key) else { return };
         self.names.remove(&topic.name);
+        self.sequence_floor = self.sequence_floor.max(topic.head);
         for channel in core::mem::take(&mut topic.channels) {
             let Some(mut channel) = self.channels.remove(channel) else { continue };
             channel.outstanding.clear(|_, timer| {

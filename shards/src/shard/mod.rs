@@ -104,6 +104,9 @@ pub struct Shard {
     spare_buffers: Vec<Vec<u8>>,
     /// Where the topics created in this turn start, so that no two are alike.
     random: u64,
+    /// Lower sequence numbers may be those of topics that were deleted: one of the same name,
+    /// made after the clock was set back, does not use them again.
+    sequence_floor: u64,
     publishes_refused: u64,
     clients_panicked: u64,
 }
@@ -149,6 +152,7 @@ impl Shard {
             replies: VecDeque::new(),
             spare_buffers: Vec::new(),
             random: seed | 1,
+            sequence_floor: 0,
             publishes_refused: 0,
             clients_panicked: 0,
         }
@@ -233,7 +237,7 @@ impl Shard {
         if let Some(&key) = self.names.get(name) {
             return key;
         }
-        let key = self.topics.insert(Topic::new(*name, self.now.wall_ns));
+        let key = self.topics.insert(Topic::new(*name, self.now.wall_ns, self.sequence_floor));
         self.names.insert(*name, key);
         key
     }

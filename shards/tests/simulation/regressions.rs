@@ -121,3 +121,23 @@ fn a_consumer_of_a_sample_takes_nothing_while_it_is_not_ready() {
     world.check();
     world.judge(1);
 }
+
+#[test]
+fn a_topic_made_again_after_the_clock_went_back_has_new_ids() {
+    let mut world = world(Settings::default());
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let (producer, consumer) = (world.connect(), consumer(&mut world, 10));
+        world.publish(producer, 0, 0, &[10; 5]);
+        world.quiesce();
+        let frames = std::mem::take(&mut world.connections[consumer].frames);
+        ids.extend(frames.into_iter().filter_map(|frame| match frame {
+            Frame::Message(message) => Some(message.id),
+            _ => None,
+        }));
+        topic_action(&mut world, TopicAction::Delete);
+        world.now.wall_ns -= 256;
+    }
+    assert_eq!(ids.len(), 15);
+    world.judge(1);
+}
