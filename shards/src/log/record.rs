@@ -72,3 +72,45 @@ pub(super) fn read(segment: &[u8], at: Position) -> Record<'_> {
     let next = Position { segment: at.segment, offset: at.offset + (start + frame.len()) as u32 };
     Record { frame, delay_ms, next }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Message, Position};
+    use super::{bytes, read, write};
+    use crate::wire::frame::message_header;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    fn record(delay_ms: u64) -> Vec<u8> {
+        let header = &message_header(5, 0x18ea_9b0d_2a89_80ef, b"0172cd0dacc80007");
+        let message = Message { header, body: b"hello", delay_ms };
+        // Stale bytes of another record, as in a segment that is used again.
+        let mut record = vec![0xa5; bytes(&message)];
+        write(&mut record, &message);
+        record
+    }
+
+    const FRAME: &[u8] =
+        b"\0\0\0\x23\0\0\0\x02\x18\xea\x9b\x0d\x2a\x89\x80\xef\0\x000172cd0dacc80007hello";
+
+    #[test]
+    fn the_format_never_changes() {
+        assert_eq!(record(0), [b"\0\0\0\0\x01\0\0\0", FRAME].concat());
+        let prefix = b"\0\0\0\0\x02\0\0\0\xfa\0\0\0\0\0\0\0";
+        assert_eq!(record(250), [prefix, FRAME].concat());
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for delay_ms in [0, 1, 3_600_000] {
+            let (first, second) = (record(delay_ms), record(7));
+            let segment = [&first[..], &second].concat();
+            let found = read(&segment, Position { segment: 3, offset: 0 });
+            assert_eq!((found.frame, found.delay_ms), (FRAME, delay_ms));
+            assert_eq!(found.timestamp_ns(), 0x18ea_9b0d_2a89_80ef);
+            let next = Position { segment: 3, offset: first.len() as u32 };
+            assert_eq!(found.next, next);
+            assert_eq!(read(&segment, next).delay_ms, 7);
+        }
+    }
+}

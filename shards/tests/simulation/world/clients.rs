@@ -324,7 +324,11 @@ impl World {
     fn drain(&mut self) {
         for topic in 0..self.settings.topics.len() {
             for channel in 0..self.settings.channels.len() {
-                if self.settings.channels[channel].ends_with("#ephemeral") {
+                let (t, c) = (self.settings.topics[topic], self.settings.channels[channel]);
+                if c.ends_with("#ephemeral") {
+                    // An operator may have made one that nobody consumes.
+                    let delete = Request::Channel(name(t), name(c), ChannelAction::Delete);
+                    self.ask_owner(topic, delete);
                     continue;
                 }
                 let index = self.connect();

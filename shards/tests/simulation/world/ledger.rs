@@ -139,6 +139,8 @@ pub struct Ledger {
     clients: Vec<Client>,
     ids: HashMap<(usize, [u8; 16]), u32>,
     tickets: HashMap<u64, (u32, u32)>,
+    /// Messages that nobody was told of and that may still be between two shards.
+    adrift: Vec<u32>,
     topic_names: Vec<&'static str>,
     channel_names: Vec<&'static str>,
     msg_timeout_ms: u64,
@@ -161,6 +163,7 @@ impl Ledger {
             clients: Vec::new(),
             ids: HashMap::new(),
             tickets: HashMap::new(),
+            adrift: Vec::new(),
             topic_names: settings.topics.clone(),
             channel_names: settings.channels.clone(),
             msg_timeout_ms: settings.options.msg_timeout_ms.unsigned_abs(),
@@ -294,8 +297,11 @@ impl Ledger {
     fn conclude(&mut self, first: u32, count: u32, outcome: Outcome) {
         for number in first..first + count {
             self.messages[number as usize].outcome = outcome;
+            let topic = self.messages[number as usize].topic;
+            self.topics[topic].get_or_insert_with(|| Topic { vague: true, ..Topic::default() });
             // What nobody was told of may be on its topic, or even have made it.
             if outcome == Outcome::Unknown {
+                self.adrift.push(number);
                 let topic = self.messages[number as usize].topic;
                 let topic = self.topics[topic].get_or_insert_with(Topic::default);
                 topic.vague = true;
@@ -400,6 +406,25 @@ impl Ledger {
                     ms => State::Deferred(handed_ms + ms + 1, now_ms + ms + 1),
                 };
                 made.live.insert(number, Entry { state, attempts: 0, unsure: unsure || lossy });
+            }
+        }
+        self.expect_adrift(topic, channel);
+    }
+
+    /// Messages that are adrift may come to a channel that was just made or emptied.
+    fn expect_adrift(&mut self, topic: usize, channel: usize) {
+        let Some(entry) = self.topics[topic].as_mut() else { return };
+        let Some(channel) = entry.channels.get_mut(&channel) else { return };
+        for &number in &self.adrift {
+            let message = &self.messages[number as usize];
+            if message.topic == topic && !channel.finished.contains(&number) {
+                let due_ms = message.handed.map_or(0, |(_, ms)| ms + message.delay_ms);
+                let state = match message.delay_ms {
+                    0 => State::Waiting,
+                    // It may come at any time from now on.
+                    _ => State::Deferred(due_ms + 1, u64::MAX),
+                };
+                channel.live.entry(number).or_insert(Entry { state, attempts: 0, unsure: true });
             }
         }
     }

@@ -134,6 +134,11 @@ impl World {
                 if let Letter::Ask(_, request) = &letter {
                     self.ledger.carried_out(request, self.now.mono_ms);
                 }
+                if let Letter::Publishes(batch) = &letter {
+                    for forward in &batch.forwards {
+                        self.ledger.reached(forward.topic.as_str());
+                    }
+                }
                 self.workers[worker].shard.mail(from as u16, letter);
             }
             Mail::Arrival(index, departure) => {

@@ -25,6 +25,7 @@ impl Ledger {
             let found = found.find(|topic| topic.name.as_str() == name);
             self.compare_topic(index, found);
         }
+        self.adrift.clear();
     }
 
     fn everything_is_answered(&mut self) {
@@ -76,14 +77,22 @@ impl Ledger {
             complaints.push(format!("topic {name}: paused is {}", found.paused));
         }
         let channel_names = &self.channel_names;
+        let mut returned = Vec::new();
         topic.channels.retain(|&channel, entry| {
             let name = channel_names[channel];
             let there = found.channels.iter().any(|stats| stats.name.as_str() == name);
             if !there && !entry.doubtful && !entry.lossy {
                 complaints.push(format!("channel {}/{name} is gone", found.name));
             }
+            if !there && entry.doubtful {
+                // It never was: its topic still has what the ledger thought it was given.
+                returned.extend(entry.live.keys().copied());
+            }
             there
         });
+        if topic.channels.is_empty() {
+            topic.held.extend(returned.into_iter().map(|number| (number, true)));
+        }
         for stats in &found.channels {
             let position = channel_names.iter().position(|&name| name == stats.name.as_str());
             let entry = position.and_then(|position| topic.channels.get_mut(&position));
@@ -107,7 +116,8 @@ impl Ledger {
         let topics = self.topics.iter().flatten();
         topics
             .map(|topic| {
-                let live = topic.channels.values().flat_map(|channel| channel.live.values());
+                let channels = topic.channels.values().filter(|channel| !channel.vague);
+                let live = channels.flat_map(|channel| channel.live.values());
                 live.filter(|entry| !entry.unsure).count()
             })
             .sum()
@@ -127,7 +137,7 @@ impl Ledger {
 
 impl Channel {
     fn compare(&mut self, stats: &ChannelStats, now_ms: u64, complaints: &mut Vec<String>) {
-        self.doubtful = false;
+        self.vague |= std::mem::take(&mut self.doubtful);
         if self.vague {
             return;
         }

@@ -5,6 +5,13 @@ use shards::request::{ChannelAction, Reply, Request, TopicAction};
 use super::{Ledger, Outcome, Topic};
 
 impl Ledger {
+    /// A publish for this topic reached its owner, whatever comes of it: the topic is there.
+    pub fn reached(&mut self, topic: &str) {
+        if let Some(topic) = self.find_topic(topic) {
+            self.topics[topic].get_or_insert_with(Topic::default);
+        }
+    }
+
     /// A worker takes up what an operator asks.
     pub fn asked(&mut self, ticket: u64, request: &Request, now_ms: u64) {
         self.now_ms = now_ms;
@@ -55,7 +62,11 @@ impl Ledger {
 
     fn act_on_topic(&mut self, topic: usize, action: TopicAction) {
         let turn = self.tick;
-        let Some(entry) = self.topics[topic].as_mut() else { return };
+        let Some(entry) = self.topics[topic].as_mut() else {
+            // It may be there, by publishes that are not answered: they are unsure from now on.
+            self.deleted[topic] = turn;
+            return;
+        };
         match action {
             TopicAction::Delete => {
                 self.topics[topic] = None;
@@ -86,6 +97,7 @@ impl Ledger {
                 entry.live.clear();
                 entry.disturbed = turn;
                 entry.emptied = None;
+                self.expect_adrift(topic, channel);
             }
             ChannelAction::Pause => entry.paused = true,
             ChannelAction::Unpause => entry.paused = false,
