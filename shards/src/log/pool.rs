@@ -2,25 +2,30 @@
 //!
 //! Blocks come in size classes, each four times the one below, carved out of chunks that the rim
 //! supplies (huge pages where it can: the first touch of fresh 4 KiB pages costs more than
-//! everything else a publish does). The block freed last is used first, while it is warm.
+//! everything else a publish does). The block freed last is used first, while it is warm. Blocks
+//! that were carved small become chunks again when a larger one is wanted and the budget has no
+//! other room for it.
 
 use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
-use alloc::{vec, vec::IntoIter};
 use core::fmt;
 use core::ops::{Deref, DerefMut};
+use core::ptr::NonNull;
 
-/// Sizes of the classes in bytes. A quiet topic takes the first.
-const CLASS_BYTES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, CHUNK_BLOCK_BYTES];
-const CHUNK_BLOCK_BYTES: usize = 1 << 20;
+/// Sizes of the classes in bytes. A quiet topic takes the first; the last is for messages of more
+/// than a mebibyte.
+const CLASS_BYTES: [usize; 6] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, CHUNK_BYTES];
+/// The class up to which segments grow while their topic is busy.
+const CLASS_MAX: usize = 4;
 /// What the pool asks the rim for at a time.
 pub const CHUNK_BYTES: usize = 2 << 20;
 const OVERSIZE: usize = CLASS_BYTES.len();
 
-/// The class above, or the largest.
+/// The class above, as far as segments grow.
 #[must_use]
 pub fn larger(class: usize) -> usize {
-    (class + 1).min(OVERSIZE - 1)
+    (class + 1).min(CLASS_MAX)
 }
 
 /// The class below, or the smallest.
@@ -48,17 +53,29 @@ enum Memory {
 pub struct Pool {
     grow: Grow,
     free: [Vec<&'static mut [u8]>; OVERSIZE],
+    /// Where the chunks start, sorted.
+    chunks: Vec<NonNull<u8>>,
     limit_bytes: usize,
     reserved_bytes: usize,
     used_bytes: usize,
+    /// Bytes given back since chunks were last made whole: below one chunk it is not tried again.
+    freed_bytes: usize,
 }
 
 impl Pool {
-    /// A pool that never holds more than `limit_bytes`, rounded to chunks.
+    /// A pool whose messages never take more than `limit_bytes`, rounded to chunks.
     #[must_use]
     pub fn new(limit_bytes: usize, grow: Grow) -> Pool {
         let free = [const { Vec::new() }; OVERSIZE];
-        Pool { grow, free, limit_bytes, reserved_bytes: 0, used_bytes: 0 }
+        Pool {
+            grow,
+            free,
+            chunks: Vec::new(),
+            limit_bytes,
+            reserved_bytes: 0,
+            used_bytes: 0,
+            freed_bytes: 0,
+        }
     }
 
     /// A block of at least `bytes`, of the class where there is room for it; `None` when the
@@ -69,10 +86,12 @@ impl Pool {
         };
         let class = class.max(least);
         // When the budget has no room for the class, a smaller block that is free will do.
-        let (class, memory) = (least..=class).rev().find_map(|class| {
-            let memory = self.find(class)?;
-            Some((class, memory))
-        })?;
+        let found = (least..=class).rev().find_map(|class| Some((class, self.find(class)?)));
+        let found = found.or_else(|| {
+            self.make_whole();
+            Some((least, self.find(least)?))
+        });
+        let (class, memory) = found?;
         self.used_bytes += memory.len();
         Some(Block { class, memory: Memory::Pooled(memory) })
     }
@@ -80,9 +99,10 @@ impl Pool {
     /// Takes a block back.
     pub fn give_back(&mut self, block: Block) {
         self.used_bytes -= block.len();
+        self.freed_bytes += block.len();
         match block.memory {
             Memory::Pooled(memory) => self.free[block.class].push(memory),
-            Memory::Own(memory) => self.reserved_bytes -= memory.len(),
+            Memory::Own(_) => {}
         }
     }
 
@@ -102,13 +122,12 @@ impl Pool {
         if let Some(memory) = self.free[class].pop() {
             return Some(memory);
         }
-        let larger = match class + 1 {
-            OVERSIZE => self.chunk()?,
-            above => self.find(above)?,
-        };
-        for piece in split(larger, CLASS_BYTES[class]) {
-            self.free[class].push(piece);
+        if class + 1 == OVERSIZE {
+            return self.chunk();
         }
+        let larger = self.find(class + 1)?;
+        // Last first, so that blocks are then used in the order of their addresses.
+        self.free[class].extend(larger.chunks_exact_mut(CLASS_BYTES[class]).rev());
         self.free[class].pop()
     }
 
@@ -119,24 +138,51 @@ impl Pool {
         let chunk = (self.grow)()?;
         assert!(chunk.len() == CHUNK_BYTES, "the rim supplies whole chunks");
         self.reserved_bytes += CHUNK_BYTES;
+        let start = NonNull::from(&mut *chunk).cast();
+        let place = self.chunks.partition_point(|&other| other < start);
+        self.chunks.insert(place, start);
         Some(chunk)
     }
 
-    /// A message larger than the largest class has a block of its own.
+    /// Makes chunks of which no block is in use whole again. Walks over all free blocks, so it is
+    /// done only when enough was given back to make a difference.
+    fn make_whole(&mut self) {
+        if core::mem::take(&mut self.freed_bytes) < CHUNK_BYTES {
+            return;
+        }
+        let chunks = &self.chunks;
+        let chunk_of = |block: &[u8]| {
+            chunks.partition_point(|&start| start.as_ptr().cast_const() <= block.as_ptr()) - 1
+        };
+        let mut free_bytes = vec![0; chunks.len()];
+        for block in self.free.iter().flatten() {
+            free_bytes[chunk_of(block)] += block.len();
+        }
+        for list in &mut self.free {
+            list.retain(|block| free_bytes[chunk_of(block)] < CHUNK_BYTES);
+        }
+        let whole = free_bytes.iter().enumerate().filter(|&(_, &bytes)| bytes == CHUNK_BYTES);
+        for (index, _) in whole {
+            // SAFETY: this is the start of a chunk that `grow` gave for ever. All of its blocks
+            // were in the free lists and have just been dropped from them: nobody else refers to
+            // any byte of it.
+            let chunk = unsafe {
+                core::slice::from_raw_parts_mut(self.chunks[index].as_ptr(), CHUNK_BYTES)
+            };
+            self.free[OVERSIZE - 1].push(chunk);
+        }
+    }
+
+    /// A message larger than the largest class has a block of its own. Only what is in use counts
+    /// against the budget here, or free chunks would keep such messages out for ever.
     fn take_oversize(&mut self, bytes: usize) -> Option<Block> {
-        if self.reserved_bytes + bytes > self.limit_bytes {
+        if self.used_bytes + bytes > self.limit_bytes {
             return None;
         }
-        self.reserved_bytes += bytes;
         self.used_bytes += bytes;
         let memory = Memory::Own(vec![0; bytes].into_boxed_slice());
         Some(Block { class: OVERSIZE, memory })
     }
-}
-
-fn split(memory: &'static mut [u8], bytes: usize) -> IntoIter<&'static mut [u8]> {
-    // Last first, so that blocks are then used in the order of their addresses.
-    memory.chunks_exact_mut(bytes).rev().collect::<Vec<_>>().into_iter()
 }
 
 impl Deref for Block {
@@ -190,10 +236,29 @@ mod tests {
         assert_eq!(blocks.len(), 1024);
         assert_eq!(pool.used_bytes(), 4 << 20);
         assert!(pool.take(4, 1).is_none());
+        assert!(pool.take(5, 2 << 20).is_none());
         blocks.into_iter().for_each(|block| pool.give_back(block));
         assert_eq!(pool.used_bytes(), 0);
         // All memory is in small pieces now: a topic that prefers large ones gets those.
         assert_eq!(pool.take(4, 100).map(|block| block.len()), Some(4 << 10));
+    }
+
+    #[test]
+    fn memory_carved_small_serves_large_messages_again() {
+        let mut pool = pool(4 << 20);
+        let mut blocks: Vec<Block> = core::iter::from_fn(|| pool.take(0, 100)).collect();
+        let kept = blocks.pop().unwrap();
+        assert!(pool.take(0, 1 << 20).is_none());
+        blocks.drain(..).for_each(|block| pool.give_back(block));
+        // The chunk of the block that is kept stays small; the other one is whole again.
+        let large: Vec<Block> = core::iter::from_fn(|| pool.take(0, 1 << 20)).collect();
+        assert_eq!(large.len(), 2);
+        assert!(large.iter().all(|block| block.iter().all(|&byte| byte == 0)));
+        assert!(!large[0].as_ptr_range().contains(&kept.as_ptr()));
+        assert!(pool.take(0, 100).is_some());
+        pool.give_back(kept);
+        large.into_iter().for_each(|block| pool.give_back(block));
+        assert_eq!(pool.used_bytes(), 4 << 10);
     }
 
     #[test]
