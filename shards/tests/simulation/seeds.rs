@@ -43,7 +43,8 @@ fn try_seeds(default: u64, settings: &Settings) {
     }
     let rate = steps as f64 / started.elapsed().as_secs_f64();
     println!("{steps} steps, {rate:.0} a second; {delivered} delivered, {finished} finished");
-    assert!(finished > 0 && delivered > finished, "something happens in these worlds");
+    let one = number("SIM_SEED").is_some();
+    assert!(one || (finished > 0 && delivered > finished), "something happens in these worlds");
 }
 
 #[test]

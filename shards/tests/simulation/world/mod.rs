@@ -58,6 +58,12 @@ pub enum Canary {
     IgnoreReady,
     /// A deferred message comes too soon.
     Early,
+    /// A channel that an operator paused goes on.
+    ForgetPause,
+    /// What a topic holds vanishes.
+    LoseHeld,
+    /// A channel vanishes with everything in it.
+    LoseChannel,
 }
 
 /// What kind of world it is.

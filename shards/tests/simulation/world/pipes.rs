@@ -122,6 +122,8 @@ impl World {
                 1 + self.random.below(waiting)
             };
             self.hand(worker, index, key, bytes);
+            // Before anything else happens to it, which may throw its answers away.
+            self.look(worker);
         }
         let connection = &mut self.connections[index];
         if connection.place != Place::At(worker, key) {
