@@ -70,6 +70,18 @@ fn worlds_with_samples() {
     try_seeds(10, &Settings { sampling: true, ..Settings::default() });
 }
 
+/// Topics and channels come, go, pause and are emptied all the time.
+#[test]
+fn worlds_of_restless_operators() {
+    try_seeds(20, &Settings { operators: 25, ..Settings::default() });
+}
+
+/// Publishes, SUB and answers to messages on one connection.
+#[test]
+fn worlds_where_consumers_publish() {
+    try_seeds(20, &Settings { mixed: true, ..Settings::default() });
+}
+
 /// Bodies of many sizes in little memory: publishes are refused, output and lanes fill up.
 #[test]
 fn crowded_worlds() {

@@ -77,6 +77,10 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// Connections that the world keeps up.
     pub connections: usize,
+    /// Of a hundred steps those in which an operator asks for something.
+    pub operators: usize,
+    /// Consumers publish too.
+    pub mixed: bool,
     /// Operators also empty and delete.
     pub destructive: bool,
     /// Some consumers want a sample only.
@@ -99,6 +103,8 @@ impl Default for Settings {
             channels: vec!["c0", "c1"],
             body_bytes_max: 200,
             connections: 8,
+            operators: 2,
+            mixed: false,
             destructive: true,
             sampling: false,
             jumps: true,
