@@ -83,6 +83,11 @@ impl Shard {
             self.leave(key, owner);
             return false;
         }
+        if self.clients.get(key).is_some_and(|client| !client.pending.is_empty()) {
+            // The answer has its place behind those to the publishes, messages have not.
+            self.pause(key);
+            return false;
+        }
         let topic_key = self.topic(&topic);
         let channel_key = self.channel(topic_key, &channel);
         let consumers = self.channels.get(channel_key).map_or(0, |c| c.clients.len() as u64);

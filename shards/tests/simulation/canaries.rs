@@ -31,4 +31,7 @@ fn each_is_found() {
     check(Canary::SwapAnswers, "instead of");
     check(Canary::IgnoreReady, "in flight but RDY is");
     check(Canary::Early, "before its time");
+    check(Canary::ForgetPause, "delivered by a paused channel");
+    check(Canary::LoseHeld, "holds 0");
+    check(Canary::LoseChannel, "is gone");
 }

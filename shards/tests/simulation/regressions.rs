@@ -141,3 +141,22 @@ fn a_topic_made_again_after_the_clock_went_back_has_new_ids() {
     assert_eq!(ids.len(), 15);
     world.judge(1);
 }
+
+#[test]
+fn a_message_does_not_come_before_the_answer_to_sub() {
+    let mut world = world(Settings::default());
+    let elsewhere = (1..4).find(|&topic| world.owner(topic) != world.owner(0));
+    let elsewhere = elsewhere.expect("four topics are not all on one of three shards");
+    let index = world.connect();
+    // All in one read: the second publish is not answered yet when SUB is carried out.
+    world.publish(index, 0, 0, &[10]);
+    world.publish(index, elsewhere, 0, &[10]);
+    world.subscribe(index, 0, 0);
+    world.set_ready(index, 1);
+    world.check();
+    world.judge(1);
+    let frames = &world.connections[index].frames;
+    let ok = || Frame::Response(b"OK".to_vec());
+    assert_eq!(frames.iter().take(3).cloned().collect::<Vec<_>>(), [ok(), ok(), ok()]);
+    assert!(matches!(frames.get(3), Some(Frame::Message(_))) && frames.len() == 4);
+}

@@ -43,7 +43,8 @@ fn try_seeds(default: u64, settings: &Settings) {
     }
     let rate = steps as f64 / started.elapsed().as_secs_f64();
     println!("{steps} steps, {rate:.0} a second; {delivered} delivered, {finished} finished");
-    assert!(finished > 0 && delivered > finished, "something happens in these worlds");
+    let one = number("SIM_SEED").is_some();
+    assert!(one || (finished > 0 && delivered > finished), "something happens in these worlds");
 }
 
 #[test]
@@ -69,6 +70,18 @@ fn worlds_with_samples() {
     try_seeds(10, &Settings { sampling: true, ..Settings::default() });
 }
 
+/// Topics and channels come, go, pause and are emptied all the time.
+#[test]
+fn worlds_of_restless_operators() {
+    try_seeds(20, &Settings { operators: 25, ..Settings::default() });
+}
+
+/// Publishes, SUB and answers to messages on one connection.
+#[test]
+fn worlds_where_consumers_publish() {
+    try_seeds(10, &Settings { mixed: true, ..Settings::default() });
+}
+
 /// Bodies of many sizes in little memory: publishes are refused, output and lanes fill up.
 #[test]
 fn crowded_worlds() {
@@ -78,10 +91,35 @@ fn crowded_worlds() {
     try_seeds(10, &settings);
 }
 
+/// Bodies so large that lanes between shards and outputs are full.
+#[test]
+fn worlds_of_large_messages() {
+    try_seeds(2, &Settings { body_bytes_max: 1_000_000, connections: 12, ..Settings::default() });
+}
+
 #[test]
 fn worlds_of_one_shard() {
     try_seeds(
         10,
         &Settings { shards: 1, topics: vec!["t0"], connections: 5, ..Settings::default() },
     );
+}
+
+/// Everything that makes the other worlds what they are, but want of memory: what a consumer sends
+/// behind a publish that is refused is thrown away or not, and the ledger cannot tell.
+#[test]
+fn worlds_of_all_kinds() {
+    let options = Options { mem_queue_size: 20, ..Settings::default().options };
+    let settings = Settings {
+        options,
+        topics: vec!["t0", "t1", "e0#ephemeral", "e1#ephemeral"],
+        channels: vec!["c0", "c1", "x#ephemeral"],
+        body_bytes_max: 50_000,
+        connections: 12,
+        operators: 10,
+        mixed: true,
+        sampling: true,
+        ..Settings::default()
+    };
+    try_seeds(10, &settings);
 }

@@ -31,9 +31,9 @@ impl World {
                 let worker = self.random.below(self.workers.len());
                 self.turn(worker);
             }
-            45..92 => self.act(),
-            92..94 => self.operate(),
-            _ => self.pass_time(),
+            94.. => self.pass_time(),
+            roll if roll + self.settings.operators >= 94 => self.operate(),
+            _ => self.act(),
         }
     }
 
@@ -98,6 +98,9 @@ impl World {
                 }
                 let topic = self.random.below(self.settings.topics.len());
                 let channel = self.random.below(self.settings.channels.len());
+                if self.settings.mixed && self.random.chance(50) {
+                    self.produce(index);
+                }
                 self.subscribe(index, topic, channel);
                 self.ready(index, 8);
             }
@@ -188,6 +191,9 @@ impl World {
     fn consume(&mut self, index: usize) {
         if !self.ledger.is_subscribed(index) {
             return;
+        }
+        if self.settings.mixed && self.random.chance(20) {
+            self.produce(index);
         }
         for _ in 0..=self.random.below(4) {
             match self.random.below(100) {

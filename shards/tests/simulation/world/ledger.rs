@@ -2,13 +2,16 @@
 //! sent and were sent.
 //!
 //! It hears of commands when a shard receives them and of frames when they stand in a shard's
-//! output, both with the time of the turn, so that it knows what a shard must answer. Where order
-//! is open (a publish that is not answered yet while a channel is made or emptied) a message is
-//! `unsure` on that channel: it may be there or not, and counts have that much room.
+//! output, both with the time of the turn, so that it knows what a shard must answer. Which topics
+//! and channels there are, and which of them are paused, it knows exactly: from what operators were
+//! told and from the answers to SUB. Where the order of a message is open (a publish that is not
+//! answered yet while a channel is made or emptied) it is `unsure` on that channel: it may be there
+//! or not, and counts have that much room.
 
 mod compare;
 mod deliver;
 mod operate;
+mod place;
 mod replies;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -17,11 +20,14 @@ use super::Settings;
 use super::wire::{Command, Frame};
 use replies::Answer;
 
+pub use operate::Order;
+
 /// A published message.
 #[derive(Debug)]
 pub struct Published {
     topic: usize,
-    /// Nobody has received it yet when `None`; else in which tick and when.
+    /// Nobody has received it yet when `None`; else in which tick and when. Of one that was
+    /// forwarded: when its topic's shard received it.
     handed: Option<(u64, u64)>,
     outcome: Outcome,
     delay_ms: u64,
@@ -67,8 +73,8 @@ pub struct Topic {
     channels: BTreeMap<usize, Channel>,
     /// Tick of the last change that makes publishes under way unsure.
     disturbed: u64,
-    /// Messages of this topic for which counts are not exact.
-    vague: bool,
+    /// It may not exist: only publishes of which nobody was told can have made it.
+    doubtful: bool,
 }
 
 #[derive(Debug, Default)]
@@ -81,10 +87,6 @@ pub struct Channel {
     consumers: Vec<usize>,
     /// Ephemeral or sampled: messages may vanish.
     lossy: bool,
-    /// It may not exist.
-    doubtful: bool,
-    /// It did not exist for certain when it was wanted again: its counts say nothing.
-    vague: bool,
     /// Emptied so far; `None` until it is measured anew.
     emptied: Option<u64>,
 }
@@ -139,8 +141,6 @@ pub struct Ledger {
     clients: Vec<Client>,
     ids: HashMap<(usize, [u8; 16]), u32>,
     tickets: HashMap<u64, (u32, u32)>,
-    /// Messages that nobody was told of and that may still be between two shards.
-    adrift: Vec<u32>,
     topic_names: Vec<&'static str>,
     channel_names: Vec<&'static str>,
     msg_timeout_ms: u64,
@@ -163,7 +163,6 @@ impl Ledger {
             clients: Vec::new(),
             ids: HashMap::new(),
             tickets: HashMap::new(),
-            adrift: Vec::new(),
             topic_names: settings.topics.clone(),
             channel_names: settings.channels.clone(),
             msg_timeout_ms: settings.options.msg_timeout_ms.unsigned_abs(),
@@ -294,145 +293,6 @@ impl Ledger {
         }
     }
 
-    fn conclude(&mut self, first: u32, count: u32, outcome: Outcome) {
-        for number in first..first + count {
-            self.messages[number as usize].outcome = outcome;
-            let topic = self.messages[number as usize].topic;
-            self.topics[topic].get_or_insert_with(|| Topic { vague: true, ..Topic::default() });
-            // What nobody was told of may be on its topic, or even have made it.
-            if outcome == Outcome::Unknown {
-                self.adrift.push(number);
-                let topic = self.messages[number as usize].topic;
-                let topic = self.topics[topic].get_or_insert_with(Topic::default);
-                topic.vague = true;
-                topic.held.entry(number).or_insert(true);
-            }
-        }
-        if outcome == Outcome::Unknown {
-            self.hand_over(self.messages[first as usize].topic, true);
-        }
-    }
-
-    fn acknowledge(&mut self, first: u32, count: u32) {
-        for number in first..first + count {
-            self.acknowledge_one(number);
-        }
-        if count > 0 {
-            self.hand_over(self.messages[first as usize].topic, false);
-        }
-    }
-
-    /// An acknowledged message is held by its topic until channels may have it.
-    fn acknowledge_one(&mut self, number: u32) {
-        let message = &mut self.messages[number as usize];
-        message.outcome = Outcome::Acknowledged;
-        let handed = message.handed.map_or(0, |(turn, _)| turn);
-        let topic = self.topics[message.topic].get_or_insert_with(Topic::default);
-        let deleted = self.deleted[message.topic] >= handed;
-        topic.vague |= deleted;
-        topic.held.insert(number, deleted || topic.disturbed >= handed);
-    }
-
-    /// Gives what a topic holds to its channels, when it flows.
-    fn hand_over(&mut self, topic: usize, unsure: bool) {
-        let ephemeral = self.topic_names[topic].ends_with("#ephemeral");
-        let now_ms = self.now_ms;
-        let Some(topic) = self.topics[topic].as_mut() else { return };
-        if topic.channels.is_empty() {
-            return;
-        }
-        for (number, vague) in std::mem::take(&mut topic.held) {
-            if topic.paused {
-                topic.held.insert(number, vague || unsure);
-                if !vague && !unsure {
-                    continue;
-                }
-            }
-            let message = &self.messages[number as usize];
-            let (turn, handed_ms) = message.handed.unwrap_or((0, 0));
-            for channel in topic.channels.values_mut() {
-                let late = channel.created >= turn;
-                let unsure = unsure || vague || late || channel.disturbed >= turn || ephemeral;
-                if channel.finished.contains(&number) {
-                    continue;
-                }
-                let state = match message.delay_ms {
-                    0 => State::Waiting,
-                    ms => State::Deferred(handed_ms + ms + 1, now_ms + ms + 1),
-                };
-                let unsure = unsure || channel.lossy;
-                let entry = Entry { state, attempts: 0, unsure };
-                channel.live.entry(number).or_insert(entry);
-            }
-        }
-    }
-
-    fn subscribed(&mut self, index: usize, topic: usize, channel: usize) {
-        self.create_channel(topic, channel);
-        let sample = self.clients[index].sample;
-        self.clients[index].subscription = Some((topic, channel));
-        if let Some(channel) = self.channel_mut(topic, channel) {
-            channel.consumers.push(index);
-            channel.vague |= std::mem::take(&mut channel.doubtful);
-            if sample {
-                channel.lossy = true;
-                channel.live.values_mut().for_each(|entry| entry.unsure = true);
-            }
-        }
-    }
-
-    /// A channel is there from now on. The first one gets what its topic holds.
-    fn create_channel(&mut self, topic: usize, channel: usize) {
-        let lossy = self.channel_names[channel].ends_with("#ephemeral")
-            || self.topic_names[topic].ends_with("#ephemeral");
-        let (turn, now_ms) = (self.tick, self.now_ms);
-        let messages = &self.messages;
-        let entry = self.topics[topic].get_or_insert_with(Topic::default);
-        if entry.channels.contains_key(&channel) {
-            return;
-        }
-        let made = Channel { created: turn, lossy, emptied: Some(0), ..Channel::default() };
-        let first = entry.channels.is_empty();
-        entry.channels.insert(channel, made);
-        if first && !entry.paused {
-            let held = std::mem::take(&mut entry.held);
-            let made = entry.channels.get_mut(&channel);
-            let made = made.expect("it was just put there");
-            for (number, unsure) in held {
-                let message = &messages[number as usize];
-                let handed_ms = message.handed.map_or(0, |(_, ms)| ms);
-                let state = match message.delay_ms {
-                    0 => State::Waiting,
-                    ms => State::Deferred(handed_ms + ms + 1, now_ms + ms + 1),
-                };
-                made.live.insert(number, Entry { state, attempts: 0, unsure: unsure || lossy });
-            }
-        }
-        self.expect_adrift(topic, channel);
-    }
-
-    /// Messages that are adrift may come to a channel that was just made or emptied.
-    fn expect_adrift(&mut self, topic: usize, channel: usize) {
-        let Some(entry) = self.topics[topic].as_mut() else { return };
-        let Some(channel) = entry.channels.get_mut(&channel) else { return };
-        for &number in &self.adrift {
-            let message = &self.messages[number as usize];
-            if message.topic == topic && !channel.finished.contains(&number) {
-                let due_ms = message.handed.map_or(0, |(_, ms)| ms + message.delay_ms);
-                let state = match message.delay_ms {
-                    0 => State::Waiting,
-                    // It may come at any time from now on.
-                    _ => State::Deferred(due_ms + 1, u64::MAX),
-                };
-                channel.live.entry(number).or_insert(Entry { state, attempts: 0, unsure: true });
-            }
-        }
-    }
-
-    fn channel_mut(&mut self, topic: usize, channel: usize) -> Option<&mut Channel> {
-        self.topics[topic].as_mut()?.channels.get_mut(&channel)
-    }
-
     /// The shard lets a client's commands wait: when they are carried out is not known then.
     pub fn paused(&mut self, index: usize) {
         self.clients[index].blurred = true;
@@ -449,22 +309,9 @@ impl Ledger {
     fn nobody_was_told(&mut self, index: usize) {
         let client = &mut self.clients[index];
         for expected in std::mem::take(&mut client.expected) {
-            match expected {
-                Expected::Publish { first, count } => {
-                    self.conclude(first, count, Outcome::Unknown);
-                }
-                Expected::Subscribe(topic, channel)
-                    if self.channel_mut(topic, channel).is_none() =>
-                {
-                    self.create_channel(topic, channel);
-                    let Some(topic) = self.topics[topic].as_mut() else { continue };
-                    topic.vague = true;
-                    if let Some(channel) = topic.channels.get_mut(&channel) {
-                        channel.doubtful = true;
-                        channel.live.values_mut().for_each(|entry| entry.unsure = true);
-                    }
-                }
-                _ => {}
+            // A SUB is answered at once, and answers are seen at once: it was not carried out.
+            if let Expected::Publish { first, count } = expected {
+                self.conclude(first, count, Outcome::Unknown);
             }
         }
     }
@@ -476,17 +323,6 @@ impl Ledger {
         let abandoned = channel.consumers.is_empty();
         if abandoned && self.channel_names[channel_index].ends_with("#ephemeral") {
             self.delete_channel(topic, channel_index);
-        }
-    }
-
-    fn delete_channel(&mut self, topic: usize, channel: usize) {
-        let turn = self.tick;
-        let Some(entry) = self.topics[topic].as_mut() else { return };
-        entry.channels.remove(&channel);
-        entry.disturbed = turn;
-        if entry.channels.is_empty() && self.topic_names[topic].ends_with("#ephemeral") {
-            self.topics[topic] = None;
-            self.deleted[topic] = turn;
         }
     }
 }

@@ -58,6 +58,12 @@ pub enum Canary {
     IgnoreReady,
     /// A deferred message comes too soon.
     Early,
+    /// A channel that an operator paused goes on.
+    ForgetPause,
+    /// What a topic holds vanishes.
+    LoseHeld,
+    /// A channel vanishes with everything in it.
+    LoseChannel,
 }
 
 /// What kind of world it is.
@@ -71,6 +77,10 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// Connections that the world keeps up.
     pub connections: usize,
+    /// Of a hundred steps those in which an operator asks for something.
+    pub operators: usize,
+    /// Consumers publish too.
+    pub mixed: bool,
     /// Operators also empty and delete.
     pub destructive: bool,
     /// Some consumers want a sample only.
@@ -93,6 +103,8 @@ impl Default for Settings {
             channels: vec!["c0", "c1"],
             body_bytes_max: 200,
             connections: 8,
+            operators: 2,
+            mixed: false,
             destructive: true,
             sampling: false,
             jumps: true,

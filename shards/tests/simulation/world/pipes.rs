@@ -28,7 +28,7 @@ struct Written {
 pub struct Connection {
     pub place: Place,
     /// Written by the client, not yet received.
-    pub to_server: VecDeque<u8>,
+    pub to_server: Vec<u8>,
     written: u64,
     handed: u64,
     /// Where in the stream commands end.
@@ -62,7 +62,7 @@ impl Connection {
     pub fn new(place: Place) -> Connection {
         Connection {
             place,
-            to_server: VecDeque::new(),
+            to_server: Vec::new(),
             written: 0,
             handed: 0,
             commands: VecDeque::new(),
@@ -101,7 +101,7 @@ impl World {
         if connection.is_closed() || connection.ended || connection.reset {
             return;
         }
-        connection.to_server.extend(bytes);
+        connection.to_server.extend_from_slice(bytes);
         connection.written += bytes.len() as u64;
         if let Some(command) = command {
             let (end, length) = (connection.written, bytes.len());
@@ -122,6 +122,8 @@ impl World {
                 1 + self.random.below(waiting)
             };
             self.hand(worker, index, key, bytes);
+            // Before anything else happens to it, which may throw its answers away.
+            self.look(worker);
         }
         let connection = &mut self.connections[index];
         if connection.place != Place::At(worker, key) {
@@ -140,7 +142,8 @@ impl World {
 
     fn hand(&mut self, worker: usize, index: usize, key: Key, bytes: usize) {
         let connection = &mut self.connections[index];
-        let mut piece: Vec<u8> = connection.to_server.drain(..bytes).collect();
+        let rest = connection.to_server.split_off(bytes);
+        let mut piece = std::mem::replace(&mut connection.to_server, rest);
         let start = connection.handed;
         connection.handed += bytes as u64;
         let handed = connection.handed;
@@ -179,7 +182,7 @@ impl World {
             return;
         }
         let fresh = output[known..].to_vec();
-        connection.unsent.extend(&fresh);
+        connection.unsent.extend_from_slice(&fresh);
         self.note(index, fresh);
     }
 
@@ -200,7 +203,8 @@ impl World {
         };
         connection.stuck = taken < waiting;
         self.workers[worker].shard.sent(key, taken);
-        connection.arrived.extend(connection.unsent.drain(..taken));
+        connection.arrived.extend_from_slice(&connection.unsent[..taken]);
+        connection.unsent.drain(..taken);
         let mut start = 0;
         while let Some((frame, length)) = cut_frame(&connection.arrived[start..]) {
             start += length;
@@ -212,7 +216,7 @@ impl World {
     /// Tells the ledger of frames as soon as they stand in a shard's output.
     fn note(&mut self, index: usize, fresh: Vec<u8>) {
         let connection = &mut self.connections[index];
-        connection.partial.extend(fresh);
+        connection.partial.extend_from_slice(&fresh);
         let mut frames = Vec::new();
         let mut start = 0;
         while let Some((frame, length)) = cut_frame(&connection.partial[start..]) {

@@ -1,10 +1,12 @@
 //! One turn of a worker, in the order in which the rim does it.
 
 use shards::mail::Letter;
+use shards::request::{ChannelAction, Reply, Request, TopicAction};
 use shards::shard::{Effect, Socket};
 
+use super::ledger::Order;
 use super::pipes::Place;
-use super::{Canary, Mail, World};
+use super::{Canary, Mail, World, name};
 
 impl World {
     /// Lets one worker turn.
@@ -26,6 +28,11 @@ impl World {
             }
         }
         self.post(worker);
+        self.hear(worker);
+    }
+
+    /// Operators hear what became of what they asked.
+    fn hear(&mut self, worker: usize) {
         while let Some((ticket, reply)) = self.workers[worker].shard.take_reply() {
             self.ledger.replied(ticket, &reply, self.now.mono_ms);
             self.replies.push((ticket, reply));
@@ -33,7 +40,7 @@ impl World {
     }
 
     /// Takes in at once what came of one input, so that the ledger knows the order of everything.
-    fn look(&mut self, worker: usize) {
+    pub(super) fn look(&mut self, worker: usize) {
         for position in 0..self.workers[worker].connections.len() {
             let index = self.workers[worker].connections[position];
             if let Place::At(_, key) = self.connections[index].place {
@@ -130,13 +137,29 @@ impl World {
 
     fn open(&mut self, worker: usize, from: usize, mail: Mail) {
         match mail {
-            Mail::Letter(letter) => {
-                if let Letter::Ask(_, request) = &letter {
-                    self.ledger.carried_out(request, self.now.mono_ms);
+            Mail::Letter(Letter::Ask(ticket, request)) => {
+                let order = self.ledger.order(&request);
+                self.workers[worker].shard.mail(from as u16, Letter::Ask(ticket, request));
+                self.post(worker);
+                if let Some(order) = order {
+                    let reply = match self.workers[from].mail[worker][1].back() {
+                        Some(Mail::Letter(Letter::Reply(other, reply))) if *other == ticket => {
+                            reply
+                        }
+                        // Nobody waits for it: a shard asks for a topic to be made.
+                        _ => &Reply::Done,
+                    };
+                    self.ledger.carried_out(order, reply, self.now.mono_ms);
+                    self.sabotage(worker, order);
                 }
+            }
+            Mail::Letter(letter) => {
                 if let Letter::Publishes(batch) = &letter {
+                    let mut bytes = &batch.bytes[..];
                     for forward in &batch.forwards {
-                        self.ledger.reached(forward.topic.as_str());
+                        let (messages, behind) = bytes.split_at(forward.length as usize);
+                        bytes = behind;
+                        self.ledger.reached(forward.topic.as_str(), messages, self.now.mono_ms);
                     }
                 }
                 self.workers[worker].shard.mail(from as u16, letter);
@@ -157,12 +180,41 @@ impl World {
     fn take_asks(&mut self, worker: usize) {
         while let Some((to, ticket, request)) = self.workers[worker].asks.pop_front() {
             self.ledger.asked(ticket, &request, self.now.mono_ms);
-            if usize::from(to) == worker {
-                self.ledger.carried_out(&request, self.now.mono_ms);
-            }
+            let order = self.ledger.order(&request);
             self.workers[worker].shard.ask(to, ticket, request);
+            self.hear(worker);
+            if let Some(order) = order
+                && let Some((_, reply)) = self.replies.last().filter(|(other, _)| *other == ticket)
+            {
+                self.ledger.carried_out(order, reply, self.now.mono_ms);
+                self.sabotage(worker, order);
+            }
             self.look(worker);
         }
+    }
+
+    /// Does what no operator asked, behind the ledger's back, when there is a canary for it.
+    fn sabotage(&mut self, worker: usize, order: Order) {
+        let (topics, channels) = (&self.settings.topics, &self.settings.channels);
+        let channel = |topic: usize, channel: usize, action| {
+            Request::Channel(name(topics[topic]), name(channels[channel]), action)
+        };
+        let request = match (self.settings.canary, order) {
+            _ if self.canary_done => return,
+            (Some(Canary::ForgetPause), Order::Channel(t, c, Some(ChannelAction::Pause))) => {
+                channel(t, c, ChannelAction::Unpause)
+            }
+            (Some(Canary::LoseChannel), Order::Channel(t, c, Some(ChannelAction::Unpause))) => {
+                channel(t, c, ChannelAction::Delete)
+            }
+            (Some(Canary::LoseHeld), Order::Topic(topic, _)) if self.ledger.holds(topic) => {
+                Request::Topic(topics[topic].to_owned(), TopicAction::Empty)
+            }
+            _ => return,
+        };
+        let shard = &mut self.workers[worker].shard;
+        shard.ask(worker as u16, u64::MAX - 1, request);
+        self.canary_done = matches!(shard.take_reply(), Some((_, Reply::Done)));
     }
 
     fn post(&mut self, worker: usize) {

@@ -67,8 +67,10 @@ pub fn cut_frame(bytes: &[u8]) -> Option<(Frame, usize)> {
 
 /// The body of the message with this number: the number, then bytes that follow from it.
 pub fn body(number: u32, bytes: usize) -> Vec<u8> {
-    let mut body = number.to_be_bytes().to_vec();
-    body.extend((4..bytes.max(4)).map(|index| (number as usize + index * 7) as u8));
+    let pattern: [u8; 256] = std::array::from_fn(|index| (number as usize + index * 7) as u8);
+    let mut body = pattern.repeat(bytes.max(4).div_ceil(256));
+    body.truncate(bytes.max(4));
+    body[..4].copy_from_slice(&number.to_be_bytes());
     body
 }
 
@@ -85,7 +87,7 @@ pub fn publish(verb: &str, topic: &str, delay_ms: u64, bodies: &[Vec<u8>]) -> Ve
     }
     for body in bodies {
         bytes.extend((body.len() as u32).to_be_bytes());
-        bytes.extend(body);
+        bytes.extend_from_slice(body);
     }
     bytes
 }

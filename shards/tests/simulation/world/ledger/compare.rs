@@ -2,7 +2,7 @@
 
 use shards::stats::{ChannelStats, ShardStats, TopicStats};
 
-use super::{Channel, Expected, Ledger, Outcome, State, Topic};
+use super::{Channel, Expected, Ledger, State};
 
 /// How many messages of a channel are where.
 #[derive(Debug, Default, PartialEq)]
@@ -25,7 +25,6 @@ impl Ledger {
             let found = found.find(|topic| topic.name.as_str() == name);
             self.compare_topic(index, found);
         }
-        self.adrift.clear();
     }
 
     fn everything_is_answered(&mut self) {
@@ -49,49 +48,30 @@ impl Ledger {
 
     fn compare_topic(&mut self, index: usize, found: Option<&TopicStats>) {
         let (now_ms, name) = (self.now_ms, self.topic_names[index]);
-        let Some(found) = found else {
-            if let Some(topic) = self.topics[index].take()
-                && !topic.vague
-                && !name.ends_with("#ephemeral")
-            {
-                self.complain(format!("topic {name} is gone"));
-            }
-            return;
+        let Some(found) = found else { return self.is_missing(index) };
+        let Some(topic) = self.topics[index].as_mut() else {
+            return self.complain(format!("topic {name} exists"));
         };
-        if self.topics[index].is_none() {
-            let message = |topic: &super::Published| topic.topic == index;
-            let maker = |p: &super::Published| message(p) && p.outcome == Outcome::Unknown;
-            if !self.messages.iter().any(maker) {
-                return self.complain(format!("topic {name} exists"));
-            }
-        }
-        let topic =
-            self.topics[index].get_or_insert_with(|| Topic { vague: true, ..Topic::default() });
+        topic.doubtful = false;
         let mut complaints = Vec::new();
-        let sure = topic.held.values().filter(|unsure| !**unsure).count() as u64;
         let most = topic.held.len() as u64;
-        if !name.ends_with("#ephemeral") && !topic.vague && !(sure..=most).contains(&found.depth) {
-            complaints.push(format!("topic {name} holds {}, not {sure} to {most}", found.depth));
+        let sure = topic.held.values().filter(|unsure| !**unsure).count() as u64;
+        let least = if name.ends_with("#ephemeral") { 0 } else { sure };
+        if !(least..=most).contains(&found.depth) {
+            complaints.push(format!("topic {name} holds {}, not {least} to {most}", found.depth));
         }
-        if topic.paused != found.paused && !topic.vague {
+        if found.depth == sure {
+            topic.held.retain(|_, unsure| !*unsure);
+        }
+        if topic.paused != found.paused {
             complaints.push(format!("topic {name}: paused is {}", found.paused));
         }
         let channel_names = &self.channel_names;
-        let mut returned = Vec::new();
-        topic.channels.retain(|&channel, entry| {
+        for &channel in topic.channels.keys() {
             let name = channel_names[channel];
-            let there = found.channels.iter().any(|stats| stats.name.as_str() == name);
-            if !there && !entry.doubtful && !entry.lossy {
+            if !found.channels.iter().any(|stats| stats.name.as_str() == name) {
                 complaints.push(format!("channel {}/{name} is gone", found.name));
             }
-            if !there && entry.doubtful {
-                // It never was: its topic still has what the ledger thought it was given.
-                returned.extend(entry.live.keys().copied());
-            }
-            there
-        });
-        if topic.channels.is_empty() {
-            topic.held.extend(returned.into_iter().map(|number| (number, true)));
         }
         for stats in &found.channels {
             let position = channel_names.iter().position(|&name| name == stats.name.as_str());
@@ -104,7 +84,6 @@ impl Ledger {
                         *complaint = format!("{}/{}: {complaint}", found.name, stats.name);
                     }
                 }
-                None if topic.vague => {}
                 None => complaints.push(format!("channel {}/{} exists", found.name, stats.name)),
             }
         }
@@ -116,8 +95,7 @@ impl Ledger {
         let topics = self.topics.iter().flatten();
         topics
             .map(|topic| {
-                let channels = topic.channels.values().filter(|channel| !channel.vague);
-                let live = channels.flat_map(|channel| channel.live.values());
+                let live = topic.channels.values().flat_map(|channel| channel.live.values());
                 live.filter(|entry| !entry.unsure).count()
             })
             .sum()
@@ -137,10 +115,6 @@ impl Ledger {
 
 impl Channel {
     fn compare(&mut self, stats: &ChannelStats, now_ms: u64, complaints: &mut Vec<String>) {
-        self.vague |= std::mem::take(&mut self.doubtful);
-        if self.vague {
-            return;
-        }
         let counts = self.counts(now_ms);
         let Counts { waiting, in_flight, deferred, unsure } = counts;
         let mut check = |what: &str, is: u64, least: u64, most: u64| {

@@ -14,7 +14,6 @@ impl Ledger {
         let Published { handed, outcome, delay_ms, .. } = *published;
         let client = &mut self.clients[index];
         let topic = self.topics[topic].as_mut().ok_or("delivered from a deleted topic")?;
-        let vague = topic.vague;
         let channel = topic.channels.get_mut(&channel).ok_or("delivered from a deleted channel")?;
         if channel.paused {
             return Err("delivered by a paused channel".to_owned());
@@ -26,7 +25,7 @@ impl Ledger {
         let under_way = outcome == Outcome::Open || turn == self.tick;
         let entry = match channel.live.get(&number) {
             Some(entry) => *entry,
-            None if under_way || vague || channel.vague || outcome == Outcome::Unknown => {
+            None if under_way => {
                 let due_ms = if delay_ms == 0 { 0 } else { handed_ms + delay_ms + 1 };
                 Entry { state: State::Deferred(due_ms, due_ms), attempts: 0, unsure: true }
             }

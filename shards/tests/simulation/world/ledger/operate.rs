@@ -1,17 +1,18 @@
 //! What operators ask, as the ledger sees it.
 
 use shards::request::{ChannelAction, Reply, Request, TopicAction};
+use shards::wire::names::Name;
 
-use super::{Ledger, Outcome, Topic};
+use super::{Ledger, Outcome, Published};
+
+/// What an operator asks of a topic or channel; to make it when there is no action.
+#[derive(Clone, Copy, Debug)]
+pub enum Order {
+    Topic(usize, Option<TopicAction>),
+    Channel(usize, usize, Option<ChannelAction>),
+}
 
 impl Ledger {
-    /// A publish for this topic reached its owner, whatever comes of it: the topic is there.
-    pub fn reached(&mut self, topic: &str) {
-        if let Some(topic) = self.find_topic(topic) {
-            self.topics[topic].get_or_insert_with(Topic::default);
-        }
-    }
-
     /// A worker takes up what an operator asks.
     pub fn asked(&mut self, ticket: u64, request: &Request, now_ms: u64) {
         self.now_ms = now_ms;
@@ -20,58 +21,91 @@ impl Ledger {
         }
     }
 
-    /// The owner carries out what an operator asks.
-    pub fn carried_out(&mut self, request: &Request, now_ms: u64) {
-        self.now_ms = now_ms;
+    /// What a shard is about to be asked, when it is about something that the ledger keeps.
+    pub fn order(&self, request: &Request) -> Option<Order> {
         match request {
-            Request::CreateTopic(name) => {
-                if let Some(topic) = self.find_topic(name.as_str()) {
-                    self.topics[topic].get_or_insert_with(Topic::default);
-                }
+            Request::CreateTopic(topic) => {
+                self.find_topic(topic.as_str()).map(|topic| Order::Topic(topic, None))
             }
-            Request::CreateChannel(topic, channel) => {
-                let topic = self.find_topic(topic.as_str());
-                if let (Some(topic), Some(channel)) = (topic, self.find_channel(channel.as_str()))
-                    && self.topics[topic].is_some()
-                {
-                    self.create_channel(topic, channel);
-                }
+            Request::Topic(topic, action) => {
+                self.find_topic(topic).map(|topic| Order::Topic(topic, Some(*action)))
             }
-            Request::Topic(name, action) => {
-                if let Some(topic) = self.find_topic(name) {
-                    self.act_on_topic(topic, *action);
-                }
-            }
+            Request::CreateChannel(topic, channel) => self.channel_order(topic, channel, None),
             Request::Channel(topic, channel, action) => {
-                let topic = self.find_topic(topic.as_str());
-                if let (Some(topic), Some(channel)) = (topic, self.find_channel(channel.as_str())) {
-                    self.act_on_channel(topic, channel, *action);
-                }
+                self.channel_order(topic, channel, Some(*action))
             }
-            Request::Publish(_) | Request::Stats(_) => {}
+            Request::Publish(_) | Request::Stats(_) => None,
         }
     }
 
-    fn find_topic(&self, name: &str) -> Option<usize> {
-        self.topic_names.iter().position(|&topic| topic == name)
+    fn channel_order(
+        &self,
+        topic: &Name,
+        channel: &Name,
+        action: Option<ChannelAction>,
+    ) -> Option<Order> {
+        let channel = self.channel_names.iter().position(|&name| name == channel.as_str())?;
+        Some(Order::Channel(self.find_topic(topic.as_str())?, channel, action))
     }
 
-    fn find_channel(&self, name: &str) -> Option<usize> {
-        self.channel_names.iter().position(|&channel| channel == name)
+    /// The owner has carried out what an operator asks, and says what came of it: so it is known
+    /// what there was.
+    pub fn carried_out(&mut self, order: Order, reply: &Reply, now_ms: u64) {
+        self.now_ms = now_ms;
+        let (Order::Topic(topic, _) | Order::Channel(topic, ..)) = order;
+        if matches!(reply, Reply::TopicNotFound) {
+            return self.is_missing(topic);
+        }
+        if self.topics[topic].is_none() && !matches!(order, Order::Topic(_, None)) {
+            self.was_made(topic);
+        }
+        self.topics[topic].get_or_insert_default().doubtful = false;
+        match (order, reply) {
+            (Order::Topic(_, None), Reply::Done) => {}
+            (Order::Topic(_, Some(action)), Reply::Done) => self.act_on_topic(topic, action),
+            (Order::Channel(_, channel, None), Reply::Done) => self.create_channel(topic, channel),
+            (Order::Channel(_, channel, Some(action)), reply) => {
+                let there = self.channel_mut(topic, channel).is_some();
+                match reply {
+                    Reply::Done if there => self.act_on_channel(topic, channel, action),
+                    Reply::ChannelNotFound if !there => {}
+                    other => self.complain(format!("{order:?} was answered by {other:?}")),
+                }
+            }
+            (_, other) => self.complain(format!("{order:?} was answered by {other:?}")),
+        }
+    }
+
+    /// A shard has a topic that the ledger does not have: a publish that is not answered yet
+    /// must have made it.
+    fn was_made(&mut self, topic: usize) {
+        let makes = |message: &Published| {
+            message.topic == topic && message.outcome == Outcome::Open && message.handed.is_some()
+        };
+        if !self.messages.iter().any(makes) {
+            self.complain(format!(
+                "topic {} is there, but nobody made it",
+                self.topic_names[topic]
+            ));
+        }
+    }
+
+    /// A shard says that it does not have a topic.
+    pub(super) fn is_missing(&mut self, topic: usize) {
+        if self.topics[topic].take().is_some_and(|topic| !topic.doubtful) {
+            self.complain(format!("topic {} is gone", self.topic_names[topic]));
+        }
+    }
+
+    pub(super) fn find_topic(&self, name: &str) -> Option<usize> {
+        self.topic_names.iter().position(|&topic| topic == name)
     }
 
     fn act_on_topic(&mut self, topic: usize, action: TopicAction) {
         let turn = self.tick;
-        let Some(entry) = self.topics[topic].as_mut() else {
-            // It may be there, by publishes that are not answered: they are unsure from now on.
-            self.deleted[topic] = turn;
-            return;
-        };
+        let Some(entry) = self.topics[topic].as_mut() else { return };
         match action {
-            TopicAction::Delete => {
-                self.topics[topic] = None;
-                self.deleted[topic] = turn;
-            }
+            TopicAction::Delete => self.delete_topic(topic),
             TopicAction::Empty => {
                 entry.held.clear();
                 entry.disturbed = turn;
@@ -81,9 +115,8 @@ impl Ledger {
                 entry.paused = true;
             }
             TopicAction::Unpause => {
-                entry.disturbed = turn;
                 entry.paused = false;
-                self.hand_over(topic, false);
+                self.hand_over(topic);
             }
         }
     }
@@ -97,7 +130,6 @@ impl Ledger {
                 entry.live.clear();
                 entry.disturbed = turn;
                 entry.emptied = None;
-                self.expect_adrift(topic, channel);
             }
             ChannelAction::Pause => entry.paused = true,
             ChannelAction::Unpause => entry.paused = false,
@@ -109,7 +141,7 @@ impl Ledger {
         self.now_ms = now_ms;
         let Some((first, count)) = self.tickets.remove(&ticket) else { return };
         match reply {
-            Reply::Done => self.acknowledge(first, count),
+            Reply::Done => self.conclude(first, count, Outcome::Acknowledged),
             Reply::Refused(_) => {
                 let outcome = if count == 1 { Outcome::Refused } else { Outcome::Unknown };
                 self.conclude(first, count, outcome);

@@ -60,7 +60,9 @@ impl Ledger {
     /// A response: it must be the one that the next command gets.
     pub(super) fn responded(&mut self, index: usize, body: &[u8]) {
         match (self.next_expected(index), body) {
-            (Some(Expected::Publish { first, count }), b"OK") => self.acknowledge(first, count),
+            (Some(Expected::Publish { first, count }), b"OK") => {
+                self.conclude(first, count, Outcome::Acknowledged);
+            }
             (Some(Expected::Subscribe(topic, channel)), b"OK") => {
                 self.subscribed(index, topic, channel);
             }
