@@ -25,6 +25,7 @@ impl World {
                 self.depart(worker, index);
             }
         }
+        self.write_metadata(worker);
         self.post(worker);
         while let Some((ticket, reply)) = self.workers[worker].shard.take_reply() {
             self.ledger.replied(ticket, &reply, self.now.mono_ms);
