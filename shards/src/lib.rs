@@ -28,6 +28,7 @@ pub mod topic;
 pub mod client;
 
 pub mod mail;
+pub mod metadata;
 pub mod request;
 pub mod stats;
 

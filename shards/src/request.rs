@@ -25,6 +25,22 @@ pub enum Request {
     Stats(StatsQuery),
 }
 
+impl Request {
+    /// Whether it pauses or unpauses something: the answer to that means that it is written down.
+    #[must_use]
+    pub fn is_pause(&self) -> bool {
+        match self {
+            Request::Topic(_, action) => {
+                matches!(action, TopicAction::Pause | TopicAction::Unpause)
+            }
+            Request::Channel(_, _, action) => {
+                matches!(action, ChannelAction::Pause | ChannelAction::Unpause)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Messages for one topic: everything is queued or, on `Err`, at most a leading part.
 #[derive(Debug)]
 pub struct Publish {

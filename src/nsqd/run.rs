@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use glommio::{LocalExecutorBuilder, Placement as CorePlacement, PoolPlacement};
 use shards::limits::Options;
+use shards::metadata::TopicMetadata;
 use shards::placement::Placement;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -18,6 +19,8 @@ use signal_hook::iterator::Signals;
 use super::doorbell::Doorbell;
 use super::http::facts::{Facts, Health, Limits, Options as ShownOptions};
 use super::mailbox::{LaneCapacities, Mailbox};
+use super::metadata::keeper::{Keeper, Reporter};
+use super::metadata::{self, Loaded, Topics};
 use super::ring;
 use super::startup::listeners::{BoundListener, ListenerSocket, UnixFile};
 use super::startup::{self, Prepared};
@@ -50,10 +53,15 @@ pub fn run(options: NsqdOptions) -> ExitCode {
             return log::fatal("nsqd", &format!("failed to instantiate nsqd - {problem}"));
         }
     };
+    let loaded = match metadata::load(prepared.data_path.directory()) {
+        Ok(loaded) => loaded,
+        Err(problem) => return log::fatal("nsqd", &format!("failed to load metadata - {problem}")),
+    };
     for line in prepared.plan_lines() {
         tracing::info!("{line}");
     }
-    for warning in options.settings.warnings.iter().chain(&prepared.warnings) {
+    let warnings = options.settings.warnings.iter().chain(&prepared.warnings);
+    for warning in warnings.chain(&loaded.content.warnings) {
         tracing::warn!("{warning}");
     }
     if options.check {
@@ -65,7 +73,7 @@ pub fn run(options: NsqdOptions) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return log::fatal("nsqd", &format!("cannot listen for signals - {error}")),
     };
-    match serve(options, prepared, started, signals) {
+    match serve(options, prepared, loaded, started, signals) {
         Ok(()) => {
             tracing::info!("NSQ: bye");
             ExitCode::SUCCESS
@@ -98,6 +106,7 @@ fn unkept_promise(options: &NsqdOptions) -> Option<&'static str> {
 fn serve(
     options: NsqdOptions,
     prepared: Prepared,
+    loaded: Loaded,
     started: Instant,
     mut signals: Signals,
 ) -> Result<(), String> {
@@ -111,13 +120,19 @@ fn serve(
     let memory_limit_bytes = usize::try_from(memory_limit_bytes).unwrap_or(usize::MAX) / shards;
     let overrides: Vec<_> =
         options.topic_shards.iter().map(|&(topic, shard)| (topic, shard as u16)).collect();
+    let placement = |worker: usize| Placement::new(worker as u16, shards as u16, &overrides);
+    let mut topics = topics_of_shards(&loaded.content.topics, &placement(0)).into_iter();
+    let (keeper, reporters) = keep(loaded, &crew.doorbells)?;
+    let mut reporters = reporters.into_iter();
     let mut listening = Some(listening);
     let core_of = |worker: usize| cores.of_shards.get(worker).copied();
     let crew = crew.start(core_of, |worker| PartsOf {
         options: shard_options(&options, memory_limit_bytes),
-        placement: Placement::new(worker as u16, shards as u16, &overrides),
-        // Listeners belong to the last worker, which accepts.
+        placement: placement(worker),
+        // Listeners belong to the last worker, which accepts and has no topics.
         listening: if worker == shards { listening.take().unwrap_or_default() } else { Vec::new() },
+        topics: topics.next().unwrap_or_default(),
+        reporter: reporters.next().expect("there is a reporter for each worker"),
         facts: facts.clone(),
         started,
     })?;
@@ -128,8 +143,31 @@ fn serve(
     let signal = signals.forever().next();
     tracing::info!("{}", closing_line(signal));
     crew.stop();
+    keeper.stop();
     drop(data_path);
     Ok(())
+}
+
+/// The topics that were read, by the shard that owns them now.
+fn topics_of_shards(topics: &Topics, placement: &Placement) -> Vec<Vec<TopicMetadata>> {
+    let mut of_shards = vec![Vec::new(); usize::from(placement.shards)];
+    for topic in topics.values() {
+        of_shards[usize::from(placement.owner(&topic.name))].push(topic.clone());
+    }
+    of_shards
+}
+
+/// Writes the metadata once, to see that it can be, and has it kept from now on.
+fn keep(loaded: Loaded, doorbells: &[Doorbell]) -> Result<(Keeper, Vec<Reporter>), String> {
+    let Loaded { file, content } = loaded;
+    tracing::info!("NSQ: persisting topic/channel metadata to {}", file.path().display());
+    file.write(&metadata::text(&content.topics))
+        .map_err(|problem| format!("failed to persist metadata - {problem}"))?;
+    for name in file.remove_unfinished() {
+        tracing::info!("NSQ: removed {name}, which an earlier run left unfinished");
+    }
+    Keeper::start(file, content.topics, doorbells)
+        .map_err(|error| format!("cannot start a thread - {error}"))
 }
 
 fn closing_line(signal: Option<i32>) -> String {
@@ -156,6 +194,8 @@ struct PartsOf {
     options: Options,
     placement: Placement,
     listening: Vec<Listening>,
+    topics: Vec<TopicMetadata>,
+    reporter: Reporter,
     facts: Arc<Facts>,
     started: Instant,
 }
@@ -193,7 +233,8 @@ impl Crew {
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         for (worker, mailbox) in mailboxes.into_iter().enumerate() {
-            let PartsOf { options, placement, listening, facts, started } = parts_of(worker);
+            let PartsOf { options, placement, listening, topics, reporter, facts, started } =
+                parts_of(worker);
             let doorbell = doorbells[worker].clone();
             let seed = getrandom::u64().map_err(|error| format!("no random numbers - {error}"))?;
             let parts = WorkerParts {
@@ -203,6 +244,8 @@ impl Crew {
                 doorbell,
                 stop: stop.clone(),
                 listening,
+                topics,
+                reporter,
                 facts,
                 started,
                 seed,

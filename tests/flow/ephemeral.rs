@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::publish_numbers;
-use crate::harness::{
-    Broker, Client, Peer, SOON, TempDir, eventually, feature, on_each_peer, until,
-};
+use crate::harness::{Broker, Client, Peer, SOON, TempDir, eventually, on_each_peer};
 
 fn gone(broker: &Broker, topic: &str) {
     eventually(&format!("{topic} is gone"), SOON, || broker.topic(topic).is_null());
@@ -116,7 +114,7 @@ fn forgotten_at_a_restart() {
 /// Neither is in the metadata file.
 #[test]
 fn not_in_the_metadata() {
-    until(feature::RESTART, |peer| {
+    on_each_peer(|peer| {
         let dir = stopped_with_ephemerals(peer);
         let metadata = std::fs::read_to_string(dir.path().join("nsqd.dat")).unwrap();
         let wanted = concat!(
@@ -130,7 +128,7 @@ fn not_in_the_metadata() {
 /// What lies beside them stays.
 #[test]
 fn forgotten_alone() {
-    until(feature::RESTART, |peer| {
+    on_each_peer(|peer| {
         let broker = Broker::start_in(peer, &[], stopped_with_ephemerals(peer));
         assert_eq!(broker.channel("stays", "c")["depth"], 0);
     });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{publish_numbers, with_timeout};
-use crate::harness::{Broker, Client, Peer, at_once, feature, on_each_peer, until};
+use crate::harness::{Broker, Client, Peer, at_once, on_each_peer};
 
 const QUIET: Duration = Duration::from_millis(700);
 
@@ -98,7 +98,7 @@ fn pause() {
 /// What is paused stays so after a restart, and only that.
 #[test]
 fn pause_outlives_a_restart() {
-    until(feature::RESTART, |peer| {
+    on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
         broker.post("/topic/create?topic=p1");
         broker.post("/channel/create?topic=p1&channel=c1");

@@ -125,6 +125,11 @@ impl Broker {
         self.log.lock().unwrap().iter().find(|line| line.contains(text)).cloned()
     }
 
+    /// How many lines of the log contain `text`.
+    pub fn log_count(&self, text: &str) -> usize {
+        self.log.lock().unwrap().iter().filter(|line| line.contains(text)).count()
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -184,6 +189,13 @@ impl Broker {
         self.signal(libc::SIGTERM);
         let status = self.wait(SOON);
         assert_eq!(status.code(), Some(0), "{status:?}");
+        self.dir()
+    }
+
+    /// Ends it as a crash would, and gives its data path for the next one.
+    pub fn kill(mut self) -> Arc<TempDir> {
+        self.signal(libc::SIGKILL);
+        self.child.wait().unwrap();
         self.dir()
     }
 

@@ -5,6 +5,7 @@
 mod broker;
 mod client;
 mod http;
+mod nobody;
 mod peer;
 mod process;
 mod tempdir;
@@ -13,6 +14,7 @@ mod wire;
 pub use broker::{Broker, Exit, program};
 pub use client::{Client, End};
 pub use http::{HttpConnection, Reply, request};
+pub use nobody::{NOBODY, as_nobody, is_root};
 pub use peer::{Peer, at_once, on_each_peer, on_each_shoal, until};
 pub use process::{cpu_ticks, fd_count, rss_bytes, ticks_per_second};
 pub use tempdir::TempDir;
@@ -23,7 +25,7 @@ use std::time::{Duration, Instant};
 /// What has to be there before a test that needs it can pass on Shoal; see [`until`].
 pub mod feature {
     /// The journal and what is read back from it.
-    pub const RESTART: &str = "messages, topics and channels outlive a restart";
+    pub const RESTART: &str = "messages outlive a restart";
     /// Snappy and deflate.
     pub const COMPRESSION: &str = "connections may be compressed";
     /// Percentiles of the time from publish to FIN.

@@ -7,6 +7,7 @@ mod flood;
 mod idle;
 mod listeners;
 mod memory_limit;
+mod metadata;
 mod privileges;
 mod process;
 mod shards;

@@ -5,27 +5,16 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Broker, Client, Peer, TempDir, on_each_shoal, program};
+use crate::harness::{Broker, Client, NOBODY, Peer, TempDir, as_nobody, is_root, on_each_shoal};
 
-const NOBODY: u32 = 65_534;
 const REASON: &str = "the original locks no memory";
 
 /// A broker's command for user `nobody` (or ourselves, without root) with this limit.
 fn limited(peer: Peer, dir: &TempDir, memlock_bytes: u64) -> Command {
-    let binary = dir.path().join("shoal");
-    // Copied by another process: a descriptor of ours, inherited by a broker that starts at the
-    // same time, would keep the copy busy.
-    let mut copying = Command::new("install");
-    copying.args(["-m", "755"]).arg(program(peer)).arg(&binary);
-    assert!(copying.status().unwrap().success());
-    let usual = Broker::command(peer, &[], dir);
-    let mut command = Command::new(binary);
-    command.args(usual.get_args());
-    // SAFETY: geteuid has no preconditions.
-    if unsafe { libc::geteuid() } == 0 {
+    if is_root() {
         chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-        command.uid(NOBODY).gid(NOBODY);
     }
+    let mut command = as_nobody(peer, &Broker::command(peer, &[], dir), dir);
     let limit = libc::rlimit { rlim_cur: memlock_bytes, rlim_max: memlock_bytes };
     // SAFETY: setrlimit is a bare system call on a value that lives as long as the closure.
     unsafe {

@@ -13,7 +13,7 @@ use crate::wire::command::{self, Messages};
 use crate::wire::names::Name;
 
 /// The ticket of a request whose reply nobody waits for.
-const NOBODY: u64 = u64::MAX;
+pub(super) const NOBODY: u64 = u64::MAX;
 
 /// What is under way to one other worker.
 #[derive(Debug, Default)]
@@ -80,9 +80,7 @@ impl Shard {
     /// Asks the shard `to` on behalf of HTTP. The reply comes with `ticket`.
     pub fn ask(&mut self, to: u16, ticket: u64, request: Request) {
         if to == self.placement.me {
-            let reply = self.carry_out_request(request);
-            self.replies.push_back((ticket, reply));
-            return;
+            return self.answer_request(to, ticket, request);
         }
         match request {
             Request::Publish(publish) => self.forward_from_http(to, ticket, &publish),
@@ -122,12 +120,7 @@ impl Shard {
         match letter {
             Letter::Publishes(batch) => self.publish_batch(from, batch),
             Letter::Answers(answers) => self.answered(from, answers),
-            Letter::Ask(ticket, request) => {
-                let reply = self.carry_out_request(request);
-                if ticket != NOBODY {
-                    self.letters.push_back((from, Letter::Reply(ticket, reply)));
-                }
-            }
+            Letter::Ask(ticket, request) => self.answer_request(from, ticket, request),
             Letter::Reply(ticket, reply) => self.replies.push_back((ticket, reply)),
         }
     }

@@ -58,9 +58,7 @@ impl Shard {
             TopicAction::Delete => return self.delete_topic(key),
             TopicAction::Empty => self.empty_topic(key),
             TopicAction::Pause | TopicAction::Unpause => {
-                if let Some(topic) = self.topics.get_mut(key) {
-                    topic.paused = action == TopicAction::Pause;
-                }
+                self.set_topic_paused(key, action == TopicAction::Pause);
                 self.hand_over(key);
             }
         }
@@ -72,9 +70,7 @@ impl Shard {
             ChannelAction::Delete => self.delete_channel(key),
             ChannelAction::Empty => self.empty_channel(key),
             ChannelAction::Pause | ChannelAction::Unpause => {
-                if let Some(channel) = self.channels.get_mut(key) {
-                    channel.paused = action == ChannelAction::Pause;
-                }
+                self.set_channel_paused(key, action == ChannelAction::Pause);
                 self.mark(key);
             }
         }
@@ -97,6 +93,7 @@ impl Shard {
         let channel = Channel::new(*name, topic_key, topic.handed, topic.handed_at);
         let key = self.channels.insert(channel);
         topic.channels.push(key);
+        self.note_channel(topic_key, name);
         self.hand_over(topic_key);
         self.touch(topic_key);
         key
@@ -163,6 +160,9 @@ impl Shard {
         self.disconnect_all(&channel.clients);
         let Some(topic) = self.topics.get_mut(topic_key) else { return };
         topic.channels.retain(|&other| other != key);
+        if !channel.name.is_ephemeral() {
+            self.structure.note(&topic.name);
+        }
         if topic.channels.is_empty() && topic.name.is_ephemeral() {
             return self.delete_topic(topic_key);
         }
@@ -173,6 +173,7 @@ impl Shard {
         let Some(mut topic) = self.topics.remove(key) else { return };
         self.names.remove(&topic.name);
         self.sequence_floor = self.sequence_floor.max(topic.head);
+        self.structure.note(&topic.name);
         for channel in core::mem::take(&mut topic.channels) {
             let Some(mut channel) = self.channels.remove(channel) else { continue };
             channel.outstanding.clear(|_, timer| {

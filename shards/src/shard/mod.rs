@@ -6,7 +6,8 @@
 //! inputs alone.
 //!
 //! Reading order: `connection` (a client's life), `commands`, `publish`, `deliver`, `forward`
-//! (other shards), `manage` (what HTTP and emptiness do), `alarm` (time), `report`.
+//! (other shards), `manage` (what HTTP and emptiness do), `structure` (what of that is written
+//! down), `alarm` (time), `report`.
 
 mod alarm;
 mod commands;
@@ -16,6 +17,7 @@ mod forward;
 mod manage;
 mod publish;
 mod report;
+mod structure;
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -37,6 +39,7 @@ use crate::wire::names::Name;
 
 pub use connection::Departure;
 pub use forward::Lane;
+use structure::Structure;
 
 /// The time of one turn.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,6 +104,7 @@ pub struct Shard {
     answers: Vec<Vec<Answer>>,
     letters: VecDeque<(u16, Letter)>,
     replies: VecDeque<(u64, Reply)>,
+    structure: Structure,
     spare_buffers: Vec<Vec<u8>>,
     /// Where the topics created in this turn start, so that no two are alike.
     random: u64,
@@ -150,6 +154,7 @@ impl Shard {
             answers: (0..workers).map(|_| Vec::new()).collect(),
             letters: VecDeque::new(),
             replies: VecDeque::new(),
+            structure: Structure::default(),
             spare_buffers: Vec::new(),
             random: seed | 1,
             sequence_floor: 0,
@@ -239,6 +244,7 @@ impl Shard {
         }
         let key = self.topics.insert(Topic::new(*name, self.now.wall_ns, self.sequence_floor));
         self.names.insert(*name, key);
+        self.structure.note(name);
         key
     }
 

@@ -25,12 +25,14 @@ use std::time::Instant;
 
 use shards::limits::Options;
 use shards::mail::Letter;
+use shards::metadata::TopicMetadata;
 use shards::placement::Placement;
 use shards::shard::{Departure, Parts, Shard};
 
 use super::doorbell::Doorbell;
 use super::http::facts::Facts;
 use super::mailbox::{Lane, Mailbox};
+use super::metadata::keeper::Reporter;
 use super::ring::{Reading, Ring, RingOptions};
 use clock::Clock;
 use intake::Intake;
@@ -81,6 +83,10 @@ pub struct WorkerParts {
     pub stop: Arc<AtomicBool>,
     /// What it accepts connections from.
     pub listening: Vec<Listening>,
+    /// The topics that it had before a restart.
+    pub topics: Vec<TopicMetadata>,
+    /// Where it reports what becomes of them.
+    pub reporter: Reporter,
     /// What HTTP tells about the process.
     pub facts: Arc<Facts>,
     /// When the process started: the zero of its monotonic clock.
@@ -103,6 +109,7 @@ pub struct Worker {
     intake: Intake,
     clock: Clock,
     stop: Arc<AtomicBool>,
+    reporter: Reporter,
     shards: u16,
     /// The shard that gets the next HTTP connection.
     next_shard: u16,
@@ -132,8 +139,10 @@ impl Worker {
             ring.listen(listening.socket);
             intake.http_listeners.push(listening.http);
         }
+        let mut shard = Shard::new(shard_parts, Box::new(memory::chunks()));
+        shard.restore(&parts.topics);
         Ok(Worker {
-            shard: Shard::new(shard_parts, Box::new(memory::chunks())),
+            shard,
             ring,
             // The acceptor gives most connections away after their first command: it receives
             // once at a time, so that nothing has to be cancelled for that.
@@ -145,6 +154,7 @@ impl Worker {
             intake,
             clock,
             stop,
+            reporter: parts.reporter,
             shards,
             next_shard: 0,
         })

@@ -19,12 +19,15 @@ impl Worker {
             self.take_events();
             self.after_events();
             self.take_mail();
+            self.reporter.hear(&mut self.shard);
             self.run_web().await;
             self.shard.finish_turn();
             self.settle_clients();
             self.reread();
+            self.reporter.report(&mut self.shard);
             self.post_letters();
         }
+        self.reporter.report_last(&mut self.shard);
         self.close();
         Ok(())
     }
@@ -38,8 +41,10 @@ impl Worker {
         if timeout == Some(Duration::ZERO) {
             return self.ring.poll();
         }
-        let Worker { ring, mailbox, stop, .. } = self;
-        ring.wait(timeout, || mailbox.is_idle() && !stop.load(Ordering::SeqCst))
+        let Worker { ring, mailbox, stop, reporter, .. } = self;
+        ring.wait(timeout, || {
+            mailbox.is_idle() && !reporter.has_news() && !stop.load(Ordering::SeqCst)
+        })
     }
 
     fn next_deadline(&self) -> Option<Instant> {

@@ -5,10 +5,11 @@
 //! goes into a shard and what comes out of it passes the ledger, which knows what must come.
 //!
 //! Reading order: `wire`, `pipes` (connections), `turn` (one turn of a worker, as the rim does it),
-//! `clients` (who acts at random), `ledger`.
+//! `clients` (who acts at random), `ledger`, `metadata` (what outlives a restart).
 
 mod clients;
 pub mod ledger;
+mod metadata;
 mod pipes;
 pub mod random;
 mod turn;
@@ -144,6 +145,7 @@ pub struct World {
     calm: bool,
     canary_done: bool,
     memory: Memory,
+    written: metadata::Written,
 }
 
 impl World {
@@ -159,8 +161,11 @@ impl World {
                 now,
                 seed: seed ^ u64::from(me),
             };
+            let mut shard = Shard::new(parts, memory.grow());
+            // No answer waits for a file: the ledger wants each as soon as something was done.
+            shard.metadata_settled(u64::MAX);
             Worker {
-                shard: Shard::new(parts, memory.grow()),
+                shard,
                 mail: (0..count).map(|_| Default::default()).collect(),
                 connections: Vec::new(),
                 asks: VecDeque::new(),
@@ -179,6 +184,7 @@ impl World {
             calm: false,
             canary_done: false,
             memory,
+            written: metadata::Written::new(),
             settings,
         }
     }
@@ -250,6 +256,7 @@ impl World {
         self.quiesce();
         let stats = self.stats();
         self.ledger.compare(&stats, self.now.mono_ms);
+        self.compare_metadata(&stats);
     }
 
     /// The statistics of every worker, the acceptor last.

@@ -27,6 +27,7 @@ impl World {
                 self.depart(worker, index);
             }
         }
+        self.write_metadata(worker);
         self.post(worker);
         self.hear(worker);
     }

@@ -142,8 +142,9 @@ impl Channel {
         if there == known {
             self.live.retain(|_, entry| {
                 let in_flight = |until_ms| until_ms > now_ms;
+                let state = &entry.state;
                 !entry.unsure
-                    || matches!(entry.state, State::InFlight { until_ms, .. } if in_flight(until_ms))
+                    || matches!(state, State::InFlight { until_ms, .. } if in_flight(*until_ms))
             });
         }
         for client in stats.clients.iter().flatten() {

@@ -1,0 +1,52 @@
+//! What a metadata file would hold, beside what the shards say of themselves.
+
+use std::collections::BTreeMap;
+
+use shards::metadata::{ChannelMetadata, TopicMetadata};
+use shards::stats::{ShardStats, TopicStats};
+use shards::wire::names::Name;
+
+use super::World;
+
+/// The topics that were written down.
+pub type Written = BTreeMap<Name, TopicMetadata>;
+
+impl World {
+    /// Writes down, sooner or later, what changed on a worker.
+    pub fn write_metadata(&mut self, worker: usize) {
+        if !self.calm && !self.steps.is_multiple_of(3) {
+            return;
+        }
+        let shard = &mut self.workers[worker].shard;
+        let Some(changes) = shard.take_metadata_changes() else { return };
+        for (name, topic) in changes.topics {
+            match topic {
+                Some(topic) => self.written.insert(name, topic),
+                None => self.written.remove(&name),
+            };
+        }
+    }
+
+    /// At rest everything that lasts is written down, and nothing else.
+    pub fn compare_metadata(&mut self, stats: &[ShardStats]) {
+        let topics = stats.iter().flat_map(|stats| &stats.topics);
+        let lasting = topics.filter(|topic| !topic.name.is_ephemeral());
+        let expected: Written = lasting.map(|topic| (topic.name, expected(topic))).collect();
+        for topic in self.written.values_mut() {
+            topic.channels.sort_unstable_by_key(|channel| channel.name);
+        }
+        if self.written != expected {
+            let text = format!("written down: {:?}, not {expected:?}", self.written);
+            self.ledger.complain(text);
+        }
+    }
+}
+
+fn expected(topic: &TopicStats) -> TopicMetadata {
+    let lasting = topic.channels.iter().filter(|channel| !channel.name.is_ephemeral());
+    let mut channels: Vec<_> = lasting
+        .map(|channel| ChannelMetadata { name: channel.name, paused: channel.paused })
+        .collect();
+    channels.sort_unstable_by_key(|channel| channel.name);
+    TopicMetadata { name: topic.name, paused: topic.paused, channels }
+}
