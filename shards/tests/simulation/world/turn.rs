@@ -42,13 +42,17 @@ impl World {
 
     /// Takes in at once what came of one input, so that the ledger knows the order of everything.
     pub(super) fn look(&mut self, worker: usize) {
-        for position in 0..self.workers[worker].connections.len() {
-            let index = self.workers[worker].connections[position];
-            if let Place::At(_, key) = self.connections[index].place {
-                self.tap(worker, index, key);
+        let effects = self.workers[worker].shard.take_effects();
+        for index in order_of_looks(&effects, &self.workers[worker].connections) {
+            match self.connections[index].place {
+                Place::At(at, key) if at == worker => self.tap(worker, index, key),
+                _ => {}
             }
         }
-        self.carry_out_effects(worker);
+        for &effect in &effects {
+            self.carry_out(worker, effect);
+        }
+        self.workers[worker].shard.reuse_effects(effects);
         self.ledger.tick();
     }
 
@@ -229,4 +233,16 @@ impl World {
             self.workers[usize::from(to)].mail[worker][lane].push_back(Mail::Letter(letter));
         }
     }
+}
+
+/// Connections whose commands waited come first, in the order in which those were carried out.
+fn order_of_looks(effects: &[Effect], connections: &[usize]) -> Vec<usize> {
+    let resumed = effects.iter().enumerate().filter_map(|(at, effect)| match effect {
+        // Some are resumed in vain before.
+        Effect::Resume(Socket(index)) if !effects[at + 1..].contains(effect) => {
+            Some(*index as usize)
+        }
+        _ => None,
+    });
+    resumed.chain(connections.iter().copied()).collect()
 }

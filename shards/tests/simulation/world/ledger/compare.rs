@@ -60,7 +60,8 @@ impl Ledger {
         if !(least..=most).contains(&found.depth) {
             complaints.push(format!("topic {name} holds {}, not {least} to {most}", found.depth));
         }
-        if found.depth == sure {
+        // Of an ephemeral topic sure ones may be gone, and unsure ones be there instead.
+        if found.depth == least && least == sure {
             topic.held.retain(|_, unsure| !*unsure);
         }
         if topic.paused != found.paused {
