@@ -49,7 +49,7 @@ fn try_seeds(default: u64, settings: &Settings) {
 
 #[test]
 fn peaceful_worlds() {
-    try_seeds(20, &Settings { destructive: false, jumps: false, ..Settings::default() });
+    try_seeds(10, &Settings { destructive: false, jumps: false, ..Settings::default() });
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn worlds_of_large_messages() {
 #[test]
 fn worlds_of_one_shard() {
     try_seeds(
-        10,
+        5,
         &Settings { shards: 1, topics: vec!["t0"], connections: 5, ..Settings::default() },
     );
 }
@@ -121,5 +121,5 @@ fn worlds_of_all_kinds() {
         sampling: true,
         ..Settings::default()
     };
-    try_seeds(10, &settings);
+    try_seeds(20, &settings);
 }
