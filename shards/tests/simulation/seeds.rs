@@ -82,7 +82,7 @@ fn worlds_where_consumers_publish() {
     try_seeds(10, &Settings { mixed: true, ..Settings::default() });
 }
 
-/// Bodies of many sizes in little memory: publishes are refused, output and lanes fill up.
+/// Bodies of many sizes in little memory: publishes are refused.
 #[test]
 fn crowded_worlds() {
     let options = Options { memory_limit_bytes: 2 << 20, ..Settings::default().options };
