@@ -108,7 +108,8 @@ impl World {
     }
 
     fn identify(&mut self, index: usize) {
-        let msg_timeout_ms = 1000 + self.random.below(500) as u64;
+        let least_ms = self.settings.options.msg_timeout_ms.unsigned_abs().max(1000);
+        let msg_timeout_ms = least_ms + self.random.below(500) as u64;
         let sample_rate = if self.settings.sampling && self.random.chance(40) { 50 } else { 0 };
         let json = format!("{{\"msg_timeout\":{msg_timeout_ms},\"sample_rate\":{sample_rate}}}");
         let command = Command::Identify { msg_timeout_ms, sample_rate };
@@ -355,7 +356,7 @@ impl World {
                 }
             }
             self.quiesce();
-            self.advance(100);
+            self.advance(self.settings.options.max_msg_timeout_ms.unsigned_abs() / 20);
         }
         self.check();
     }

@@ -47,7 +47,9 @@ impl Ledger {
             }
             Answer::Requeue(0) => entry.state = State::Waiting,
             Answer::Requeue(ms) => {
-                entry.state = State::Deferred(now_ms + ms + 1, now_ms + ms + 1);
+                let due_ms = now_ms + ms + 1;
+                entry.state =
+                    State::Deferred(due_ms, if client.blurred { u64::MAX } else { due_ms });
             }
             Answer::Touch => {
                 let until_ms = (now_ms + client.msg_timeout_ms).min(since_ms + max_ms) + 1;
