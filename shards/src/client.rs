@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use hashbrown::HashMap;
 
-use crate::limits::{OUTPUT_BYTES_PAUSE, Options};
+use crate::limits::{OUTPUT_BYTES_PAUSE, Options, PENDING_MAX};
 use crate::shard::Socket;
 use crate::slots::Key;
 use crate::stats::ClientStats;
@@ -266,6 +266,13 @@ impl Client {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.output.len() - self.sent >= OUTPUT_BYTES_PAUSE
+    }
+
+    /// Whether even the errors for a client that never reads have become too many.
+    #[must_use]
+    pub fn is_brimming(&self) -> bool {
+        self.output.len() - self.sent >= 2 * OUTPUT_BYTES_PAUSE
+            || self.pending.len() >= 2 * PENDING_MAX
     }
 
     /// Whether its commands are carried out.

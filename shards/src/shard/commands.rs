@@ -336,3 +336,43 @@ impl Shard {
 fn wrong_state(verb: &str) -> Refusal {
     Refusal::new(format_args!("E_INVALID cannot {verb} in current state"))
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+
+    use crate::client::Peer;
+    use crate::limits::{OUTPUT_BYTES_PAUSE, Options};
+    use crate::log::pool::CHUNK_BYTES;
+    use crate::placement::Placement;
+    use crate::shard::{Now, Parts, Shard, Socket};
+
+    /// A client that reads nothing has its messages, and says that it is done with one of them.
+    #[test]
+    fn a_consumer_whose_output_is_full_can_still_finish() {
+        let placement = Placement::new(0, 1, &[]);
+        let options = Options::default();
+        let parts = Parts { options, placement, workers: 1, now: Now::default(), seed: 1 };
+        let grow = || Some(Vec::leak(alloc::vec![0; CHUNK_BYTES]));
+        let mut shard = Shard::new(parts, Box::new(grow));
+        let client = shard.connect(Socket(1), Peer::default());
+        shard.received(client, b"  V2SUB t c\nRDY 9\n");
+        let body = alloc::vec![b'x'; OUTPUT_BYTES_PAUSE - 100];
+        for _ in 0..2 {
+            shard.received(client, b"PUB t\n");
+            shard.received(client, &(body.len() as u32).to_be_bytes());
+            shard.received(client, &body);
+        }
+        shard.finish_turn();
+        let output = shard.output(client).to_vec();
+        assert!(output.len() > OUTPUT_BYTES_PAUSE);
+        // Behind three answers of ten bytes: size, type, timestamp, attempts, then the id.
+        let id = &output[30 + 18..][..16];
+        shard.received(client, &[b"FIN ", id, b"\nPUB t\n\0\0\0\x01x"].concat());
+        let before = output.len();
+        assert_eq!(shard.output(client).len(), before, "what is answered waits");
+        let finished = shard.clients.get(client).map(|client| client.finish_count);
+        assert_eq!(finished, Some(1));
+    }
+}

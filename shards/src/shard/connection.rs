@@ -130,12 +130,15 @@ impl Shard {
             if client.phase != Phase::Open || client.paused {
                 break;
             }
-            if client.is_full() || client.pending.len() >= PENDING_MAX {
-                self.pause(key);
-                break;
-            }
+            let full = client.is_full() || client.pending.len() >= PENDING_MAX;
+            let brimming = client.is_brimming();
             let mut progress = core::mem::take(&mut client.progress);
             match parse(&bytes[used..], client.context(&self.options), &mut progress) {
+                // Who does not read may still finish what it has; what is answered waits.
+                Step::Whole(command, _) if brimming || (full && command.is_answered()) => {
+                    self.pause(key);
+                    break;
+                }
                 Step::Whole(command, length) => {
                     client.session.active_ms = self.now.mono_ms;
                     if !self.carry_out(key, command) {

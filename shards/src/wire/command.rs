@@ -33,6 +33,17 @@ pub enum Command<'a> {
     Nothing,
 }
 
+impl Command<'_> {
+    /// Whether it is answered when all is well.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        !matches!(
+            self,
+            Command::Finish(_) | Command::Answer(..) | Command::Ready(_) | Command::Nothing
+        )
+    }
+}
+
 /// The three answers to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
