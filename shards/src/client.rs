@@ -275,12 +275,6 @@ impl Client {
             || self.pending.len() >= 2 * PENDING_MAX
     }
 
-    /// Whether its commands are carried out.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.phase == Phase::Open
-    }
-
     /// Whether its next command is not its own to send or not ours to expect: answers are owed, or
     /// it is not read.
     #[must_use]

@@ -85,21 +85,15 @@ impl Flag {
         default: &'static str,
         help: &'static str,
     ) -> Flag {
-        let default = Default::Text(default);
-        Flag {
-            name,
-            kind,
-            default,
-            help,
-            toml: TomlKey::FlagName,
-            deprecated: false,
-            not_yet: None,
-        }
+        Flag::with(name, kind, Default::Text(default), help)
     }
 
     /// A flag that may be given several times; empty by default.
     pub const fn list(name: &'static str, kind: Kind, help: &'static str) -> Flag {
-        let default = Default::Empty;
+        Flag::with(name, kind, Default::Empty, help)
+    }
+
+    const fn with(name: &'static str, kind: Kind, default: Default, help: &'static str) -> Flag {
         Flag {
             name,
             kind,

@@ -51,11 +51,12 @@ impl Shard {
         key
     }
 
-    /// Carries out what a connection brought with it.
+    /// Carries out what a connection brought with it, or what waited while it was paused.
     pub fn start(&mut self, key: Key) {
         let Some(client) = self.clients.get_mut(key) else { return };
         let (input, ended) = (core::mem::take(&mut client.input), client.ended);
         self.received(key, &input);
+        self.keep_buffer(input);
         if ended {
             self.ended(key);
         }
@@ -344,18 +345,7 @@ impl Shard {
         client.paused = false;
         client.session.active_ms = self.now.mono_ms;
         self.effects.push(Effect::Resume(client.socket));
-        let input = core::mem::take(&mut client.input);
-        let ended = client.ended;
-        if !input.is_empty() {
-            let used = self.run(key, &input);
-            if used < input.len() {
-                self.keep_rest(key, &input[used..]);
-            }
-        }
-        self.keep_buffer(input);
-        if ended {
-            self.ended(key);
-        }
+        self.start(key);
     }
 
     fn keep_rest(&mut self, key: Key, rest: &[u8]) {

@@ -106,7 +106,7 @@ pub struct Shard {
     replies: VecDeque<(u64, Reply)>,
     structure: Structure,
     spare_buffers: Vec<Vec<u8>>,
-    /// Where the topics created in this turn start, so that no two are alike.
+    /// State of the sampler.
     random: u64,
     /// Lower sequence numbers may be those of topics that were deleted: one of the same name,
     /// made after the clock was set back, does not use them again.
