@@ -54,6 +54,12 @@ pub fn sequence(id: u64, node: u64) -> Option<u64> {
     (id & ((1 << NODE_BITS) - 1) == node).then_some(id >> NODE_BITS)
 }
 
+/// The sequence number in an id, whichever node gave it: node ids may change between starts.
+#[must_use]
+pub fn any_sequence(id: u64) -> u64 {
+    id >> NODE_BITS
+}
+
 /// Eight hex characters at once: spread the nibbles into bytes, then turn each into its letter.
 fn hex8(value: u32) -> [u8; 8] {
     let mut x = u64::from(value);

@@ -27,6 +27,8 @@ pub mod topic;
 
 pub mod client;
 
+pub mod disk;
+
 pub mod mail;
 pub mod metadata;
 pub mod request;

@@ -4,7 +4,7 @@
 //! keeps the count of the latter (`pins`) per segment; where the cursors are, its topic says.
 
 pub mod pool;
-mod record;
+pub mod record;
 
 use alloc::collections::VecDeque;
 

@@ -1,7 +1,7 @@
 //! One message in a segment, in the format that it also has on disk.
 //!
 //! ```text
-//! 0   u32  CRC-32 of the rest; 0 while the record is in memory only
+//! 0   u32  CRC-32 of the rest; 0 in a topic that is only kept in memory
 //! 4   u8   kind: 1 message, 2 deferred message
 //! 5   3    zero
 //! 8   u64  delay in milliseconds, only in kind 2; little-endian like the CRC
@@ -9,8 +9,17 @@
 //! ```
 //! The frame is kept whole, so that a delivery is one copy and two patched bytes.
 
+use core::ops::Range;
+
 use super::{Message, Position};
+use crate::id;
 use crate::wire::frame::MESSAGE_HEADER_BYTES;
+
+const CRC_BYTES: usize = 4;
+/// Where in a frame the id is: behind size, type, timestamp and attempts.
+const ID_OFFSET: usize = MESSAGE_HEADER_BYTES - 16;
+/// Frame type of a message, as it stands in each frame.
+const FRAME_TYPE: [u8; 4] = [0, 0, 0, 2];
 
 const PREFIX_BYTES: usize = 8;
 const DELAY_BYTES: usize = 8;
@@ -34,6 +43,73 @@ impl Record<'_> {
     pub fn timestamp_ns(&self) -> i64 {
         self.frame[8..].first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
     }
+}
+
+/// A record whose checksum is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Its whole length.
+    pub bytes: usize,
+    /// Its message's sequence number.
+    pub sequence: u64,
+    /// How long each channel keeps it back; 0 for not at all.
+    pub delay_ms: u64,
+    /// When it was published, nanoseconds since the Unix epoch.
+    pub timestamp_ns: i64,
+}
+
+/// Writes the checksum into a whole record.
+pub fn seal(record: &mut [u8]) {
+    let crc = crc32fast::hash(&record[CRC_BYTES..]);
+    record[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Bytes that the record at the start of `bytes` claims to have, right or wrong; `None` when it
+/// is no record.
+#[must_use]
+pub fn claimed_bytes(bytes: &[u8]) -> Option<usize> {
+    let start = match *bytes.get(CRC_BYTES..PREFIX_BYTES)? {
+        [MESSAGE, 0, 0, 0] => PREFIX_BYTES,
+        [DEFERRED, 0, 0, 0] => PREFIX_BYTES + DELAY_BYTES,
+        _ => return None,
+    };
+    let size = u32::from_be_bytes(*bytes.get(start..)?.first_chunk()?) as usize;
+    let frame_type = bytes.get(start + 4..start + 8)?;
+    (size + 4 >= MESSAGE_HEADER_BYTES && frame_type == FRAME_TYPE).then_some(start + 4 + size)
+}
+
+/// Checks the record at the start of `bytes`; `None` when it is damaged or not whole.
+#[must_use]
+pub fn check(bytes: &[u8]) -> Option<Checked> {
+    let length = claimed_bytes(bytes)?;
+    let record = bytes.get(..length)?;
+    let crc = u32::from_le_bytes(*record.first_chunk()?);
+    if crc32fast::hash(&record[CRC_BYTES..]) != crc {
+        return None;
+    }
+    let found = read(record, Position::default());
+    let id = id::parse(found.frame[ID_OFFSET..].first_chunk()?)?;
+    let (sequence, timestamp_ns) = (id::any_sequence(id), found.timestamp_ns());
+    Some(Checked { bytes: length, sequence, delay_ms: found.delay_ms, timestamp_ns })
+}
+
+/// The records of a run: where each good one is, or which bytes are damaged. Behind damage it
+/// goes on where the damaged record claims to end, or else at the next good record.
+pub fn walk(run: &[u8]) -> impl Iterator<Item = Result<(u32, Checked), Range<u32>>> {
+    let mut offset = 0;
+    core::iter::from_fn(move || {
+        let rest = run.get(offset..).filter(|rest| !rest.is_empty())?;
+        let start = offset;
+        if let Some(checked) = check(rest) {
+            offset += checked.bytes;
+            return Some(Ok((start as u32, checked)));
+        }
+        let claimed = claimed_bytes(rest).filter(|&end| end <= rest.len());
+        let good = |&at: &usize| at == rest.len() || check(&rest[at..]).is_some();
+        let next = claimed.filter(good).or_else(|| (1..rest.len()).find(good));
+        offset += next.unwrap_or(rest.len());
+        Some(Err(start as u32..offset as u32))
+    })
 }
 
 /// Bytes that a message takes in a segment.
@@ -76,7 +152,7 @@ pub(super) fn read(segment: &[u8], at: Position) -> Record<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::{Message, Position};
-    use super::{bytes, read, write};
+    use super::{bytes, check, read, seal, walk, write};
     use crate::wire::frame::message_header;
     use alloc::vec;
     use alloc::vec::Vec;
@@ -98,6 +174,39 @@ mod tests {
         assert_eq!(record(0), [b"\0\0\0\0\x01\0\0\0", FRAME].concat());
         let prefix = b"\0\0\0\0\x02\0\0\0\xfa\0\0\0\0\0\0\0";
         assert_eq!(record(250), [prefix, FRAME].concat());
+    }
+
+    #[test]
+    fn one_flipped_bit_costs_one_record() {
+        let mut run = Vec::new();
+        let records: Vec<Vec<u8>> = [0, 250, 0].map(record).into();
+        let mut bounds = Vec::new();
+        for mut record in records {
+            seal(&mut record);
+            bounds.push(run.len() as u32);
+            run.extend_from_slice(&record);
+        }
+        let offsets = |run: &[u8]| {
+            let good = walk(run).filter_map(|found| found.ok().map(|(offset, _)| offset));
+            good.collect::<Vec<u32>>()
+        };
+        assert_eq!(offsets(&run), bounds);
+        let first = check(&run).unwrap();
+        assert_eq!((first.sequence, first.delay_ms), (0x0172_cd0d_acc8_0007 >> 10, 0));
+        for bit in 0..run.len() * 8 {
+            run[bit / 8] ^= 1 << (bit % 8);
+            let hit = bounds.partition_point(|&start| start as usize <= bit / 8) - 1;
+            let mut left = bounds.clone();
+            left.remove(hit);
+            assert_eq!(offsets(&run), left, "bit {bit}");
+            assert_eq!(walk(&run).filter(|found| found.is_err()).count(), 1);
+            run[bit / 8] ^= 1 << (bit % 8);
+        }
+        for length in 0..run.len() {
+            let ends = bounds.iter().skip(1).map(|&end| end as usize).chain([run.len()]);
+            let whole = ends.filter(|&end| end <= length).count();
+            assert_eq!(offsets(&run[..length]).len(), whole);
+        }
     }
 
     #[test]
