@@ -13,6 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
+use config::export::ExportOptions;
 use config::nsqd::NsqdOptions;
 use config::stop::Stop;
 use config::tail::TailOptions;
@@ -32,6 +33,7 @@ struct Entry {
 const PROGRAMS: &[Entry] = &[
     Entry { name: "nsqd", about: "receives, keeps and delivers messages", run: run_nsqd },
     Entry { name: "nsq_tail", about: "prints the messages of topics", run: run_nsq_tail },
+    Entry { name: "export", about: "writes a data path for the original nsqd", run: run_export },
 ];
 
 fn main() -> ExitCode {
@@ -113,6 +115,16 @@ fn run_nsq_tail(args: &[OsString]) -> ExitCode {
             tools::nsq_tail::run(options)
         }
         Err(stop) => stop.report("nsq_tail"),
+    }
+}
+
+fn run_export(args: &[OsString]) -> ExitCode {
+    match ExportOptions::load(args) {
+        Ok((options, warnings)) => {
+            warnings.iter().for_each(|warning| eprintln!("export: {warning}"));
+            nsqd::export::run(&options)
+        }
+        Err(stop) => stop.report("export"),
     }
 }
 

@@ -28,6 +28,9 @@ mod stats;
 mod shoal;
 
 #[cfg(test)]
+mod crash;
+
+#[cfg(test)]
 mod clients;
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! One channel: a cursor over its topic's log, and what it has outstanding.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
+use crate::journal::state::Range;
 use crate::limits::REQUEUED_SHARE;
-use crate::log::Position;
+use crate::log::{Position, SOMEWHERE};
 use crate::outstanding::{Outstanding, Waiting};
 use crate::slots::Key;
 use crate::wire::names::Name;
@@ -24,8 +25,8 @@ pub struct Channel {
     /// Sequence numbers ahead of the cursor that it will not deliver in passing: deferred ones,
     /// and those of `skips`.
     pub not_waiting: u64,
-    /// Stretches ahead of the cursor that were dropped.
-    pub skips: VecDeque<Skip>,
+    /// Stretches ahead of the cursor that were dropped or finished, by their first message.
+    pub skips: BTreeMap<u64, Skip>,
     /// Messages that it has and has not finished.
     pub outstanding: Outstanding,
     /// Its consumers.
@@ -34,6 +35,14 @@ pub struct Channel {
     pub ready: VecDeque<Key>,
     /// Whether it delivers nothing.
     pub paused: bool,
+    /// Whether it is written down what becomes of its messages.
+    pub journaled: bool,
+    /// Messages finished in this turn.
+    pub finished: Vec<Range>,
+    /// Messages put back in this turn.
+    pub requeued: Vec<crate::journal::state::Outstanding>,
+    /// In the list of channels with such messages.
+    pub noted: bool,
     /// In the list of channels that may have something to deliver.
     pub marked: bool,
     /// Messages put on it.
@@ -80,11 +89,15 @@ impl Channel {
             cursor,
             at,
             not_waiting: 0,
-            skips: VecDeque::new(),
+            skips: BTreeMap::new(),
             outstanding: Outstanding::default(),
             clients: Vec::new(),
             ready: VecDeque::new(),
             paused: false,
+            journaled: false,
+            finished: Vec::new(),
+            requeued: Vec::new(),
+            noted: false,
             marked: false,
             message_count: 0,
             delivered: 0,
@@ -95,7 +108,9 @@ impl Channel {
         }
     }
 
-    /// The topic dropped messages that the channel was not given: the cursor will not stop at them.
+    /// Messages that the channel was not given are gone, be it that the topic dropped them or that
+    /// they are damaged: the cursor will not stop at them. Those that it skips already, or has
+    /// outstanding, are not among them.
     pub fn skip(&mut self, dropped: Skip) {
         if self.cursor == dropped.from {
             self.cursor = dropped.to;
@@ -103,10 +118,49 @@ impl Channel {
             return;
         }
         self.not_waiting += dropped.to - dropped.from;
-        match self.skips.back_mut() {
-            Some(last) if last.to == dropped.from => *last = Skip { from: last.from, ..dropped },
-            _ => self.skips.push_back(dropped),
+        self.add_skip(dropped);
+    }
+
+    /// The same for messages from `from` to before `to` of which some may be skipped already.
+    pub fn skip_rest(&mut self, from: u64, to: u64, place: impl Fn(u64) -> Position) {
+        let mut from = from.max(self.cursor);
+        let known: Vec<Skip> = self.skips.values().copied().collect();
+        for skip in known {
+            if skip.to <= from || skip.from >= to {
+                continue;
+            }
+            if from < skip.from {
+                self.skip(Skip { from, to: skip.from, at: place(skip.from) });
+            }
+            from = from.max(skip.to);
         }
+        if from < to {
+            self.skip(Skip { from, to, at: place(to) });
+        }
+    }
+
+    /// A message that the channel has had is finished. Ahead of the cursor, where deferred ones
+    /// are, that is remembered.
+    pub fn finished_one(&mut self, sequence: u64, at: Position) {
+        if sequence >= self.cursor {
+            let at = Position { offset: SOMEWHERE, ..at };
+            self.add_skip(Skip { from: sequence, to: sequence + 1, at });
+        }
+    }
+
+    fn add_skip(&mut self, skip: Skip) {
+        match self.skips.range_mut(..skip.from).next_back() {
+            Some((_, last)) if last.to == skip.from => *last = Skip { from: last.from, ..skip },
+            _ => {
+                self.skips.insert(skip.from, skip);
+            }
+        }
+    }
+
+    /// Takes the skip that starts at the cursor.
+    pub fn take_skip(&mut self) -> Option<Skip> {
+        let first = self.skips.first_entry()?;
+        (*first.key() == self.cursor).then(|| first.remove())
     }
 
     /// Moves the cursor to the end when nothing on the way waits: what is deferred is outstanding

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 
 use crate::limits::{OUTPUT_BYTES_PAUSE, Options, PENDING_MAX};
-use crate::shard::Socket;
+use crate::shard::{Gate, Socket};
 use crate::slots::Key;
 use crate::stats::ClientStats;
 use crate::wheel::TimerId;
@@ -193,6 +193,8 @@ pub struct Client {
     pub sent: usize,
     /// In the list of connections that have something to send.
     pub dirty: bool,
+    /// From where on the output waits for a promise to be true.
+    pub gate: Gate,
     /// Since when the kernel takes nothing.
     pub stuck_since_ms: Option<u64>,
     /// The topic published to last.
@@ -231,6 +233,7 @@ impl Client {
             output,
             sent: 0,
             dirty: false,
+            gate: Gate::default(),
             stuck_since_ms: None,
             last_topic: None,
             pending: VecDeque::new(),
@@ -254,6 +257,12 @@ impl Client {
         {
             self.output = buffer;
         }
+    }
+
+    /// Where the output ends that may be sent already.
+    #[must_use]
+    pub fn sendable(&self) -> usize {
+        self.gate.end(self.output.len())
     }
 
     /// Whether a message may be sent to it now.

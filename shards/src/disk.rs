@@ -40,7 +40,13 @@ pub struct DiskError {
 #[derive(Debug)]
 pub enum DiskRequest {
     /// A new file, its header written.
-    Open(Role),
+    Open {
+        /// What for.
+        role: Role,
+        /// Sequence numbers below this one were used by topics that may be forgotten; it belongs
+        /// into the header.
+        floor: u64,
+    },
     /// Writes all of the bytes.
     Write {
         /// Comes back with the answer.

@@ -28,6 +28,11 @@ pub mod topic;
 pub mod client;
 
 pub mod disk;
+pub mod journal;
+pub mod recover;
+pub mod store;
+
+pub mod nsq_format;
 
 pub mod mail;
 pub mod metadata;

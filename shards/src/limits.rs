@@ -1,5 +1,7 @@
 //! Every bound of a shard, by name. Those that users can set are in [`Options`].
 
+use crate::wire::names::Name;
+
 /// The longest command line in bytes, its line feed included (NSQ's read buffer).
 pub const LINE_BYTES_MAX: usize = 16 * 1024;
 /// Output waiting for one connection at which deliveries to it and reading from it pause.
@@ -35,6 +37,30 @@ pub const HEARTBEAT_MS_DEFAULT: u64 = 30_000;
 /// Bytes of `output_buffer_size` when the client does not ask (NSQ).
 pub const OUTPUT_BUFFER_BYTES_DEFAULT: i64 = 16 * 1024;
 
+/// Journal files at which the oldest one is freed when that costs nothing.
+pub const JOURNAL_FILES_STEADY: usize = 3;
+/// Time in milliseconds between two syncs that nobody waits for, at least: how many messages a
+/// sync is for depends on how fast they come.
+pub const SYNC_PAUSE_MS: u64 = 10;
+/// Time in milliseconds after which what the disk refused is tried again.
+pub const JOURNAL_RETRY_MS: u64 = 1000;
+/// Topics looked at in one turn of a checkpoint.
+pub const CHECKPOINT_TOPICS_PER_TURN: usize = 64;
+/// Segments read ahead of a channel.
+pub const READ_AHEAD_SEGMENTS: usize = 2;
+
+/// What an answer to a publish promises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Durability {
+    /// It is queued.
+    #[default]
+    Memory,
+    /// It survives the end of the process, however it comes.
+    Written,
+    /// It survives a power cut.
+    Synced,
+}
+
 /// What the flags of nsqd set. Times in milliseconds, sizes in bytes.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -52,8 +78,10 @@ pub struct Options {
     pub msg_timeout_ms: i64,
     /// The most that a client may ask for, and the end of TOUCHing.
     pub max_msg_timeout_ms: i64,
-    /// Longest delay of REQ and DPUB.
+    /// Longest delay of REQ.
     pub max_req_timeout_ms: i64,
+    /// Longest delay of DPUB.
+    pub max_defer_ms: i64,
     /// Longest heartbeat interval.
     pub max_heartbeat_interval_ms: i64,
     /// Largest `output_buffer_size`.
@@ -70,8 +98,24 @@ pub struct Options {
     pub max_channel_consumers: u64,
     /// Messages that an ephemeral topic or channel keeps.
     pub mem_queue_size: u64,
+    /// Messages of any other topic that stay in memory; `None` when only bytes are counted.
+    pub resident_messages_max: Option<u64>,
     /// Bytes of messages that this shard keeps.
     pub memory_limit_bytes: usize,
+    /// What answers to publishes promise, unless something else is said for the topic.
+    pub durability: Durability,
+    /// Topics with a durability of their own.
+    pub topic_durability: alloc::vec::Vec<(Name, Durability)>,
+    /// Journal files of this shard, at most.
+    pub journal_files_max: usize,
+    /// Size of a journal file.
+    pub journal_file_bytes: u32,
+    /// Size at which a store file is full.
+    pub store_file_bytes: u32,
+    /// Messages written to the journal at which it is synced.
+    pub sync_every: u64,
+    /// Time after which the journal is synced.
+    pub sync_timeout_ms: u64,
     /// Time for a new connection to send its magic bytes.
     pub greeting_timeout_ms: u64,
     /// The server's own, as told to clients.
@@ -91,6 +135,7 @@ impl Default for Options {
             msg_timeout_ms: 60_000,
             max_msg_timeout_ms: 15 * 60_000,
             max_req_timeout_ms: 3_600_000,
+            max_defer_ms: 3_600_000,
             max_heartbeat_interval_ms: 60_000,
             max_output_buffer_bytes: 64 * 1024,
             min_output_buffer_timeout_ms: 25,
@@ -99,7 +144,15 @@ impl Default for Options {
             max_deflate_level: 6,
             max_channel_consumers: 0,
             mem_queue_size: 10_000,
+            resident_messages_max: None,
             memory_limit_bytes: 1024 * 1024 * 1024,
+            durability: Durability::Memory,
+            topic_durability: alloc::vec::Vec::new(),
+            journal_files_max: 32,
+            journal_file_bytes: 16 << 20,
+            store_file_bytes: 100 << 20,
+            sync_every: 2500,
+            sync_timeout_ms: 2000,
             greeting_timeout_ms: 5_000,
             topology_region: alloc::string::String::new(),
             topology_zone: alloc::string::String::new(),
@@ -108,6 +161,16 @@ impl Default for Options {
 }
 
 impl Options {
+    /// What answers to publishes to a topic promise.
+    #[must_use]
+    pub fn durability_of(&self, topic: &Name) -> Durability {
+        if topic.is_ephemeral() {
+            return Durability::Memory;
+        }
+        let own = self.topic_durability.iter().find(|(name, _)| name == topic);
+        own.map_or(self.durability, |&(_, durability)| durability)
+    }
+
     /// Messages that one MPUB may hold (NSQ: what fits when each has one byte).
     #[must_use]
     pub fn mpub_count_max(&self) -> i64 {

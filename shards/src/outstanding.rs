@@ -4,6 +4,7 @@
 //! When a few old ones would make the ring sparse they move to a map beside it.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use hashbrown::HashMap;
 
 use crate::log::Position;
@@ -42,6 +43,14 @@ pub struct Waiting {
     pub behind: u64,
 }
 
+/// A message that is kept back.
+#[derive(Clone, Copy, Debug)]
+struct Deferred {
+    message: Waiting,
+    due_ms: u64,
+    timer: TimerId,
+}
+
 /// The outstanding messages of one channel. Each is in exactly one of the three states.
 #[derive(Debug, Default)]
 pub struct Outstanding {
@@ -50,7 +59,7 @@ pub struct Outstanding {
     base: u64,
     stragglers: HashMap<u64, InFlight>,
     in_flight: usize,
-    deferred: HashMap<u64, (Waiting, TimerId)>,
+    deferred: HashMap<u64, Deferred>,
     requeued: VecDeque<Waiting>,
 }
 
@@ -101,15 +110,76 @@ impl Outstanding {
         }
     }
 
-    /// Keeps a message back until its timer fires.
-    pub fn defer(&mut self, message: Waiting, timer: TimerId) {
-        let before = self.deferred.insert(message.sequence, (message, timer));
+    /// Whether a message is in flight or kept back.
+    #[must_use]
+    pub fn holds(&self, sequence: u64) -> bool {
+        let in_ring = self.index(sequence).and_then(|index| self.ring.get(index));
+        in_ring.is_some_and(Option::is_some)
+            || self.stragglers.contains_key(&sequence)
+            || self.deferred.contains_key(&sequence)
+    }
+
+    /// The messages that wait to be delivered again.
+    pub fn requeued_sequences(&self) -> impl Iterator<Item = u64> {
+        self.requeued.iter().map(|message| message.sequence)
+    }
+
+    /// Keeps a message back until its timer fires, which is due then.
+    pub fn defer(&mut self, message: Waiting, due_ms: u64, timer: TimerId) {
+        let before = self.deferred.insert(message.sequence, Deferred { message, due_ms, timer });
         assert!(before.is_none(), "a message is deferred once");
+    }
+
+    /// Tells of every message its sequence number, its deliveries, and, when it is kept back,
+    /// until when.
+    pub fn each(&self, mut tell: impl FnMut(u64, u16, Option<u64>)) {
+        for (sequence, message) in (self.base..).zip(&self.ring) {
+            if let Some(message) = message {
+                tell(sequence, message.attempts, None);
+            }
+        }
+        for (&sequence, message) in &self.stragglers {
+            tell(sequence, message.attempts, None);
+        }
+        for (&sequence, Deferred { message, due_ms, .. }) in &self.deferred {
+            tell(sequence, message.attempts, Some(*due_ms));
+        }
+        self.requeued.iter().for_each(|message| tell(message.sequence, message.attempts, None));
+    }
+
+    /// Forgets the messages that are gone, and tells sequence number, place, timer and consumer of
+    /// each.
+    pub fn forget(
+        &mut self,
+        gone: impl Fn(u64) -> bool,
+        mut forgotten: impl FnMut(u64, Position, Option<TimerId>, Option<Key>),
+    ) {
+        let mut sequences = Vec::new();
+        self.each(|sequence, _, _| {
+            if gone(sequence) {
+                sequences.push(sequence);
+            }
+        });
+        for sequence in sequences {
+            if let Some(message) = self.take(sequence) {
+                forgotten(sequence, message.at, Some(message.timer), Some(message.client));
+            } else if let Some(Deferred { message, timer, .. }) = self.deferred.remove(&sequence) {
+                forgotten(sequence, message.at, Some(timer), None);
+            } else if let Some(index) = self.requeued.iter().position(|m| m.sequence == sequence) {
+                let message = self.requeued.remove(index).expect("it was just found");
+                forgotten(sequence, message.at, None, None);
+            }
+        }
     }
 
     /// Takes a message whose time has come.
     pub fn undefer(&mut self, sequence: u64) -> Option<Waiting> {
-        self.deferred.remove(&sequence).map(|(message, _)| message)
+        self.deferred.remove(&sequence).map(|deferred| deferred.message)
+    }
+
+    /// Puts back what `next_requeued` gave.
+    pub fn requeue_first(&mut self, message: Waiting) {
+        self.requeued.push_front(message);
     }
 
     /// Puts a message behind those that wait to be delivered again.
@@ -146,16 +216,22 @@ impl Outstanding {
         self.requeued.len() as u64
     }
 
-    /// Forgets everything, and tells the place and timer of each message.
-    pub fn clear(&mut self, mut forgotten: impl FnMut(Position, Option<TimerId>)) {
-        let in_flight = self.ring.drain(..).flatten();
-        in_flight
-            .chain(self.stragglers.drain().map(|(_, message)| message))
-            .for_each(|message| forgotten(message.at, Some(message.timer)));
-        for (message, timer) in self.deferred.drain().map(|(_, entry)| entry) {
-            forgotten(message.at, Some(timer));
+    /// Forgets everything, and tells sequence number, place and timer of each message.
+    pub fn clear(&mut self, mut forgotten: impl FnMut(u64, Position, Option<TimerId>)) {
+        for (sequence, message) in (self.base..).zip(self.ring.drain(..)) {
+            if let Some(message) = message {
+                forgotten(sequence, message.at, Some(message.timer));
+            }
         }
-        self.requeued.drain(..).for_each(|message| forgotten(message.at, None));
+        for (sequence, message) in self.stragglers.drain() {
+            forgotten(sequence, message.at, Some(message.timer));
+        }
+        for (sequence, Deferred { message, timer, .. }) in self.deferred.drain() {
+            forgotten(sequence, message.at, Some(timer));
+        }
+        for message in self.requeued.drain(..) {
+            forgotten(message.sequence, message.at, None);
+        }
         self.in_flight = 0;
         self.shrink();
     }
@@ -232,7 +308,10 @@ mod tests {
                 prop_assert!(outstanding.get_mut(sequence).is_some());
             }
             let mut forgotten = Vec::new();
-            outstanding.clear(|at, _| forgotten.push(u64::from(at.segment)));
+            outstanding.clear(|sequence, at, _| {
+                assert_eq!(sequence as u32, at.segment);
+                forgotten.push(sequence);
+            });
             forgotten.sort_unstable();
             prop_assert_eq!(forgotten, model.into_iter().collect::<Vec<_>>());
         }
@@ -257,7 +336,7 @@ mod tests {
         let mut outstanding = Outstanding::default();
         let waiting =
             |sequence| Waiting { sequence, at: Position::default(), attempts: 0, behind: 0 };
-        outstanding.defer(waiting(5), TimerId::NONE);
+        outstanding.defer(waiting(5), 0, TimerId::NONE);
         outstanding.requeue(waiting(6));
         assert_eq!((outstanding.deferred(), outstanding.requeued()), (1, 1));
         assert!(outstanding.take(5).is_none());

@@ -90,6 +90,20 @@ impl<T> Slots<T> {
         if entry.generation == key.generation { entry.value.as_mut() } else { None }
     }
 
+    /// How many slots there are, empty ones included.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The key of the value in a slot.
+    #[must_use]
+    pub fn key_at(&self, slot: usize) -> Option<Key> {
+        let entry = self.slots.get(slot)?;
+        let key = Key { slot: slot as u32, generation: entry.generation };
+        entry.value.as_ref().map(|_| key)
+    }
+
     /// All values in the order of their slots.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.slots.iter().enumerate().filter_map(|(slot, entry)| {

@@ -4,8 +4,11 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::id;
-use crate::log::{Full, Log, Message, Pool, Position};
+use crate::journal::state::Range;
+use crate::limits::Durability;
+use crate::log::{Full, Log, Message, Position, UNCOVERED};
 use crate::slots::Key;
+use crate::store::Space;
 use crate::wire::frame;
 use crate::wire::names::Name;
 
@@ -22,8 +25,22 @@ pub struct Topic {
     pub handed: u64,
     /// The place of that message.
     pub handed_at: Position,
-    /// Deferred messages that no channel has been given yet.
-    pub deferred: VecDeque<(u64, Position)>,
+    /// Deferred messages that no channel has been given yet, with their delays.
+    pub deferred: VecDeque<(u64, Position, u64)>,
+    /// What an answer to a publish promises.
+    pub durability: Durability,
+    /// Whether it is written down what becomes of its messages.
+    pub journaled: bool,
+    /// In the list of topics with messages to be written down.
+    pub noted: bool,
+    /// Messages before this one are written down, or will not be.
+    pub journaled_to: u64,
+    /// The place of that message.
+    pub journaled_at: Position,
+    /// Sequence numbers of messages that a damaged disk has lost.
+    pub holes: Vec<Range>,
+    /// The oldest journal file that it depends on.
+    pub journal_from: u32,
     /// Its channels.
     pub channels: Vec<Key>,
     /// Whether it keeps its messages from the channels.
@@ -54,15 +71,22 @@ pub struct Stamp {
 impl Topic {
     /// A topic without messages and channels. Its ids start with the clock, but not below `floor`.
     #[must_use]
-    pub fn new(name: Name, wall_ns: i64, floor: u64) -> Topic {
+    pub fn new(name: Name, wall_ns: i64, floor: u64, durability: Durability) -> Topic {
         let head = id::first_sequence(wall_ns).max(floor);
         Topic {
             name,
-            log: Log::default(),
+            log: Log::new(&name, durability != Durability::Memory),
             head,
             handed: head,
             handed_at: Position::default(),
             deferred: VecDeque::new(),
+            durability,
+            journaled: durability != Durability::Memory,
+            noted: false,
+            journaled_to: head,
+            journaled_at: Position::default(),
+            holes: Vec::new(),
+            journal_from: UNCOVERED,
             channels: Vec::new(),
             paused: false,
             low: 0,
@@ -70,6 +94,56 @@ impl Topic {
             message_count: 0,
             message_bytes: 0,
             dropped_count: 0,
+        }
+    }
+
+    /// Whether it outlasts the process.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        !self.name.is_ephemeral()
+    }
+
+    /// Whether there is nothing in it that anybody would miss.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.log.is_empty()
+    }
+
+    /// Messages are lost; of some that may be known.
+    pub fn add_holes(&mut self, holes: impl Iterator<Item = Range>) {
+        self.holes.extend(holes);
+        self.holes.sort_unstable();
+        self.holes.dedup_by(|next, hole| {
+            let touches = next.first <= hole.last + 1;
+            if touches {
+                hole.last = hole.last.max(next.last);
+            }
+            touches
+        });
+    }
+
+    /// Messages that no channel has been given.
+    #[must_use]
+    pub fn depth(&self) -> u64 {
+        let from = self.handed;
+        let missing = self.holes.iter().filter(|hole| hole.last >= from);
+        let missing: u64 = missing.map(|hole| hole.last + 1 - hole.first.max(from)).sum();
+        self.head - from - missing
+    }
+
+    /// All that it has is written down, or will not be.
+    pub fn mark_journaled(&mut self) {
+        self.noted = false;
+        self.journaled_to = self.head;
+        self.journaled_at = self.log.end();
+    }
+
+    /// What it has got since is not in the journal: the next checkpoint stores it.
+    pub fn store_unwritten(&mut self) {
+        let from = self.journaled_to;
+        for segment in self.log.segments_mut().filter(|segment| segment.last >= from) {
+            segment.journal = 0;
+            self.journal_from = 0;
         }
     }
 
@@ -83,13 +157,14 @@ impl Topic {
     ///
     /// # Errors
     /// [`Full`] when there is no memory for it; nothing was changed then.
-    pub fn publish(&mut self, body: &[u8], stamp: Stamp, pool: &mut Pool) -> Result<(), Full> {
+    pub fn publish(&mut self, body: &[u8], stamp: Stamp, space: &mut Space) -> Result<(), Full> {
         let length = u32::try_from(body.len()).expect("bodies are at most 2 GiB");
         let id = id::encode(self.head, stamp.node_id);
         let header = &frame::message_header(length, stamp.timestamp_ns, &id);
-        let at = self.log.append(pool, Message { header, body, delay_ms: stamp.delay_ms })?;
+        let message = Message { header, body, delay_ms: stamp.delay_ms };
+        let at = self.log.append(space, self.head, message)?;
         if stamp.delay_ms > 0 {
-            self.deferred.push_back((self.head, at));
+            self.deferred.push_back((self.head, at, stamp.delay_ms));
         }
         self.head += 1;
         self.message_count += 1;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use shards::limits::Durability;
 use shards::wire::names::Name;
 
 use super::host;
@@ -59,8 +60,16 @@ pub struct NsqdOptions {
     pub memory_limit_bytes: Option<u64>,
     /// The data directory as it was given; empty for the current one.
     pub data_path: PathBuf,
-    /// Messages of a topic or channel that stay in memory.
+    /// What answers to publishes promise.
+    pub durability: Durability,
+    /// Topics with another promise.
+    pub topic_durability: Vec<(Name, Durability)>,
+    /// Messages of an ephemeral topic or channel.
     pub mem_queue_size: u64,
+    /// Messages of any topic that stay in memory, when somebody said so.
+    pub mem_queue_size_given: Option<u64>,
+    /// Disk space of all journals.
+    pub journal_limit_bytes: u64,
     /// Size at which a data file is full.
     pub max_bytes_per_file: u64,
     /// Messages between two syncs.
@@ -73,8 +82,10 @@ pub struct NsqdOptions {
     pub max_msg_timeout_ms: u64,
     /// The largest message.
     pub max_msg_size_bytes: u32,
-    /// The longest that a message may be put off.
+    /// The longest that a message may be put off by a consumer.
     pub max_req_timeout_ms: u64,
+    /// The longest that a message may be put off by its producer.
+    pub max_defer_ms: u64,
     /// The largest body of a command.
     pub max_body_size_bytes: u32,
     /// Consumers of one channel; 0 for any number.
@@ -179,6 +190,7 @@ impl NsqdOptions {
 mod tests {
     use std::ffi::OsString;
 
+    use shards::limits::Durability;
     use shards::wire::names::Name;
 
     use super::NsqdOptions;
@@ -265,6 +277,31 @@ mod tests {
     }
 
     #[test]
+    fn promises_are_read() {
+        let options = load("").unwrap();
+        assert_eq!((options.durability, options.mem_queue_size_given), (Durability::Written, None));
+        assert_eq!(options.max_defer_ms, options.max_req_timeout_ms);
+        let line = "--durability=synced --topic-durability=a=memory --mem-queue-size=0 \
+                    --max-req-timeout=2h --max-defer-time=720h --journal-limit=64MB";
+        let options = load(line).unwrap();
+        assert_eq!(options.durability, Durability::Synced);
+        let name = Name::parse(b"a").unwrap();
+        assert_eq!(options.topic_durability, [(name, Durability::Memory)]);
+        assert_eq!(options.mem_queue_size_given, Some(0));
+        assert_eq!((options.max_req_timeout_ms, options.max_defer_ms), (7_200_000, 2_592_000_000));
+        assert_eq!(options.journal_limit_bytes, 64 << 20);
+        for wrong in [
+            "--durability=often",
+            "--topic-durability=a",
+            "--topic-durability=a=b",
+            "--topic-durability=*=memory",
+            "--topic-durability=a=memory --topic-durability=a=synced",
+        ] {
+            assert!(matches!(load(wrong), Err(Stop::Fatal(_))), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_client_policy_makes_tls_required() {
         let line = "--tls-cert=c --tls-key=k --tls-client-auth-policy=require";
         let options = load(line).unwrap();
@@ -275,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_feature_that_is_not_there_yet_is_said_when_its_flag_is_set() {
-        let warnings = load("--snappy=false --deflate --sync-every=2500 --statsd-address=")
+        let warnings = load("--snappy=false --deflate --statsd-interval=1m --statsd-address=")
             .unwrap()
             .settings
             .warnings;

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use shards::limits::Durability;
 use shards::wire::names::Name;
 
 use super::duration::NS_PER_MS;
@@ -18,6 +19,8 @@ const NODE_IDS: i64 = 1024;
 const TOPOLOGY_AWARE_CONSUMPTION: &str = "topology-aware-consumption";
 /// A frame's length is a signed number of 32 bits, and a message has a header of its own in it.
 const BODY_BYTES_MAX: i64 = 0x7fff_ffff - 64;
+/// Whoever writes the original's default into a file asks for nothing.
+const MEM_QUEUE_SIZE_DEFAULT: u64 = 10_000;
 /// More shards than any machine has cores: a mistyped number, not a wish.
 const SHARDS_MAX: i64 = 1024;
 
@@ -52,7 +55,12 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         topic_shards: read_topic_shards(s)?,
         memory_limit_bytes: s.bytes_if_given("memory-limit"),
         data_path: PathBuf::from(s.text("data-path")),
+        durability: read_durability("durability", &s.text("durability"))?,
+        topic_durability: read_topic_durability(s)?,
         mem_queue_size: read_count(s, "mem-queue-size", 0)?,
+        mem_queue_size_given: Some(read_count(s, "mem-queue-size", 0)?)
+            .filter(|&messages| messages != MEM_QUEUE_SIZE_DEFAULT),
+        journal_limit_bytes: s.bytes_if_given("journal-limit").unwrap_or(u64::MAX),
         max_bytes_per_file: read_count(s, "max-bytes-per-file", 1)?,
         sync_every: read_count(s, "sync-every", 1)?,
         sync_timeout_ms: read_ms(s, "sync-timeout", 1)?,
@@ -60,6 +68,10 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         max_msg_timeout_ms: read_ms(s, "max-msg-timeout", 1)?,
         max_msg_size_bytes: read_body_size(s, "max-msg-size")?,
         max_req_timeout_ms: read_ms(s, "max-req-timeout", 0)?,
+        max_defer_ms: match s.is_set("max-defer-time") {
+            true => read_ms(s, "max-defer-time", 0)?,
+            false => read_ms(s, "max-req-timeout", 0)?,
+        },
         max_body_size_bytes: read_body_size(s, "max-body-size")?,
         max_channel_consumers: read_count(s, "max-channel-consumers", 0)?,
         max_heartbeat_interval_ms: read_ms(s, "max-heartbeat-interval", 1)?,
@@ -156,6 +168,31 @@ fn read_topic_shards(s: &Settings) -> Result<Vec<(Name, usize)>, String> {
         topic_shards.push((name, shard));
     }
     Ok(topic_shards)
+}
+
+fn read_durability(flag: &str, text: &str) -> Result<Durability, String> {
+    match text {
+        "memory" => Ok(Durability::Memory),
+        "written" => Ok(Durability::Written),
+        "synced" => Ok(Durability::Synced),
+        other => Err(format!("--{flag} must be memory, written or synced, not {other:?}")),
+    }
+}
+
+fn read_topic_durability(s: &Settings) -> Result<Vec<(Name, Durability)>, String> {
+    let mut topics: Vec<(Name, Durability)> = Vec::new();
+    for text in s.texts("topic-durability") {
+        let wrong = || format!("--topic-durability must be <topic>=<durability>, not {text:?}");
+        let (topic, durability) = text.rsplit_once('=').ok_or_else(wrong)?;
+        let durability = read_durability("topic-durability", durability)?;
+        let name = Name::parse(topic.as_bytes())
+            .ok_or_else(|| format!("--topic-durability: {topic:?} is no valid topic name"))?;
+        if topics.iter().any(|(other, before)| *other == name && *before != durability) {
+            return Err(format!("--topic-durability promises two things for {name}"));
+        }
+        topics.push((name, durability));
+    }
+    Ok(topics)
 }
 
 fn read_shards(s: &Settings) -> Result<usize, String> {

@@ -32,7 +32,6 @@ const NO_TLS: &str = "there is no TLS yet: connections are NOT encrypted";
 const NO_E2E: &str = "end-to-end latencies are not measured yet";
 const NO_TOPOLOGY: &str = "the experiment does nothing yet";
 const NO_COMPRESSION: &str = "compression is not negotiated yet: clients are told that it is off";
-const NO_DISK: &str = "messages are not written to disk yet";
 const NO_SCAN: &str = "no effect: timeouts are exact, channels are not scanned";
 
 const BASICS: &[Flag] = &[
@@ -114,12 +113,28 @@ const CORES: &[Flag] = &[
 
 const DATA: &[Flag] = &[
     Flag::new("data-path", Text, "", "Directory for data; it must exist; \"\" for the current one"),
-    Flag::new("mem-queue-size", Int, "10000", "Messages of a topic or channel kept in memory")
-        .not_yet("it bounds only #ephemeral topics and channels: nothing overflows to disk yet"),
-    Flag::new("max-bytes-per-file", Int, "104857600", "Size at which a data file is full")
-        .not_yet(NO_DISK),
-    Flag::new("sync-every", Int, "2500", "Messages between two syncs to disk").not_yet(NO_DISK),
-    Flag::new("sync-timeout", Duration, "2s", "Time between two syncs to disk").not_yet(NO_DISK),
+    Flag::new(
+        "durability",
+        Text,
+        "written",
+        "What an OK promises: memory (queued), written (survives a crash), synced (a power cut)",
+    ),
+    Flag::list(
+        "topic-durability",
+        Texts,
+        "<topic>=<durability>: another promise for this topic; may be repeated",
+    ),
+    Flag::new(
+        "mem-queue-size",
+        Int,
+        "10000",
+        "Messages of a topic kept in memory when given; without it, --memory-limit decides. \
+         #ephemeral topics and channels keep so many in any case",
+    ),
+    Flag::new("max-bytes-per-file", Int, "104857600", "Size at which a data file is full"),
+    Flag::new("journal-limit", Bytes, "512MB", "Disk space of the journals of all shards"),
+    Flag::new("sync-every", Int, "2500", "Messages after which the journal is synced to disk"),
+    Flag::new("sync-timeout", Duration, "2s", "Time after which the journal is synced to disk"),
     Flag::new("queue-scan-worker-pool-max", Int, "4", NO_SCAN),
     Flag::new("queue-scan-selection-count", Int, "20", NO_SCAN),
 ];
@@ -128,7 +143,9 @@ const MESSAGES: &[Flag] = &[
     Flag::new("msg-timeout", Duration, "1m", "How long a client may keep a message by default"),
     Flag::new("max-msg-timeout", Duration, "15m", "The longest msg-timeout a client may ask for"),
     Flag::new("max-msg-size", Int, "1048576", "The largest message, in bytes"),
-    Flag::new("max-req-timeout", Duration, "1h", "The longest a message may be put off"),
+    Flag::new("max-req-timeout", Duration, "1h", "The longest a message may be put off by REQ"),
+    Flag::new("max-defer-time", Duration, "", "The longest a message may be put off by DPUB")
+        .computed("max-req-timeout"),
     Flag::new("max-body-size", Int, "5242880", "The largest body of a command, in bytes"),
     Flag::new("max-channel-consumers", Int, "0", "Consumers of one channel; 0 for any number"),
 ];

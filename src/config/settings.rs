@@ -159,6 +159,11 @@ impl Settings {
         self.value(name).map(|_| self.int(name))
     }
 
+    /// Whether there is a value, be it a default.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
     /// A duration in nanoseconds.
     pub fn duration_ns(&self, name: &str) -> i64 {
         match self.value(name) {

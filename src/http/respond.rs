@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::ext::ReasonPhrase;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Method, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
@@ -83,7 +83,8 @@ impl Failure {
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR")
     }
 
-    /// As a V1 response. 413 keeps the name that it had before HTTP renamed it, as the original's.
+    /// As a V1 response. Of what is not served now it says when to try again. 413 keeps the name
+    /// that it had before HTTP renamed it, as the original's.
     #[must_use]
     pub fn v1(&self) -> Response {
         #[derive(Serialize)]
@@ -92,6 +93,9 @@ impl Failure {
         }
         let mut response = v1_json(&Message { message: &self.message });
         *response.status_mut() = self.status;
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if self.status == StatusCode::PAYLOAD_TOO_LARGE {
             let reason = ReasonPhrase::from_static(b"Request Entity Too Large");
             response.extensions_mut().insert(reason);

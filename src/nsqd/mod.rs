@@ -1,17 +1,25 @@
 //! The broker's rim: everything of nsqd that touches the outside world.
 //!
 //! In the order of a process's life: `startup` checks and takes what is needed, `metadata` says
-//! which topics there were, `run` starts a `worker` per core and one that accepts, each with its
-//! `ring` and its `mailbox`, and `http` serves on all of them.
+//! which topics there were, `takeover` brings in what the original left (`export` is the way back,
+//! a program of its own), `recovery` reads the files, `run` starts a `worker` per core and one
+//! that accepts, each with its `ring`, its `disk` and its `mailbox`, and `http` serves on all of
+//! them.
 
 pub mod run;
 pub mod startup;
 
 pub mod metadata;
 
+pub mod export;
+pub mod takeover;
+
 pub mod doorbell;
 pub mod mailbox;
+mod recovery;
 pub mod ring;
+
+pub mod disk;
 
 pub mod worker;
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,14 +17,18 @@ use shards::placement::Placement;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::disk::limits::JOURNAL_BYTES;
 use super::doorbell::Doorbell;
 use super::http::facts::{Facts, Health, Limits, Options as ShownOptions};
 use super::mailbox::{LaneCapacities, Mailbox};
+use super::metadata::file::is_for_want_of_room;
 use super::metadata::keeper::{Keeper, Reporter};
 use super::metadata::{self, Loaded, Topics};
+use super::recovery::{self, Part, Recovery};
 use super::ring;
 use super::startup::listeners::{BoundListener, ListenerSocket, UnixFile};
 use super::startup::{self, Prepared};
+use super::takeover;
 use super::worker::{Listening, Mail, Worker, WorkerParts};
 use crate::config::host;
 use crate::config::nsqd::NsqdOptions;
@@ -35,8 +40,10 @@ use crate::log;
 const LANES: LaneCapacities = LaneCapacities { data: 256, answer: 1024 };
 /// Entries of glommio's own rings, which stay nearly idle.
 const GLOMMIO_RING_ENTRIES: usize = 64;
+/// Journal files without which a shard cannot work: one to write to, one to be freed, the next.
+const JOURNAL_FILES_MIN: usize = 4;
 /// How long workers may take to stop before the process ends without them.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(65);
 
 /// Runs nsqd until it is told to stop.
 pub fn run(options: NsqdOptions) -> ExitCode {
@@ -106,7 +113,7 @@ fn unkept_promise(options: &NsqdOptions) -> Option<&'static str> {
 fn serve(
     options: NsqdOptions,
     prepared: Prepared,
-    loaded: Loaded,
+    mut loaded: Loaded,
     started: Instant,
     mut signals: Signals,
 ) -> Result<(), String> {
@@ -121,17 +128,35 @@ fn serve(
     let overrides: Vec<_> =
         options.topic_shards.iter().map(|&(topic, shard)| (topic, shard as u16)).collect();
     let placement = |worker: usize| Placement::new(worker as u16, shards as u16, &overrides);
+    take_over(&options, data_path.directory(), &mut loaded.content.topics)?;
+    let metadata: Vec<TopicMetadata> = loaded.content.topics.values().cloned().collect();
+    persist(&loaded)?;
+    let Recovery { clerk, parts, sequence_floor } = recovery::recover(
+        &options,
+        data_path.directory(),
+        &metadata,
+        &placement(0),
+        &crew.doorbells[..shards],
+    )?;
+    // What only the journals know has to be in the file before new journals say anything: they
+    // might not come to say it of everything.
+    if recovery::complete(&mut loaded.content.topics, &parts) {
+        persist(&loaded)?;
+    }
     let mut topics = topics_of_shards(&loaded.content.topics, &placement(0)).into_iter();
+    let mut parts = parts.into_iter();
     let (keeper, reporters) = keep(loaded, &crew.doorbells)?;
     let mut reporters = reporters.into_iter();
     let mut listening = Some(listening);
     let core_of = |worker: usize| cores.of_shards.get(worker).copied();
     let crew = crew.start(core_of, |worker| PartsOf {
-        options: shard_options(&options, memory_limit_bytes),
+        options: shard_options(&options, memory_limit_bytes, shards),
         placement: placement(worker),
         // Listeners belong to the last worker, which accepts and has no topics.
         listening: if worker == shards { listening.take().unwrap_or_default() } else { Vec::new() },
         topics: topics.next().unwrap_or_default(),
+        part: parts.next(),
+        sequence_floor,
         reporter: reporters.next().expect("there is a reporter for each worker"),
         facts: facts.clone(),
         started,
@@ -144,6 +169,7 @@ fn serve(
     tracing::info!("{}", closing_line(signal));
     crew.stop();
     keeper.stop();
+    clerk.stop();
     drop(data_path);
     Ok(())
 }
@@ -157,12 +183,37 @@ fn topics_of_shards(topics: &Topics, placement: &Placement) -> Vec<Vec<TopicMeta
     of_shards
 }
 
-/// Writes the metadata once, to see that it can be, and has it kept from now on.
-fn keep(loaded: Loaded, doorbells: &[Doorbell]) -> Result<(Keeper, Vec<Reporter>), String> {
+/// Takes over what the original left in the data path, if there is anything.
+fn take_over(options: &NsqdOptions, directory: &Path, topics: &mut Topics) -> Result<(), String> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let request = takeover::Request {
+        directory,
+        node_id: u64::from(options.node_id),
+        max_msg_bytes: options.max_msg_size_bytes as usize,
+        max_bytes_per_file: options.max_bytes_per_file,
+        now_ns: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
+    };
+    takeover::take_over(&request, topics).map(|_| ())
+}
+
+/// Writes the metadata, at the start also to see that it can be.
+fn persist(loaded: &Loaded) -> Result<(), String> {
     let Loaded { file, content } = loaded;
     tracing::info!("NSQ: persisting topic/channel metadata to {}", file.path().display());
-    file.write(&metadata::text(&content.topics))
-        .map_err(|problem| format!("failed to persist metadata - {problem}"))?;
+    if let Err(problem) = file.write(&metadata::text(&content.topics)) {
+        let problem = format!("failed to persist metadata - {problem}");
+        if !is_for_want_of_room(&problem) {
+            return Err(problem);
+        }
+        // What is there can be served; the file is written when there is room.
+        tracing::error!("{problem}");
+    }
+    Ok(())
+}
+
+/// Has the metadata kept from now on.
+fn keep(loaded: Loaded, doorbells: &[Doorbell]) -> Result<(Keeper, Vec<Reporter>), String> {
+    let Loaded { file, content } = loaded;
     for name in file.remove_unfinished() {
         tracing::info!("NSQ: removed {name}, which an earlier run left unfinished");
     }
@@ -195,6 +246,8 @@ struct PartsOf {
     placement: Placement,
     listening: Vec<Listening>,
     topics: Vec<TopicMetadata>,
+    part: Option<Part>,
+    sequence_floor: u64,
     reporter: Reporter,
     facts: Arc<Facts>,
     started: Instant,
@@ -233,21 +286,27 @@ impl Crew {
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         for (worker, mailbox) in mailboxes.into_iter().enumerate() {
-            let PartsOf { options, placement, listening, topics, reporter, facts, started } =
-                parts_of(worker);
-            let doorbell = doorbells[worker].clone();
+            let of = parts_of(worker);
+            let (disk, recovered, old_files) = match of.part {
+                Some(Part { disk, topics, old_files }) => (Some(disk), topics, old_files),
+                None => (None, Vec::new(), Vec::new()),
+            };
             let seed = getrandom::u64().map_err(|error| format!("no random numbers - {error}"))?;
             let parts = WorkerParts {
-                options,
-                placement,
+                options: of.options,
+                placement: of.placement,
                 mailbox,
-                doorbell,
+                doorbell: doorbells[worker].clone(),
                 stop: stop.clone(),
-                listening,
-                topics,
-                reporter,
-                facts,
-                started,
+                listening: of.listening,
+                topics: of.topics,
+                disk,
+                recovered,
+                sequence_floor: of.sequence_floor,
+                old_files,
+                reporter: of.reporter,
+                facts: of.facts,
+                started: of.started,
                 seed,
             };
             let (core, ready, finish) = (core_of(worker), ready.clone(), finish.clone());
@@ -322,7 +381,13 @@ fn report(ready: &flume::Sender<Result<(), String>>, outcome: Result<(), String>
     let _ = ready.send(outcome);
 }
 
-fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize) -> Options {
+/// How many files the journal of each shard may have.
+fn journal_files(options: &NsqdOptions, shards: usize) -> usize {
+    let files = options.journal_limit_bytes / JOURNAL_BYTES;
+    usize::try_from(files).unwrap_or(usize::MAX).div_ceil(shards).max(JOURNAL_FILES_MIN)
+}
+
+fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize) -> Options {
     let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     Options {
         version: NSQ_VERSION,
@@ -333,6 +398,7 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize) -> Options {
         msg_timeout_ms: ms(options.msg_timeout_ms),
         max_msg_timeout_ms: ms(options.max_msg_timeout_ms),
         max_req_timeout_ms: ms(options.max_req_timeout_ms),
+        max_defer_ms: ms(options.max_defer_ms),
         max_heartbeat_interval_ms: ms(options.max_heartbeat_interval_ms),
         max_output_buffer_bytes: ms(options.max_output_buffer_size_bytes),
         min_output_buffer_timeout_ms: ms(options.min_output_buffer_timeout_ms),
@@ -341,7 +407,15 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize) -> Options {
         max_deflate_level: i64::from(options.max_deflate_level),
         max_channel_consumers: options.max_channel_consumers,
         mem_queue_size: options.mem_queue_size,
+        resident_messages_max: options.mem_queue_size_given,
         memory_limit_bytes,
+        durability: options.durability,
+        topic_durability: options.topic_durability.clone(),
+        journal_files_max: journal_files(options, shards),
+        journal_file_bytes: JOURNAL_BYTES as u32,
+        store_file_bytes: u32::try_from(options.max_bytes_per_file).unwrap_or(u32::MAX / 2),
+        sync_every: options.sync_every,
+        sync_timeout_ms: options.sync_timeout_ms,
         greeting_timeout_ms: options.greeting_timeout_ms,
         topology_region: options.topology_region.clone(),
         topology_zone: options.topology_zone.clone(),
@@ -367,7 +441,7 @@ fn facts(
         limits: Limits {
             msg_size_max: u64::from(options.max_msg_size_bytes),
             body_size_max: u64::from(options.max_body_size_bytes),
-            req_timeout_max_ms: options.max_req_timeout_ms,
+            req_timeout_max_ms: options.max_defer_ms,
             heartbeat_interval_max: Duration::from_millis(options.max_heartbeat_interval_ms),
             output_buffer_size_max: options.max_output_buffer_size_bytes,
             output_buffer_timeout_max: Duration::from_millis(options.max_output_buffer_timeout_ms),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::publish_numbers;
-use crate::harness::{Broker, Client, Peer, SOON, eventually, feature, on_each_peer, until};
+use crate::harness::{Broker, Client, Peer, SOON, eventually, on_each_peer};
 
 /// An emptied channel has nothing: no depth, nothing in flight, nothing deferred.
 #[test]
@@ -137,7 +137,7 @@ fn deleted_stays_deleted() {
 /// What was not deleted is still there.
 #[test]
 fn deleted_alone() {
-    until(feature::RESTART, |peer| {
+    on_each_peer(|peer| {
         let broker = restarted_without_a_topic(peer);
         assert_eq!(broker.topic("keeps")["depth"], 1);
     });

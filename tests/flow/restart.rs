@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::publish_numbers;
-use crate::harness::{Broker, Client, TempDir, feature, on_each_peer, until};
+use crate::harness::{Broker, Client, TempDir, on_each_peer};
 
 /// Every message comes again, and what was in flight with one attempt more.
 #[test]
 fn loses_nothing() {
-    until(feature::RESTART, |peer| {
+    on_each_peer(|peer| {
         for round in ["--mem-queue-size=10000", "--mem-queue-size=20"] {
             let dir = std::sync::Arc::new(TempDir::new());
             let broker = Broker::start_in(peer, &[round], dir);
@@ -42,7 +42,7 @@ fn loses_nothing() {
 /// Ids and publish times outlive a restart too, and new ids are larger than old ones.
 #[test]
 fn keeps_ids() {
-    until(feature::RESTART, |peer| {
+    on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
         publish_numbers(&broker, "t", 3);
         let mut client = Client::consumer(&broker, "t", "c", 3);

@@ -199,6 +199,16 @@ impl Broker {
         self.dir()
     }
 
+    /// Starts it and kills it so soon that it may not have come far; nobody reads what it says.
+    pub fn start_and_kill(mut command: Command, after: Duration) {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        die_with_parent(&mut command);
+        let mut child = command.spawn().unwrap();
+        thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// Runs a command that should end by itself.
     pub fn run(mut command: Command, within: Duration) -> Exit {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

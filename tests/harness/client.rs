@@ -32,6 +32,15 @@ impl Client {
         client
     }
 
+    /// Connects to a broker that may not be there, and sends the magic.
+    pub fn try_new(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
+        stream.set_nodelay(true).ok()?;
+        stream.set_write_timeout(Some(SOON)).ok()?;
+        let mut client = Client { stream, received: Vec::new(), early: VecDeque::new() };
+        client.try_send(b"  V2").then_some(client)
+    }
+
     /// Connects and sends nothing.
     pub fn bare(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();

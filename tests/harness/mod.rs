@@ -24,8 +24,6 @@ use std::time::{Duration, Instant};
 
 /// What has to be there before a test that needs it can pass on Shoal; see [`until`].
 pub mod feature {
-    /// The journal and what is read back from it.
-    pub const RESTART: &str = "messages outlive a restart";
     /// Snappy and deflate.
     pub const COMPRESSION: &str = "connections may be compressed";
     /// Percentiles of the time from publish to FIN.

@@ -17,7 +17,8 @@ pub enum Peer {
 }
 
 /// Flags that only Shoal knows; dropped when the original is started.
-const SHOAL_FLAGS: [&str; 4] = ["--shards", "--greeting-timeout", "--memory-limit", "--durability"];
+const SHOAL_FLAGS: [&str; 5] =
+    ["--shards", "--greeting-timeout", "--memory-limit", "--durability", "--topic-durability"];
 
 impl Peer {
     /// The shapes that every test of protocol behaviour runs in.

@@ -95,6 +95,10 @@ fn out_of_file_descriptors() {
     on_each_shoal("the original retries its accept without a pause", |peer| {
         let broker = with_few_fds(peer, 160);
         let mut served = Client::consumer(&broker, "t", "c", 5);
+        // What the journal needs is there when the crowd comes.
+        served.publish("t", b"first");
+        let id = served.delivery("first", 1);
+        served.fin(&id);
         let crowd: Vec<Client> = (0..300).map(|_| Client::bare(broker.tcp)).collect();
         std::thread::sleep(Duration::from_secs(1));
         let before = cpu_ticks(broker.pid());

@@ -1,15 +1,17 @@
-//! `--memory-limit`: at the limit publishers are refused, and served again when there is room.
+//! `--memory-limit`: what may not go to the disk is refused at the limit, and served again when
+//! there is room.
 
 use crate::harness::{Broker, Client, Frame, SOON, eventually, mpub, on_each_shoal, publish};
 
 const LIMIT: usize = 32 << 20;
+const TOPIC: &str = "t#ephemeral";
 const BODY: usize = 64 << 10;
 
 /// Publishes until the broker refuses; gives how many messages it took.
 fn fill(broker: &Broker, body: &[u8]) -> usize {
     let mut client = Client::new(broker);
     for taken in 0..4 * LIMIT / BODY {
-        client.send(&publish("t", body));
+        client.send(&publish(TOPIC, body));
         match client.frame() {
             Frame::Response(ok) => assert_eq!(ok, b"OK"),
             frame => {
@@ -25,17 +27,18 @@ fn fill(broker: &Broker, body: &[u8]) -> usize {
 #[test]
 fn refuses_and_recovers() {
     on_each_shoal("the original has no limit on memory", |peer| {
-        let broker = Broker::start(peer, &[&format!("--memory-limit={LIMIT}")]);
+        let broker =
+            Broker::start(peer, &[&format!("--memory-limit={LIMIT}"), "--mem-queue-size=100000"]);
         // A channel is there, so that the backlog is its own.
-        let mut consumer = Client::consumer(&broker, "t", "c", 0);
+        let mut consumer = Client::consumer(&broker, TOPIC, "c", 0);
         let body = vec![b'x'; BODY];
         let taken = fill(&broker, &body);
         assert!(taken * BODY >= LIMIT / 4, "refused after {taken} messages");
-        let reply = broker.request("POST", "/pub?topic=t", &body);
+        let reply = broker.request("POST", "/pub?topic=t%23ephemeral", &body);
         assert_eq!(reply.status, 503, "{reply:?}");
         let batch = vec![&body[..]; 16];
         let mut client = Client::new(&broker);
-        client.send(&mpub("t", &batch));
+        client.send(&mpub(TOPIC, &batch));
         let answer = client.frame().describe();
         assert!(answer.starts_with("error: E_MPUB_FAILED MPUB failed "), "{answer}");
         client.closed();
@@ -46,9 +49,9 @@ fn refuses_and_recovers() {
             consumer.fin(&message.id);
         }
         eventually("publishing works again", SOON, || {
-            broker.request("POST", "/pub?topic=t", &body).status == 200
+            broker.request("POST", "/pub?topic=t%23ephemeral", &body).status == 200
         });
-        Client::new(&broker).publish("t", &body);
+        Client::new(&broker).publish(TOPIC, &body);
         assert_eq!(broker.request("GET", "/ping", b"").text(), "OK");
     });
 }

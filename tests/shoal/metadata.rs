@@ -417,6 +417,6 @@ fn an_unfinished_write() {
             .map(|file| file.unwrap().file_name().into_string().unwrap())
             .collect();
         files.sort();
-        assert_eq!(files, [FILE, names[2], names[1]]);
+        assert_eq!(files, ["log", FILE, names[2], names[1]]);
     });
 }

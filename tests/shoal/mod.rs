@@ -11,4 +11,5 @@ mod metadata;
 mod privileges;
 mod process;
 mod shards;
+mod takeover;
 mod tools;

@@ -1,26 +1,43 @@
 //! A topic's log: messages in segments, each message once however many channels there are.
 //!
-//! A segment is freed when every cursor is past it and no outstanding message is in it. The log
-//! keeps the count of the latter (`pins`) per segment; where the cursors are, its topic says.
+//! Segments from the lowest cursor on lie in a queue and have numbers; a [`Position`] leads there
+//! without a search. A segment that every cursor has left is freed when no message of it is
+//! outstanding; until then it is *old*, and its messages are found by their sequence numbers, so
+//! that old segments can be merged without anybody being told. How many messages are outstanding
+//! in it a segment knows (`pins`); where the cursors are, its topic says.
+//!
+//! Any segment but the one being filled may be on the disk only. Whoever wants to read it is told
+//! so, and asks for it to be loaded.
 
+mod compact;
 pub mod pool;
 pub mod record;
+mod segment;
+mod tier;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 
+pub use compact::Step;
 pub use pool::Pool;
 pub use record::Record;
+pub use segment::{Segment, UNCOVERED};
+pub use tier::Cold;
 
-use pool::Block;
+use crate::store::Space;
+use crate::wire::names::Name;
+use record::Salt;
 
 /// Where a message is, or where the next one will be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// Number of the segment since the topic was created.
     pub segment: u32,
-    /// Bytes from its start.
+    /// Bytes from its start, or [`SOMEWHERE`].
     pub offset: u32,
 }
+
+/// The offset of a message of which only the segment is known.
+pub const SOMEWHERE: u32 = u32::MAX;
 
 /// The memory budget is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,134 +57,214 @@ pub struct Message<'a> {
 /// The log of one topic.
 #[derive(Debug, Default)]
 pub struct Log {
-    /// `None` where a segment was freed before an older one.
-    segments: VecDeque<Option<Segment>>,
+    segments: VecDeque<Segment>,
     /// Number of the first of them; of the next to come when there is none.
     first: u32,
+    /// By their first sequence numbers.
+    old: BTreeMap<u64, Segment>,
     /// Size class of the next segment: grows while segments fill up.
     class: usize,
     /// Outstanding messages in all segments.
     pins: u64,
-}
-
-#[derive(Debug)]
-struct Segment {
-    block: Block,
-    used: u32,
-    pins: u32,
+    /// Whether records get their checksums when they are appended.
+    sealing: bool,
+    /// What their checksums start with.
+    pub(crate) salt: Salt,
+    /// Bytes of old segments.
+    old_bytes: u64,
+    /// Where merging old segments goes on, and at how many bytes it is next worth a look.
+    merging: compact::Merging,
 }
 
 impl Log {
-    /// Copies a message to the end.
+    /// An empty log. `sealing` has records get their checksums when they are appended: they are
+    /// written down at once.
+    #[must_use]
+    pub fn new(topic: &Name, sealing: bool) -> Log {
+        Log { salt: Salt::of(topic), sealing, ..Log::default() }
+    }
+
+    /// Copies a message to the end. Returns its place.
     ///
     /// # Errors
-    /// [`Full`] when the pool has no memory for it; nothing was changed then.
-    pub fn append(&mut self, pool: &mut Pool, message: Message<'_>) -> Result<Position, Full> {
+    /// [`Full`] when there is no memory for it; nothing was changed then.
+    pub fn append(
+        &mut self,
+        space: &mut Space,
+        sequence: u64,
+        message: Message<'_>,
+    ) -> Result<Position, Full> {
         let bytes = record::bytes(&message);
-        let fits = |segment: &Segment| segment.block.len() - segment.used as usize >= bytes;
-        if !matches!(self.segments.back(), Some(Some(segment)) if fits(segment)) {
-            self.start_segment(pool, bytes)?;
+        if !self.segments.back().is_some_and(|segment| segment.has_room(bytes)) {
+            self.start_segment(space, sequence, bytes)?;
         }
-        let segment = self.segments.back_mut().and_then(Option::as_mut);
-        let segment = segment.expect("a segment with room was just found or started");
-        let offset = segment.used;
-        record::write(&mut segment.block[offset as usize..][..bytes], &message);
-        segment.used += bytes as u32;
+        let segment = self.segments.back_mut().expect("a segment was just found or started");
+        let offset = segment.push(sequence, &message, self.sealing.then_some(self.salt));
         Ok(Position { segment: self.first + self.segments.len() as u32 - 1, offset })
     }
 
-    fn start_segment(&mut self, pool: &mut Pool, bytes: usize) -> Result<(), Full> {
-        let block = pool.take(self.class, bytes).ok_or(Full)?;
-        if !self.segments.is_empty() {
+    fn start_segment(&mut self, space: &mut Space, first: u64, bytes: usize) -> Result<(), Full> {
+        let block = space.pool.take(self.class, bytes).ok_or(Full)?;
+        if let Some(last) = self.segments.back_mut() {
+            last.sealed = true;
             self.class = pool::larger(self.class);
         }
-        self.segments.push_back(Some(Segment { block, used: 0, pins: 0 }));
+        self.segments.push_back(Segment::new(block, first));
         Ok(())
     }
 
-    /// The message at a position that [`Log::settle`] gave or that is pinned.
+    /// The message with this sequence number, which is settled or pinned; `None` when it is not
+    /// in memory.
     #[must_use]
-    pub fn record(&self, at: Position) -> Record<'_> {
-        let segment = self.segment(at.segment).expect("a message that is wanted is kept");
-        record::read(&segment.block[..segment.used as usize], at)
+    pub fn record(&mut self, sequence: u64, at: Position) -> Option<Record<'_>> {
+        let first = self.first;
+        let segment =
+            if at.segment >= first { self.segment(at.segment)? } else { self.old_of(sequence)? };
+        // Positions survive merges and damage only as hints.
+        let known = at.offset < segment.used()
+            && !segment.shifted
+            && at.segment >= first
+            && segment.record(at).is_some_and(|record| record.sequence() == sequence);
+        let offset = if known { at.offset } else { segment.find(sequence)? };
+        if offset >= segment.used() {
+            return None;
+        }
+        let record = segment.record(Position { segment: at.segment, offset })?;
+        (record.sequence() == sequence).then_some(record)
+    }
+
+    /// The message that [`Log::settle`] has just found.
+    #[must_use]
+    pub fn settled(&self, at: Position) -> Record<'_> {
+        let segment = at.segment.checked_sub(self.first);
+        let segment = segment.and_then(|index| self.segments.get(index as usize));
+        let record = segment.and_then(|segment| segment.record(at));
+        record.expect("what is settled is in memory")
     }
 
     /// Where the next message will be, unless it needs a new segment.
     #[must_use]
     pub fn end(&self) -> Position {
+        let next = self.first + self.segments.len() as u32;
         match self.segments.back() {
-            Some(Some(last)) => {
-                Position { segment: self.first + self.segments.len() as u32 - 1, offset: last.used }
-            }
-            _ => Position { segment: self.first + self.segments.len() as u32, offset: 0 },
+            Some(last) => Position { segment: next - 1, offset: last.used() },
+            None => Position { segment: next, offset: 0 },
         }
     }
 
-    /// The same place, as the start of the next segment when this one has no more messages.
-    #[must_use]
-    pub fn settle(&self, mut at: Position) -> Position {
+    /// The place of the message `sequence`, or of the first one behind it that is there; `at` is
+    /// where it was expected. Where the segment is not in memory, only that is told.
+    ///
+    /// # Errors
+    /// [`Cold`] names the segment that has to be loaded first.
+    pub fn settle(&mut self, sequence: u64, mut at: Position) -> Result<Position, Cold> {
         let last = self.first + (self.segments.len() as u32).saturating_sub(1);
-        while at.segment < last {
-            match self.segment(at.segment) {
-                Some(segment) if at.offset < segment.used => break,
-                _ => at = Position { segment: at.segment + 1, offset: 0 },
+        at = at.max(Position { segment: self.first, offset: 0 });
+        while let Some(segment) = self.segment(at.segment) {
+            let trusted = !segment.shifted;
+            if trusted && at.offset < segment.used() && segment.is_resident() {
+                break;
             }
+            let behind = (trusted && at.offset == segment.used()) || segment.last < sequence;
+            if !behind {
+                let cold = Cold { first: segment.first };
+                let offset = segment.find(sequence).ok_or(cold)?;
+                at.offset = offset;
+                if offset < segment.used() {
+                    break;
+                }
+            }
+            if at.segment == last {
+                break;
+            }
+            at = Position { segment: at.segment + 1, offset: 0 };
         }
-        at
+        Ok(at)
     }
 
-    /// Counts `by` more outstanding messages at this position.
-    pub fn pin(&mut self, at: Position, by: u32) {
-        self.segment_mut(at.segment).pins += by;
-        self.pins += u64::from(by);
+    /// The number of the segment that `settle` would lead to, without looking into it.
+    #[must_use]
+    pub fn settled_segment(&self, sequence: u64, at: Position) -> u32 {
+        let last = self.first + (self.segments.len() as u32).saturating_sub(1);
+        let mut number = at.segment.max(self.first);
+        let mut offset = if number == at.segment { at.offset } else { 0 };
+        while number < last {
+            let segment = &self.segments[(number - self.first) as usize];
+            let at_end = !segment.shifted && offset == segment.used();
+            if !at_end && segment.last >= sequence {
+                break;
+            }
+            (number, offset) = (number + 1, 0);
+        }
+        number
+    }
+
+    /// Counts one more outstanding message at this position.
+    pub fn pin(&mut self, sequence: u64, at: Position) {
+        if let Some(segment) = self.of(sequence, at) {
+            segment.pins += 1;
+            self.pins += 1;
+        }
     }
 
     /// One outstanding message less. Its segment is freed when it was the last and every cursor
-    /// is past the segment: `low` is the lowest segment with a cursor.
-    pub fn unpin(&mut self, at: Position, low: u32, pool: &mut Pool) {
-        let segment = self.segment_mut(at.segment);
+    /// is past the segment.
+    pub fn unpin(&mut self, sequence: u64, at: Position, space: &mut Space) {
+        let segment = self.of(sequence, at).expect("a segment with outstanding messages is kept");
         assert!(segment.pins > 0, "every message is unpinned once");
         segment.pins -= 1;
-        let last = segment.pins == 0;
+        let (last, first) = (segment.pins == 0, segment.first);
         self.pins -= 1;
-        if last && at.segment < low {
-            self.free(at.segment, pool);
-            self.trim();
+        if last && let Some(segment) = self.old.remove(&first) {
+            self.old_bytes -= u64::from(segment.used());
+            space.free(segment);
         }
     }
 
-    /// Frees the segments from `from` to before `low` that hold nothing outstanding.
-    pub fn free_below(&mut self, from: u32, low: u32, pool: &mut Pool) {
-        for number in from.max(self.first)..low {
-            if self.segment(number).is_some_and(|segment| segment.pins == 0) {
-                self.free(number, pool);
+    /// Every cursor has left the segments below `low`: those in which nothing is outstanding are
+    /// freed, the others are old now.
+    pub fn free_below(&mut self, low: u32, space: &mut Space) {
+        while self.first < low
+            && let Some(mut segment) = self.segments.pop_front()
+        {
+            self.first += 1;
+            if segment.pins == 0 {
+                space.free(segment);
+            } else {
+                segment.sealed = true;
+                self.old_bytes += u64::from(segment.used());
+                self.old.insert(segment.first, segment);
             }
         }
-        self.trim();
     }
 
     /// Gives back all memory of a log in which nothing is wanted any more; positions start anew
     /// at the one returned.
-    pub fn rewind(&mut self, pool: &mut Pool) -> Position {
+    pub fn rewind(&mut self, space: &mut Space) -> Position {
         assert!(self.pins == 0, "nothing is outstanding in a log that starts anew");
         let filled = self.segments.len() > 1
-            || matches!(self.segments.back(), Some(Some(last))
-                if last.used as usize * 4 >= last.block.len());
+            || self.segments.back().is_some_and(|last| {
+                last.used() as usize * 4 >= last.memory_bytes() && last.used() > 0
+            });
         if !filled {
             self.class = pool::smaller(self.class);
         }
-        for segment in self.segments.drain(..).flatten() {
-            pool.give_back(segment.block);
-        }
-        Position { segment: self.first, offset: 0 }
+        self.clear(space);
+        Position::default()
     }
 
-    /// Gives back all memory, whatever is in it.
-    pub fn clear(&mut self, pool: &mut Pool) {
-        for segment in self.segments.drain(..).flatten() {
-            pool.give_back(segment.block);
+    /// Gives back all memory and places, whatever is in them.
+    pub fn clear(&mut self, space: &mut Space) {
+        self.first = 0;
+        for segment in self.segments.drain(..) {
+            space.free(segment);
+        }
+        while let Some((_, segment)) = self.old.pop_first() {
+            space.free(segment);
         }
         self.pins = 0;
+        self.old_bytes = 0;
+        self.merging = compact::Merging::default();
     }
 
     /// Outstanding messages in all segments.
@@ -176,34 +273,25 @@ impl Log {
         self.pins
     }
 
-    /// Whether it holds no memory.
+    /// Whether it has no segments.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.segments.is_empty() && self.old.is_empty()
     }
 
-    fn segment(&self, number: u32) -> Option<&Segment> {
+    fn segment(&mut self, number: u32) -> Option<&mut Segment> {
         let index = number.checked_sub(self.first)?;
-        self.segments.get(index as usize)?.as_ref()
+        self.segments.get_mut(index as usize)
     }
 
-    fn segment_mut(&mut self, number: u32) -> &mut Segment {
-        let slot = self.segments.get_mut((number - self.first) as usize);
-        slot.and_then(Option::as_mut).expect("a segment with outstanding messages is kept")
+    /// The old segment that a message is in.
+    fn old_of(&mut self, sequence: u64) -> Option<&mut Segment> {
+        let (_, segment) = self.old.range_mut(..=sequence).next_back()?;
+        (sequence <= segment.last).then_some(segment)
     }
 
-    fn free(&mut self, number: u32, pool: &mut Pool) {
-        let slot = self.segments.get_mut((number - self.first) as usize);
-        if let Some(segment) = slot.and_then(Option::take) {
-            pool.give_back(segment.block);
-        }
-    }
-
-    /// Forgets freed segments at the front. The last one stays: it has the number of the end.
-    fn trim(&mut self) {
-        while self.segments.len() > 1 && matches!(self.segments.front(), Some(None)) {
-            self.segments.pop_front();
-            self.first += 1;
-        }
+    /// The segment of a message whose position may have been long ago.
+    fn of(&mut self, sequence: u64, at: Position) -> Option<&mut Segment> {
+        if at.segment >= self.first { self.segment(at.segment) } else { self.old_of(sequence) }
     }
 }

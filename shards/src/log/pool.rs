@@ -96,6 +96,12 @@ impl Pool {
         Some(Block { class, memory: Memory::Pooled(memory) })
     }
 
+    /// A block of exactly so many bytes, whatever the budget says.
+    pub fn take_anyway(&mut self, bytes: usize) -> Block {
+        self.used_bytes += bytes;
+        Block { class: OVERSIZE, memory: Memory::Own(vec![0; bytes].into_boxed_slice()) }
+    }
+
     /// Takes a block back.
     pub fn give_back(&mut self, block: Block) {
         self.used_bytes -= block.len();
@@ -104,6 +110,12 @@ impl Pool {
             Memory::Pooled(memory) => self.free[block.class].push(memory),
             Memory::Own(_) => {}
         }
+    }
+
+    /// Whether a block of so many bytes would fit into the budget.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.used_bytes + bytes <= self.limit_bytes
     }
 
     /// Bytes in blocks that are in use.
@@ -179,9 +191,7 @@ impl Pool {
         if self.used_bytes + bytes > self.limit_bytes {
             return None;
         }
-        self.used_bytes += bytes;
-        let memory = Memory::Own(vec![0; bytes].into_boxed_slice());
-        Some(Block { class: OVERSIZE, memory })
+        Some(self.take_anyway(bytes))
     }
 }
 

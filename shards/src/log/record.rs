@@ -1,7 +1,7 @@
 //! One message in a segment, in the format that it also has on disk.
 //!
 //! ```text
-//! 0   u32  CRC-32 of the rest; 0 in a topic that is only kept in memory
+//! 0   u32  CRC-32 of the topic's name and the rest; 0 in a topic that is only kept in memory
 //! 4   u8   kind: 1 message, 2 deferred message
 //! 5   3    zero
 //! 8   u64  delay in milliseconds, only in kind 2; little-endian like the CRC
@@ -9,12 +9,16 @@
 //! ```
 //! The frame is kept whole, so that a delivery is one copy and two patched bytes.
 
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::{Message, Position};
 use crate::id;
 use crate::wire::frame::MESSAGE_HEADER_BYTES;
+use crate::wire::names::Name;
 
+/// The most that a record has besides its message's body.
+pub const RECORD_BYTES_MAX: usize = PREFIX_BYTES + DELAY_BYTES + MESSAGE_HEADER_BYTES;
 const CRC_BYTES: usize = 4;
 /// Where in a frame the id is: behind size, type, timestamp and attempts.
 const ID_OFFSET: usize = MESSAGE_HEADER_BYTES - 16;
@@ -38,6 +42,13 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
+    /// Its message's sequence number.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        let id = self.frame[ID_OFFSET..].first_chunk().and_then(id::parse);
+        id::any_sequence(id.expect("ids in memory are ours"))
+    }
+
     /// When it was published, nanoseconds since the Unix epoch.
     #[must_use]
     pub fn timestamp_ns(&self) -> i64 {
@@ -58,10 +69,58 @@ pub struct Checked {
     pub timestamp_ns: i64,
 }
 
+/// What the checksums of a topic's records start with: where an append was torn in a file that is
+/// used again, records of other topics lie behind it, and must not be taken for the topic's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Salt(u32);
+
+impl Salt {
+    /// Of a topic.
+    #[must_use]
+    pub fn of(topic: &Name) -> Salt {
+        Salt(crc32fast::hash(topic.as_bytes()))
+    }
+
+    fn checksum(self, record: &[u8]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new_with_initial(self.0);
+        hasher.update(&record[CRC_BYTES..]);
+        hasher.finalize()
+    }
+}
+
 /// Writes the checksum into a whole record.
-pub fn seal(record: &mut [u8]) {
-    let crc = crc32fast::hash(&record[CRC_BYTES..]);
+pub fn seal(record: &mut [u8], salt: Salt) {
+    let crc = salt.checksum(record);
     record[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Writes the checksums into all records of a run that is known to be good.
+pub fn seal_all(mut run: &mut [u8], salt: Salt) {
+    while let Some(length) = claimed_bytes(run) {
+        let (record, rest) = run.split_at_mut(length);
+        seal(record, salt);
+        run = rest;
+    }
+}
+
+/// The records of a run that is known to be good, their checksums not looked at.
+pub fn walk_trusted(run: &[u8]) -> impl Iterator<Item = (u32, Checked)> {
+    let mut at = Position::default();
+    core::iter::from_fn(move || {
+        let start = at.offset;
+        if start as usize >= run.len() {
+            return None;
+        }
+        let found = read(run, at);
+        at = found.next;
+        let checked = Checked {
+            bytes: (at.offset - start) as usize,
+            sequence: found.sequence(),
+            delay_ms: found.delay_ms,
+            timestamp_ns: found.timestamp_ns(),
+        };
+        Some((start, checked))
+    })
 }
 
 /// Bytes that the record at the start of `bytes` claims to have, right or wrong; `None` when it
@@ -80,11 +139,11 @@ pub fn claimed_bytes(bytes: &[u8]) -> Option<usize> {
 
 /// Checks the record at the start of `bytes`; `None` when it is damaged or not whole.
 #[must_use]
-pub fn check(bytes: &[u8]) -> Option<Checked> {
+pub fn check(bytes: &[u8], salt: Salt) -> Option<Checked> {
     let length = claimed_bytes(bytes)?;
     let record = bytes.get(..length)?;
     let crc = u32::from_le_bytes(*record.first_chunk()?);
-    if crc32fast::hash(&record[CRC_BYTES..]) != crc {
+    if salt.checksum(record) != crc {
         return None;
     }
     let found = read(record, Position::default());
@@ -95,21 +154,36 @@ pub fn check(bytes: &[u8]) -> Option<Checked> {
 
 /// The records of a run: where each good one is, or which bytes are damaged. Behind damage it
 /// goes on where the damaged record claims to end, or else at the next good record.
-pub fn walk(run: &[u8]) -> impl Iterator<Item = Result<(u32, Checked), Range<u32>>> {
+pub fn walk(run: &[u8], salt: Salt) -> impl Iterator<Item = Result<(u32, Checked), Range<u32>>> {
     let mut offset = 0;
     core::iter::from_fn(move || {
         let rest = run.get(offset..).filter(|rest| !rest.is_empty())?;
         let start = offset;
-        if let Some(checked) = check(rest) {
+        if let Some(checked) = check(rest, salt) {
             offset += checked.bytes;
             return Some(Ok((start as u32, checked)));
         }
         let claimed = claimed_bytes(rest).filter(|&end| end <= rest.len());
-        let good = |&at: &usize| at == rest.len() || check(&rest[at..]).is_some();
+        let good = |&at: &usize| at == rest.len() || check(&rest[at..], salt).is_some();
         let next = claimed.filter(good).or_else(|| (1..rest.len()).find(good));
         offset += next.unwrap_or(rest.len());
         Some(Err(start as u32..offset as u32))
     })
+}
+
+/// Appends a whole record, its checksum included.
+pub fn append(out: &mut Vec<u8>, message: &Message<'_>, salt: Salt) {
+    let start = out.len();
+    out.resize(start + bytes(message), 0);
+    write(&mut out[start..], message);
+    seal(&mut out[start..], salt);
+}
+
+/// The message frame in a record that is good.
+#[must_use]
+pub fn frame(record: &[u8]) -> &[u8] {
+    let delay = if record[CRC_BYTES] == DEFERRED { DELAY_BYTES } else { 0 };
+    &record[PREFIX_BYTES + delay..]
 }
 
 /// Bytes that a message takes in a segment.
@@ -152,7 +226,7 @@ pub(super) fn read(segment: &[u8], at: Position) -> Record<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::{Message, Position};
-    use super::{bytes, check, read, seal, walk, write};
+    use super::{Salt, append, bytes, check, frame, read, seal, walk, write};
     use crate::wire::frame::message_header;
     use alloc::vec;
     use alloc::vec::Vec;
@@ -177,21 +251,35 @@ mod tests {
     }
 
     #[test]
+    fn an_appended_record_is_whole() {
+        for delay_ms in [0, 250] {
+            let mut sealed = record(delay_ms);
+            seal(&mut sealed, Salt::default());
+            let header = &message_header(5, 0x18ea_9b0d_2a89_80ef, b"0172cd0dacc80007");
+            let mut out = b"before".to_vec();
+            append(&mut out, &Message { header, body: b"hello", delay_ms }, Salt::default());
+            assert_eq!(out, [b"before", &sealed[..]].concat());
+            assert_eq!(frame(&sealed), FRAME);
+        }
+    }
+
+    #[test]
     fn one_flipped_bit_costs_one_record() {
         let mut run = Vec::new();
         let records: Vec<Vec<u8>> = [0, 250, 0].map(record).into();
         let mut bounds = Vec::new();
         for mut record in records {
-            seal(&mut record);
+            seal(&mut record, Salt::default());
             bounds.push(run.len() as u32);
             run.extend_from_slice(&record);
         }
         let offsets = |run: &[u8]| {
-            let good = walk(run).filter_map(|found| found.ok().map(|(offset, _)| offset));
+            let good =
+                walk(run, Salt::default()).filter_map(|found| found.ok().map(|(offset, _)| offset));
             good.collect::<Vec<u32>>()
         };
         assert_eq!(offsets(&run), bounds);
-        let first = check(&run).unwrap();
+        let first = check(&run, Salt::default()).unwrap();
         assert_eq!((first.sequence, first.delay_ms), (0x0172_cd0d_acc8_0007 >> 10, 0));
         for bit in 0..run.len() * 8 {
             run[bit / 8] ^= 1 << (bit % 8);
@@ -199,7 +287,7 @@ mod tests {
             let mut left = bounds.clone();
             left.remove(hit);
             assert_eq!(offsets(&run), left, "bit {bit}");
-            assert_eq!(walk(&run).filter(|found| found.is_err()).count(), 1);
+            assert_eq!(walk(&run, Salt::default()).filter(|found| found.is_err()).count(), 1);
             run[bit / 8] ^= 1 << (bit % 8);
         }
         for length in 0..run.len() {

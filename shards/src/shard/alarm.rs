@@ -38,6 +38,7 @@ impl Shard {
         }
         self.queue_if_ready(message.client);
         let attempts = message.attempts;
+        self.note_requeue(key, sequence, attempts, 0);
         self.requeue(key, Waiting { sequence, at: message.at, attempts, behind: 0 });
     }
 

@@ -259,11 +259,11 @@ impl Shard {
     }
 
     fn finish_message(&mut self, key: Key, sequence: u64) -> Answered {
-        let (_, channel) = self.owned(key, sequence)?;
+        let (subscribed, channel) = self.owned(key, sequence)?;
         let message = channel.outstanding.take(sequence).ok_or(NOT_IN_FLIGHT)?;
         let topic_key = channel.topic;
         self.wheel.cancel(message.timer);
-        self.unpin(topic_key, message.at);
+        self.finished(topic_key, subscribed, sequence, message.at);
         self.touch(topic_key);
         if let Some(client) = self.clients.get_mut(key) {
             client.in_flight = client.in_flight.saturating_sub(1);
@@ -279,6 +279,7 @@ impl Shard {
         channel.requeue_count += 1;
         self.wheel.cancel(message.timer);
         let waiting = Waiting { sequence, at: message.at, attempts: message.attempts, behind: 0 };
+        self.note_requeue(channel_key, sequence, message.attempts, delay_ms);
         if delay_ms == 0 {
             self.requeue(channel_key, waiting);
         } else {
@@ -353,7 +354,8 @@ mod tests {
     fn a_consumer_whose_output_is_full_can_still_finish() {
         let placement = Placement::new(0, 1, &[]);
         let options = Options::default();
-        let parts = Parts { options, placement, workers: 1, now: Now::default(), seed: 1 };
+        let parts =
+            Parts { options, placement, workers: 1, now: Now::default(), seed: 1, disk: false };
         let grow = || Some(Vec::leak(alloc::vec![0; CHUNK_BYTES]));
         let mut shard = Shard::new(parts, Box::new(grow));
         let client = shard.connect(Socket(1), Peer::default());

@@ -214,10 +214,16 @@ impl Shard {
         self.drop_client(key);
     }
 
-    /// Everything that waits to be sent to a client.
+    /// Everything that waits to be sent to a client, or for a promise to be true first.
+    #[must_use]
+    pub fn whole_output(&self, key: Key) -> &[u8] {
+        self.clients.get(key).map_or(&[], |client| &client.output[client.sent..])
+    }
+
+    /// Everything that may be sent to a client now.
     #[must_use]
     pub fn output(&self, key: Key) -> &[u8] {
-        self.clients.get(key).map_or(&[], |client| &client.output[client.sent..])
+        self.clients.get(key).map_or(&[], |client| &client.output[client.sent..client.sendable()])
     }
 
     /// The kernel takes bytes for a client again.
@@ -232,14 +238,18 @@ impl Shard {
         let was_full = client.is_full();
         client.sent += bytes;
         if client.sent < client.output.len() {
-            if bytes > 0 || client.stuck_since_ms.is_none() {
+            if client.sent == client.sendable() {
+                client.stuck_since_ms = None;
+            } else if bytes > 0 || client.stuck_since_ms.is_none() {
                 client.stuck_since_ms = Some(now_ms);
             }
             if client.sent >= OUTPUT_BYTES_COMPACT && client.sent * 2 >= client.output.len() {
                 client.output.drain(..client.sent);
+                client.gate.shift(client.sent);
                 client.sent = 0;
             }
         } else {
+            client.gate.shift(client.sent);
             client.sent = 0;
             client.stuck_since_ms = None;
             let output = core::mem::take(&mut client.output);
@@ -280,7 +290,7 @@ impl Shard {
     /// Goes on with a client that leaves or ends, as far as nothing is in the way.
     pub(super) fn advance_phase(&mut self, key: Key) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        if !client.pending.is_empty() {
+        if !client.pending.is_empty() || !client.gate.is_open() {
             return;
         }
         match &mut client.phase {

@@ -1,11 +1,14 @@
 //! From a topic's log over a channel's cursor into a consumer's output, at the end of each turn.
 
+use alloc::vec::Vec;
+use hashbrown::HashSet;
+
 use super::{Alarm, Shard};
 use crate::channel::{Channel, Next, Skip};
 use crate::client::Client;
 use crate::limits::{DELIVERIES_PER_TURN_MAX, DELIVERY_BATCH_MAX};
-use crate::log::Position;
-use crate::outstanding::{InFlight, Waiting};
+use crate::log::{Cold, Position, Step};
+use crate::outstanding::{InFlight, Outstanding, Waiting};
 use crate::slots::Key;
 use crate::topic::Topic;
 use crate::wheel::{TimerId, Wheel};
@@ -18,20 +21,23 @@ impl Shard {
         if !topic.is_flowing() || topic.handed == topic.head {
             return;
         }
-        let new = topic.head - topic.handed;
+        let (from, new) = (topic.handed, topic.depth());
         topic.handed = topic.head;
         topic.handed_at = topic.log.end();
         for &key in &topic.channels {
             let Some(channel) = self.channels.get_mut(key) else { continue };
             channel.message_count += new;
-            for &(sequence, at) in &topic.deferred {
+            for &(sequence, at, delay_ms) in &topic.deferred {
                 channel.not_waiting += 1;
-                topic.log.pin(at, 1);
-                let delay_ms = topic.log.record(at).delay_ms;
+                topic.log.pin(sequence, at);
                 let waiting = Waiting { sequence, at, attempts: 0, behind: 0 };
                 let alarm = Alarm::Deferred { channel: key, sequence };
-                let timer = self.wheel.set(after(self.now.mono_ms, delay_ms), alarm);
-                channel.outstanding.defer(waiting, timer);
+                let due_ms = after(self.now.mono_ms, delay_ms);
+                let timer = self.wheel.set(due_ms, alarm);
+                channel.outstanding.defer(waiting, due_ms, timer);
+            }
+            for hole in topic.holes.iter().filter(|hole| hole.last >= from) {
+                channel.skip_rest(hole.first.max(from), hole.last + 1, |to| topic.log.locate(to));
             }
             if !channel.marked {
                 channel.marked = true;
@@ -45,6 +51,10 @@ impl Shard {
     pub(super) fn deliver_marked(&mut self) {
         for index in 0..self.touched.len() {
             self.hand_over(self.touched[index]);
+        }
+        if self.is_stopping() {
+            // It would not be written down any more.
+            return;
         }
         let mut marked = core::mem::take(&mut self.marked);
         for key in marked.drain(..) {
@@ -86,7 +96,18 @@ impl Shard {
             } else {
                 delivery.batch(left.min(DELIVERY_BATCH_MAX), &mut self.wheel)
             };
+            let done = match done {
+                Ok(done) => done,
+                Err(cold) => {
+                    self.soil(client_key);
+                    self.want(topic_key, cold);
+                    return false;
+                }
+            };
             left = left.saturating_sub(done.max(1));
+            if let Some(at) = self.channels.get(key).map(|channel| channel.at) {
+                self.read_ahead(topic_key, at.segment);
+            }
             self.next_consumer(key, client_key);
             self.touch(topic_key);
             self.soil(client_key);
@@ -110,17 +131,18 @@ impl Shard {
 
     /// One message for a consumer that wants a sample: what it does not want is dropped for the
     /// whole channel, as in the original.
-    fn deliver_sample(&mut self, key: Key, client_key: Key) -> u64 {
+    fn deliver_sample(&mut self, key: Key, client_key: Key) -> Result<u64, Cold> {
         let roll = self.random(100);
         let (Some(channel), Some(client)) =
             (self.channels.get_mut(key), self.clients.get_mut(client_key))
         else {
-            return 0;
+            return Ok(0);
         };
         if !client.is_ready() {
-            return 0;
+            return Ok(0);
         }
-        let Some(topic) = self.topics.get_mut(channel.topic) else { return 0 };
+        let topic_key = channel.topic;
+        let Some(topic) = self.topics.get_mut(topic_key) else { return Ok(0) };
         let wanted = roll <= u64::from(client.session.settings.sample_rate.unsigned_abs());
         let now_ms = self.now.mono_ms;
         let mut delivery = Delivery { key, channel, topic, client_key, client, now_ms };
@@ -129,15 +151,15 @@ impl Shard {
         }
         match delivery.channel.next(delivery.topic.handed) {
             Some(Next::New) => {
-                delivery.pass();
+                let (sequence, _) = delivery.pass()?;
+                self.note_finish(key, sequence);
             }
             Some(Next::Again(message)) => {
-                let topic_key = delivery.channel.topic;
-                self.unpin(topic_key, message.at);
+                self.finished(topic_key, key, message.sequence, message.at);
             }
-            None => return 0,
+            None => return Ok(0),
         }
-        1
+        Ok(1)
     }
 
     /// Puts a consumer that can take messages into its channel's list.
@@ -167,9 +189,10 @@ impl Shard {
     /// Keeps a message back for a time.
     pub(super) fn defer(&mut self, key: Key, message: Waiting, delay_ms: u64) {
         let alarm = Alarm::Deferred { channel: key, sequence: message.sequence };
-        let timer = self.wheel.set(after(self.now.mono_ms, delay_ms), alarm);
+        let due_ms = after(self.now.mono_ms, delay_ms);
+        let timer = self.wheel.set(due_ms, alarm);
         if let Some(channel) = self.channels.get_mut(key) {
-            channel.outstanding.defer(message, timer);
+            channel.outstanding.defer(message, due_ms, timer);
         }
     }
 
@@ -178,11 +201,15 @@ impl Shard {
         self.wheel.set(after(deadline_ms, 0), Alarm::Message { channel: key, sequence })
     }
 
-    /// A message is not outstanding any more on one channel.
-    pub(super) fn unpin(&mut self, topic_key: Key, at: Position) {
-        if let Some(topic) = self.topics.get_mut(topic_key) {
-            topic.log.unpin(at, topic.low, &mut self.pool);
+    /// A message that was outstanding on a channel is finished there.
+    pub(super) fn finished(&mut self, topic: Key, channel: Key, sequence: u64, at: Position) {
+        if let Some(topic) = self.topics.get_mut(topic) {
+            topic.log.unpin(sequence, at, &mut self.space);
         }
+        if let Some(channel) = self.channels.get_mut(channel) {
+            channel.finished_one(sequence, at);
+        }
+        self.note_finish(channel, sequence);
     }
 
     /// Drops what ephemeral topics and channels have too much, and frees what nobody wants.
@@ -206,19 +233,22 @@ impl Shard {
                 channel.skip(dropped);
             }
         }
-        let mut low = topic.log.settle(topic.handed_at).segment;
+        let mut low = topic.log.settled_segment(topic.handed, topic.handed_at);
+        let mut cold = None;
         let mut idle = topic.handed == topic.head && topic.log.pins() == 0;
-        for &channel in &topic.channels {
-            let Some(channel) = self.channels.get_mut(channel) else { continue };
+        for index in 0..topic.channels.len() {
+            let Some(channel) = self.channels.get_mut(topic.channels[index]) else { continue };
             if channel.name.is_ephemeral() {
-                channel.drop_above(max, topic);
+                cold = channel.drop_above(max, topic).or(cold);
             }
             channel.pass_idle(topic.handed, topic.handed_at);
-            low = low.min(topic.log.settle(channel.at).segment);
+            low = low.min(topic.log.settled_segment(channel.cursor, channel.at));
             idle &= channel.cursor == topic.handed;
         }
         if idle && !topic.log.is_empty() {
-            topic.handed_at = topic.log.rewind(&mut self.pool);
+            topic.handed_at = topic.log.rewind(&mut self.space);
+            topic.mark_journaled();
+            topic.holes.clear();
             topic.low = topic.handed_at.segment;
             for &channel in &topic.channels {
                 let Some(channel) = self.channels.get_mut(channel) else { continue };
@@ -226,8 +256,35 @@ impl Shard {
                 channel.outstanding.shrink();
             }
         } else if low > topic.low {
-            topic.log.free_below(topic.low, low, &mut self.pool);
+            topic.log.free_below(low, &mut self.space);
             topic.low = low;
+        }
+        if let Some(cold) = cold {
+            self.want(key, cold);
+        }
+        self.merge_old(key);
+        if let Some(max) = self.options.resident_messages_max {
+            self.keep_in_memory(key, max);
+        }
+    }
+
+    /// Merges old segments of a topic, a step at a time.
+    fn merge_old(&mut self, key: Key) {
+        let Shard { topics, channels, space, .. } = self;
+        let Some(topic) = topics.get_mut(key).filter(|topic| topic.log.wants_merge()) else {
+            return;
+        };
+        let channels = topic.channels.iter().filter_map(|&key| channels.get(key));
+        let outstanding: Vec<&Outstanding> = channels.map(|channel| &channel.outstanding).collect();
+        let requeued = outstanding.iter().flat_map(|channel| channel.requeued_sequences());
+        let requeued: HashSet<u64> = requeued.collect();
+        let wanted = |sequence| {
+            requeued.contains(&sequence) || outstanding.iter().any(|held| held.holds(sequence))
+        };
+        match topic.log.merge_step(space, wanted) {
+            Step::Idle | Step::More => {}
+            Step::Wait(cold) => self.want(key, cold),
+            Step::Store(first) => self.queue_store(key, first),
         }
     }
 }
@@ -249,18 +306,32 @@ struct Delivery<'a> {
 
 impl Delivery<'_> {
     /// Delivers up to `max` messages, as many as the consumer takes. How many it were.
-    fn batch(mut self, max: u64, wheel: &mut Wheel<Alarm>) -> u64 {
+    ///
+    /// # Errors
+    /// [`Cold`] when the next message is not in memory, and nothing was delivered before it.
+    fn batch(mut self, max: u64, wheel: &mut Wheel<Alarm>) -> Result<u64, Cold> {
         let timeout_ms = self.client.session.settings.msg_timeout_ms;
         let deadline_ms = after(self.now_ms, timeout_ms);
         let mut done = 0;
         while done < max && self.client.is_ready() {
             let Some(next) = self.channel.next(self.topic.handed) else { break };
-            let (sequence, at, attempts) = match next {
-                Next::Again(message) => (message.sequence, message.at, message.attempts),
+            let taken = match next {
+                Next::Again(message) => self.take_again(message),
                 Next::New => self.take_new(),
             };
+            let (sequence, at, attempts) = match taken {
+                Ok(taken) => taken,
+                Err(_) if done > 0 => break,
+                Err(cold) => return Err(cold),
+            };
             let attempts = attempts.wrapping_add(1);
-            let frame = self.topic.log.record(at).frame;
+            let frame = match next {
+                Next::New => self.topic.log.settled(at).frame,
+                Next::Again(_) => match self.topic.log.record(sequence, at) {
+                    Some(record) => record.frame,
+                    None => continue,
+                },
+            };
             let start = self.client.output.len();
             self.client.output.extend_from_slice(frame);
             self.client.output[start + ATTEMPTS_OFFSET..][..2]
@@ -275,39 +346,49 @@ impl Delivery<'_> {
             done += 1;
         }
         self.client.message_count += done;
-        done
+        Ok(done)
+    }
+
+    /// A message that was delivered before.
+    fn take_again(&mut self, message: Waiting) -> Result<(u64, Position, u16), Cold> {
+        let Waiting { sequence, at, attempts, .. } = message;
+        if let Some(cold) = self.topic.log.cold(sequence, at) {
+            self.channel.outstanding.requeue_first(message);
+            return Err(cold);
+        }
+        Ok((sequence, at, attempts))
     }
 
     /// The message at the cursor, pinned, and the cursor past it.
-    fn take_new(&mut self) -> (u64, Position, u16) {
-        let (sequence, at) = self.pass();
-        self.topic.log.pin(at, 1);
+    fn take_new(&mut self) -> Result<(u64, Position, u16), Cold> {
+        let (sequence, at) = self.pass()?;
+        self.topic.log.pin(sequence, at);
         self.channel.global_msg_count += 1;
-        (sequence, at, 0)
+        Ok((sequence, at, 0))
     }
 
     /// Moves the cursor over the next message, and over all before it that are not waiting.
-    fn pass(&mut self) -> (u64, Position) {
+    fn pass(&mut self) -> Result<(u64, Position), Cold> {
         self.channel.pass(self.topic)
     }
 }
 
 impl Channel {
-    fn pass(&mut self, topic: &Topic) -> (u64, Position) {
+    fn pass(&mut self, topic: &mut Topic) -> Result<(u64, Position), Cold> {
         loop {
-            if let Some(skip) = self.skips.pop_front_if(|skip| skip.from == self.cursor) {
+            if let Some(skip) = self.take_skip() {
                 self.not_waiting -= skip.to - skip.from;
                 self.cursor = skip.to;
                 self.at = skip.at;
                 continue;
             }
-            let at = topic.log.settle(self.at);
             let sequence = self.cursor;
-            let record = topic.log.record(at);
+            let at = topic.log.settle(sequence, self.at)?;
+            let record = topic.log.settled(at);
             self.cursor += 1;
             self.at = record.next;
             if record.delay_ms == 0 {
-                return (sequence, at);
+                return Ok((sequence, at));
             }
             // It is among the deferred ones, or was.
             self.not_waiting -= 1;
@@ -315,12 +396,15 @@ impl Channel {
     }
 
     /// Drops the oldest of more than `max` waiting messages.
-    fn drop_above(&mut self, max: u64, topic: &Topic) {
+    fn drop_above(&mut self, max: u64, topic: &mut Topic) -> Option<Cold> {
         let waiting = topic.handed - self.cursor - self.not_waiting;
         for _ in max..waiting {
-            self.pass(topic);
+            if let Err(cold) = self.pass(topic) {
+                return Some(cold);
+            }
             self.dropped_count += 1;
         }
+        None
     }
 }
 
@@ -329,12 +413,13 @@ impl Topic {
     fn drop_above(&mut self, max: u64) -> Option<Skip> {
         let from = self.handed;
         while self.head - self.handed > max {
-            let at = self.log.settle(self.handed_at);
-            self.handed_at = self.log.record(at).next;
+            // An ephemeral topic is always in memory.
+            let Ok(at) = self.log.settle(self.handed, self.handed_at) else { break };
+            self.handed_at = self.log.settled(at).next;
             self.handed += 1;
             self.dropped_count += 1;
         }
-        while self.deferred.front().is_some_and(|&(sequence, _)| sequence < self.handed) {
+        while self.deferred.front().is_some_and(|&(sequence, ..)| sequence < self.handed) {
             self.deferred.pop_front();
         }
         (from < self.handed).then_some(Skip { from, to: self.handed, at: self.handed_at })

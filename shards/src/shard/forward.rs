@@ -3,9 +3,10 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Shard, memory_limit_reached};
+use super::Shard;
+use super::spill::Stalled;
 use crate::client::Pending;
-use crate::limits::{FORWARD_BYTES_UNANSWERED_MAX, FORWARDS_UNANSWERED_MAX};
+use crate::limits::{Durability, FORWARD_BYTES_UNANSWERED_MAX, FORWARDS_UNANSWERED_MAX};
 use crate::mail::{Answer, Batch, Forward, Letter, Origin};
 use crate::request::{Publish, Reply, Request};
 use crate::slots::Key;
@@ -118,22 +119,35 @@ impl Shard {
     /// A letter came.
     pub fn mail(&mut self, from: u16, letter: Letter) {
         match letter {
-            Letter::Publishes(batch) => self.publish_batch(from, batch),
+            Letter::Publishes(batch) => {
+                if !self.tiers.stalled.is_empty() || self.has_to_wait(batch.bytes.len()) {
+                    return self.tiers.stalled.push_back(Stalled::Batch(from, batch));
+                }
+                self.publish_batch(from, batch);
+            }
             Letter::Answers(answers) => self.answered(from, answers),
             Letter::Ask(ticket, request) => self.answer_request(from, ticket, request),
             Letter::Reply(ticket, reply) => self.replies.push_back((ticket, reply)),
         }
     }
 
-    fn publish_batch(&mut self, from: u16, batch: Batch) {
+    pub(super) fn publish_batch(&mut self, from: u16, batch: Batch) {
         let mut bytes = &batch.bytes[..];
         for forward in batch.forwards {
             let (mine, rest) = bytes.split_at(forward.length as usize);
             bytes = rest;
             let topic = self.topic(&forward.topic);
             let messages = Messages { count: forward.count, bytes: mine };
-            let queued = self.append(topic, forward.delay_ms, messages);
-            let refused = (!queued).then(memory_limit_reached);
+            let (durability, refused) = match self.append(topic, forward.delay_ms, messages) {
+                Ok(durability) => (durability, None),
+                Err(reason) => (Durability::Memory, Some(reason)),
+            };
+            if durability != Durability::Memory {
+                let answer =
+                    Answer { origin: forward.origin, count: 1, bytes: mine.len(), refused };
+                self.owe_answer(from, answer, durability);
+                continue;
+            }
             let answers = &mut self.answers[usize::from(from)];
             if refused.is_none()
                 && let Some(last) = answers.last_mut()

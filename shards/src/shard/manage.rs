@@ -1,16 +1,23 @@
 //! What HTTP asks for, and the life of topics and channels.
 
-use super::{Shard, memory_limit_reached};
+use alloc::vec::Vec;
+
+use super::Shard;
+use super::spill::Stalled;
 use crate::channel::{Channel, Skip};
+use crate::limits::Durability;
 use crate::request::{ChannelAction, Publish, Reply, Request, TopicAction};
 use crate::slots::Key;
 use crate::wire::names::Name;
 
 impl Shard {
-    /// Carries out what HTTP asks of this shard.
-    pub(super) fn carry_out_request(&mut self, request: Request) -> Reply {
-        match request {
-            Request::Publish(publish) => self.publish_from_http(&publish),
+    /// Carries out what HTTP asks of this shard. A publish is replied to when its promise holds.
+    pub(super) fn carry_out_request(&mut self, ticket: u64, request: Request) -> Option<Reply> {
+        Some(match request {
+            Request::Publish(publish) => {
+                self.publish_from_http(ticket, publish);
+                return None;
+            }
             Request::CreateTopic(topic) => {
                 self.topic(&topic);
                 Reply::Done
@@ -30,7 +37,9 @@ impl Shard {
                 None => Reply::TopicNotFound,
             },
             Request::Channel(topic, channel, action) => {
-                let Some(&key) = self.names.get(&topic) else { return Reply::TopicNotFound };
+                let Some(&key) = self.names.get(&topic) else {
+                    return Some(Reply::TopicNotFound);
+                };
                 match self.find_channel(key, &channel) {
                     Some(key) => {
                         self.act_on_channel(key, action);
@@ -40,15 +49,25 @@ impl Shard {
                 }
             }
             Request::Stats(query) => Reply::Stats(self.report(&query)),
-        }
+        })
     }
 
-    fn publish_from_http(&mut self, publish: &Publish) -> Reply {
+    /// Publishes for HTTP on this worker, now or when there is room.
+    pub(super) fn publish_from_http(&mut self, ticket: u64, publish: Publish) {
+        if !self.tiers.stalled.is_empty() || self.has_to_wait(publish.bytes.len()) {
+            return self.tiers.stalled.push_back(Stalled::Http(ticket, publish));
+        }
+        self.publish_for_http(ticket, &publish);
+    }
+
+    /// Publishes for HTTP on this worker. The reply goes when its promise holds.
+    pub(super) fn publish_for_http(&mut self, ticket: u64, publish: &Publish) {
         let topic = self.topic(&publish.topic);
-        if self.append(topic, publish.defer_ms, publish.bodies()) {
-            Reply::Done
-        } else {
-            Reply::Refused(memory_limit_reached())
+        let me = self.placement.me;
+        match self.append(topic, publish.defer_ms, publish.bodies()) {
+            Ok(Durability::Memory) => self.send_reply(me, ticket, Reply::Done),
+            Ok(durability) => self.owe_reply(me, ticket, durability),
+            Err(reason) => self.send_reply(me, ticket, Reply::Refused(reason)),
         }
     }
 
@@ -90,11 +109,15 @@ impl Shard {
         }
         self.hand_over(topic_key);
         let topic = self.topics.get_mut(topic_key).expect("channels are made for topics that are");
-        let channel = Channel::new(*name, topic_key, topic.handed, topic.handed_at);
+        // What is missing of the backlog is handed over with it.
+        let mut channel = Channel::new(*name, topic_key, topic.handed, topic.handed_at);
+        channel.journaled = topic.journaled && !name.is_ephemeral();
         let key = self.channels.insert(channel);
         topic.channels.push(key);
+        self.note_channel_state(key);
         self.note_channel(topic_key, name);
         self.hand_over(topic_key);
+        self.note_topic_state(topic_key);
         self.touch(topic_key);
         key
     }
@@ -112,6 +135,7 @@ impl Shard {
                 channel.skip(Skip { from, to, at });
             }
         }
+        self.note_whole_topic(key);
     }
 
     /// Drops everything that a channel has.
@@ -128,6 +152,7 @@ impl Shard {
         channel.at = topic.handed_at;
         channel.not_waiting = 0;
         channel.skips.clear();
+        self.note_channel_state(key);
         for index in 0..self.channels.get(key).map_or(0, |channel| channel.clients.len()) {
             let Some(client) = self.channels.get(key).map(|channel| channel.clients[index]) else {
                 return;
@@ -143,12 +168,35 @@ impl Shard {
     fn forget_outstanding(&mut self, key: Key) {
         let Some(channel) = self.channels.get_mut(key) else { return };
         let Some(topic) = self.topics.get_mut(channel.topic) else { return };
-        channel.outstanding.clear(|at, timer| {
+        channel.outstanding.clear(|sequence, at, timer| {
             if let Some(timer) = timer {
                 self.wheel.cancel(timer);
             }
-            topic.log.unpin(at, topic.low, &mut self.pool);
+            topic.log.unpin(sequence, at, &mut self.space);
         });
+    }
+
+    /// Forgets those of a channel's outstanding messages that are lost.
+    pub(super) fn drop_outstanding(&mut self, key: Key, lost: impl Fn(u64) -> bool) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        let Some(topic) = self.topics.get_mut(channel.topic) else { return };
+        let cursor = channel.cursor;
+        let (mut ahead, mut freed) = (0, Vec::new());
+        channel.outstanding.forget(lost, |sequence, at, timer, client| {
+            if let Some(timer) = timer {
+                self.wheel.cancel(timer);
+            }
+            if let Some(key) = client
+                && let Some(client) = self.clients.get_mut(key)
+            {
+                client.in_flight = client.in_flight.saturating_sub(1);
+                freed.push(key);
+            }
+            ahead += u64::from(sequence >= cursor);
+            topic.log.unpin(sequence, at, &mut self.space);
+        });
+        channel.not_waiting -= ahead;
+        freed.into_iter().for_each(|client| self.queue_if_ready(client));
     }
 
     /// Removes a channel with everything in it. An ephemeral topic goes with its last channel.
@@ -157,6 +205,7 @@ impl Shard {
         self.hand_over(topic_key);
         self.forget_outstanding(key);
         let Some(channel) = self.channels.remove(key) else { return };
+        self.note_channel_deleted(topic_key, &channel);
         self.disconnect_all(&channel.clients);
         let Some(topic) = self.topics.get_mut(topic_key) else { return };
         topic.channels.retain(|&other| other != key);
@@ -166,6 +215,7 @@ impl Shard {
         if topic.channels.is_empty() && topic.name.is_ephemeral() {
             return self.delete_topic(topic_key);
         }
+        self.note_topic_state(topic_key);
         self.touch(topic_key);
     }
 
@@ -174,16 +224,17 @@ impl Shard {
         self.names.remove(&topic.name);
         self.sequence_floor = self.sequence_floor.max(topic.head);
         self.structure.note(&topic.name);
+        self.note_topic_deleted(&topic);
         for channel in core::mem::take(&mut topic.channels) {
             let Some(mut channel) = self.channels.remove(channel) else { continue };
-            channel.outstanding.clear(|_, timer| {
+            channel.outstanding.clear(|_, _, timer| {
                 if let Some(timer) = timer {
                     self.wheel.cancel(timer);
                 }
             });
             self.disconnect_all(&channel.clients);
         }
-        topic.log.clear(&mut self.pool);
+        topic.log.clear(&mut self.space);
     }
 }
 

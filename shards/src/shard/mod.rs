@@ -7,38 +7,54 @@
 //!
 //! Reading order: `connection` (a client's life), `commands`, `publish`, `deliver`, `forward`
 //! (other shards), `manage` (what HTTP and emptiness do), `structure` (what of that is written
-//! down), `alarm` (time), `report`.
+//! down), `alarm` (time), `report`. Then the disk: `journal` (what of a turn is written down),
+//! `promise` (who waits for that), `spill` (memory and disk), `retire` (places that are given
+//! back), `checkpoint` (getting the journal's files back), `restore`.
 
 mod alarm;
+mod checkpoint;
 mod commands;
 mod connection;
 mod deliver;
 mod forward;
+mod journal;
 mod manage;
+mod promise;
 mod publish;
 mod report;
+mod restore;
+mod retire;
+mod spill;
 mod structure;
 
 use alloc::collections::VecDeque;
-use alloc::string::String;
 use alloc::vec::Vec;
 use hashbrown::HashMap;
 
 use crate::channel::Channel;
 use crate::client::Client;
-use crate::limits::{Options, SPARE_BUFFER_BYTES_MAX, SPARE_BUFFERS_MAX};
+use crate::disk::DiskRequest;
+use crate::limits::{Durability, Options, SPARE_BUFFER_BYTES_MAX, SPARE_BUFFERS_MAX};
 use crate::log::Pool;
 use crate::log::pool::Grow;
 use crate::mail::{Answer, Letter};
 use crate::placement::Placement;
 use crate::request::Reply;
 use crate::slots::{Key, Slots};
+use crate::store::Space;
 use crate::topic::Topic;
 use crate::wheel::Wheel;
 use crate::wire::names::Name;
 
 pub use connection::Departure;
 pub use forward::Lane;
+pub use journal::Batch;
+pub use promise::Gate;
+
+use checkpoint::Checkpoint;
+use journal::Journal;
+use promise::Promises;
+use spill::Tiers;
 use structure::Structure;
 
 /// The time of one turn.
@@ -92,7 +108,12 @@ pub struct Shard {
     names: HashMap<Name, Key>,
     channels: Slots<Channel>,
     wheel: Wheel<Alarm>,
-    pool: Pool,
+    space: Space,
+    tiers: Tiers,
+    journal: Journal,
+    promises: Promises,
+    checkpoint: Checkpoint,
+    disk_errors: u64,
     /// Channels that may have something to deliver.
     marked: Vec<Key>,
     /// Topics that something happened to.
@@ -128,16 +149,26 @@ pub struct Parts {
     pub now: Now,
     /// Where the sampling of messages starts.
     pub seed: u64,
+    /// Whether there is a disk: requests to it are carried out.
+    pub disk: bool,
 }
 
 impl Shard {
     /// A shard with nothing in it; `grow` supplies memory for its log.
     #[must_use]
     pub fn new(parts: Parts, grow: Grow) -> Shard {
-        let Parts { options, placement, workers, now, seed } = parts;
+        let Parts { options, placement, workers, now, seed, disk } = parts;
         let workers = usize::from(workers);
         Shard {
-            pool: Pool::new(options.memory_limit_bytes, grow),
+            space: Space::new(
+                Pool::new(options.memory_limit_bytes, grow),
+                options.store_file_bytes,
+            ),
+            tiers: Tiers::default(),
+            journal: Journal::new(disk),
+            promises: Promises::default(),
+            checkpoint: Checkpoint::default(),
+            disk_errors: 0,
             options,
             placement,
             now,
@@ -175,13 +206,24 @@ impl Shard {
     pub fn finish_turn(&mut self) {
         self.deliver_marked();
         self.settle_touched();
+        // What goes on when there is room is written down in the next turn, and synced then.
+        self.sync_journal();
+        self.move_segments();
         self.seal_letters();
+    }
+
+    /// The next thing that the disk is asked to do.
+    pub fn take_disk_request(&mut self) -> Option<DiskRequest> {
+        self.space.requests.pop_front()
     }
 
     /// Whether the next turn is due at once: something is left to do that nothing will announce.
     #[must_use]
     pub fn has_work(&self) -> bool {
         !(self.marked.is_empty()
+            && !self.is_checkpointing()
+            && !self.journal.is_due()
+            && self.space.requests.is_empty()
             && self.touched.is_empty()
             && self.dirty.is_empty()
             && self.effects.is_empty()
@@ -194,7 +236,14 @@ impl Shard {
     /// When the next turn is due if nothing arrives.
     #[must_use]
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.wheel.next_deadline_ms()
+        let deadlines = [
+            self.journal_deadline_ms(),
+            self.sync_deadline_ms(),
+            self.store_deadline_ms(),
+            self.read_deadline_ms(),
+            self.checkpoint_deadline_ms(),
+        ];
+        self.wheel.next_deadline_ms().into_iter().chain(deadlines.into_iter().flatten()).min()
     }
 
     /// What is to be done with connections, in this order.
@@ -242,9 +291,17 @@ impl Shard {
         if let Some(&key) = self.names.get(name) {
             return key;
         }
-        let key = self.topics.insert(Topic::new(*name, self.now.wall_ns, self.sequence_floor));
+        let durability = match self.journal.enabled {
+            true => self.options.durability_of(name),
+            false => Durability::Memory,
+        };
+        let mut topic = Topic::new(*name, self.now.wall_ns, self.sequence_floor, durability);
+        // That messages of an earlier topic of this name are not its own is written down.
+        topic.journaled |= self.space.store.was_used() && topic.is_kept();
+        let key = self.topics.insert(topic);
         self.names.insert(*name, key);
         self.structure.note(name);
+        self.note_topic_state(key);
         key
     }
 
@@ -302,9 +359,4 @@ impl Shard {
         self.random ^= self.random << 17;
         self.random % below
     }
-}
-
-/// Why a publish is refused when there is no memory, as TCP clients see it after `E_PUB_FAILED`.
-fn memory_limit_reached() -> String {
-    String::from("memory limit reached")
 }

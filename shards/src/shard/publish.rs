@@ -1,7 +1,11 @@
 //! Publishing, for clients here and for other shards and HTTP.
 
-use super::{Shard, memory_limit_reached};
+use alloc::string::String;
+
+use super::Shard;
 use crate::client::{Pending, Phase, Route};
+use crate::limits::Durability;
+use crate::log::record::RECORD_BYTES_MAX;
 use crate::slots::Key;
 use crate::topic::Stamp;
 use crate::wire::command::Publish;
@@ -18,7 +22,13 @@ impl Shard {
             _ => self.route(key, &publish.topic),
         };
         match route {
-            Route::Here(topic) => self.publish_here(key, topic, publish),
+            Route::Here(topic) => {
+                if self.has_to_wait(publish.messages.bytes.len()) {
+                    self.wait_for_room(key);
+                    return false;
+                }
+                self.publish_here(key, topic, publish);
+            }
             Route::There(owner) if !self.placement.is_shard() || self.should_move(key, owner) => {
                 self.leave(key, owner);
                 return false;
@@ -57,10 +67,11 @@ impl Shard {
     }
 
     fn publish_here(&mut self, key: Key, topic: Key, publish: &Publish<'_>) {
-        let queued = self.append(topic, publish.delay_ms, publish.messages);
-        if !queued {
-            return self.refuse(key, publish_failed(publish.verb, &memory_limit_reached()));
-        }
+        let durability = match self.append(topic, publish.delay_ms, publish.messages) {
+            Ok(durability) => durability,
+            Err(reason) => return self.refuse(key, publish_failed(publish.verb, &reason)),
+        };
+        self.owe_client(key, durability);
         let Some(client) = self.clients.get_mut(key) else { return };
         client.streak.1 = 0;
         if !client.pending.is_empty() {
@@ -71,27 +82,46 @@ impl Shard {
         self.soil(key);
     }
 
-    /// Queues messages on a topic of this shard. False when memory ran out: the messages before
-    /// the one that had no room stay queued, as in the original.
+    /// Queues messages on a topic of this shard. What an answer promises.
+    ///
+    /// # Errors
+    /// Why not, in words. When memory ran out, the messages before the one that had no room stay
+    /// queued, as in the original.
     pub(super) fn append<'a>(
         &mut self,
         topic_key: Key,
         delay_ms: u64,
         messages: impl Iterator<Item = &'a [u8]>,
-    ) -> bool {
+    ) -> Result<Durability, String> {
         let stamp =
             Stamp { timestamp_ns: self.now.wall_ns, node_id: self.options.node_id, delay_ms };
-        let Some(topic) = self.topics.get_mut(topic_key) else { return false };
-        let mut queued = true;
+        let Some(topic) = self.topics.get_mut(topic_key) else { return Err(String::new()) };
+        let durability = topic.durability;
+        if durability != Durability::Memory {
+            if self.journal.trouble.is_some() {
+                self.publishes_refused += 1;
+                return Err(self.disk_reason());
+            }
+            self.note_messages(topic_key);
+        }
+        let mut refused = None;
         for body in messages {
-            if topic.publish(body, stamp, &mut self.pool).is_err() {
-                queued = false;
+            let Some(topic) = self.topics.get_mut(topic_key) else { break };
+            if topic.publish(body, stamp, &mut self.space).is_ok() {
+                continue;
+            }
+            if let Some(block) = self.take_block(body.len() + RECORD_BYTES_MAX) {
+                self.space.pool.give_back(block);
+            }
+            let Some(topic) = self.topics.get_mut(topic_key) else { break };
+            if topic.publish(body, stamp, &mut self.space).is_err() {
+                refused = Some(self.full_reason());
                 self.publishes_refused += 1;
                 break;
             }
         }
         self.touch(topic_key);
-        queued
+        refused.map_or(Ok(durability), Err)
     }
 
     /// Makes the topic that a refused MPUB leaves behind. False when the client goes to where the
@@ -171,7 +201,8 @@ mod tests {
         let topic = |name: &str| Name::parse(name.as_bytes()).unwrap();
         let placement = Placement::new(me, 2, &[(topic("t0"), 0), (topic("t1"), 1)]);
         let options = Options::default();
-        let parts = Parts { options, placement, workers: 2, now: Now::default(), seed: 1 };
+        let parts =
+            Parts { options, placement, workers: 2, now: Now::default(), seed: 1, disk: false };
         Shard::new(parts, Box::new(|| Some(Vec::leak(alloc::vec![0; CHUNK_BYTES]))))
     }
 

@@ -38,8 +38,8 @@ impl Shard {
     fn gauges(&self) -> ShardGauges {
         ShardGauges {
             clients: self.clients.len() as u64,
-            memory_bytes: self.pool.used_bytes() as u64,
-            memory_limit_bytes: self.pool.limit_bytes() as u64,
+            memory_bytes: self.space.pool.used_bytes() as u64,
+            memory_limit_bytes: self.space.pool.limit_bytes() as u64,
             publishes_refused: self.publishes_refused,
             clients_panicked: self.clients_panicked,
         }
@@ -57,8 +57,8 @@ impl Shard {
         channels.sort_unstable_by_key(|channel| channel.name);
         TopicStats {
             name: topic.name,
-            depth: topic.head - topic.handed,
-            backend_depth: 0,
+            depth: topic.depth(),
+            backend_depth: topic.log.cold_count(topic.handed_at).min(topic.depth()),
             message_count: topic.message_count,
             message_bytes: topic.message_bytes,
             paused: topic.paused,
@@ -72,7 +72,7 @@ impl Shard {
         ChannelStats {
             name: channel.name,
             depth: channel.depth(topic.handed),
-            backend_depth: 0,
+            backend_depth: topic.log.cold_count(channel.at).min(channel.depth(topic.handed)),
             in_flight_count: channel.outstanding.in_flight(),
             deferred_count: channel.outstanding.deferred(),
             message_count: channel.message_count,

@@ -106,7 +106,7 @@ impl Shard {
     /// original does so, when the change is written down.
     pub(super) fn answer_request(&mut self, from: u16, ticket: u64, request: Request) {
         let waits = request.is_pause();
-        let reply = self.carry_out_request(request);
+        let Some(reply) = self.carry_out_request(ticket, request) else { return };
         let version = self.structure.version;
         if waits && version > self.structure.settled {
             self.structure.held.push_back(Held { version, to: from, ticket, reply });
@@ -115,7 +115,7 @@ impl Shard {
         }
     }
 
-    fn send_reply(&mut self, to: u16, ticket: u64, reply: Reply) {
+    pub(super) fn send_reply(&mut self, to: u16, ticket: u64, reply: Reply) {
         if to == self.placement.me {
             self.replies.push_back((ticket, reply));
         } else if ticket != NOBODY {
@@ -129,6 +129,7 @@ impl Shard {
         if topic.paused != paused {
             topic.paused = paused;
             self.structure.note(&topic.name);
+            self.note_topic_state(key);
         }
     }
 
@@ -176,7 +177,8 @@ mod tests {
     fn shard() -> Shard {
         let placement = Placement::new(0, 2, &[(name("t"), 0), (name("u"), 0)]);
         let options = Options::default();
-        let parts = Parts { options, placement, workers: 2, now: Now::default(), seed: 1 };
+        let parts =
+            Parts { options, placement, workers: 2, now: Now::default(), seed: 1, disk: false };
         Shard::new(parts, Box::new(|| Some(Vec::leak(alloc::vec![0; CHUNK_BYTES]))))
     }
 

@@ -326,7 +326,7 @@ fn delay(raw: &[u8], options: &Options) -> Result<u64, Refused> {
         return Err(Refusal::new(text).echo(raw).into());
     };
     let delay_ms = milliseconds(value);
-    let max = options.max_req_timeout_ms;
+    let max = options.max_defer_ms;
     if delay_ms < 0 || delay_ms > max {
         let text = format_args!("E_INVALID DPUB timeout {value} out of range 0-{max}");
         return Err(Refusal::new(text).into());

@@ -1,5 +1,6 @@
 //! Worlds that are broken on purpose: a ledger that finds nothing in them would find nothing ever.
 
+use super::log;
 use super::world::{Canary, Settings, World};
 
 /// Whether the ledger complains about the right thing.
@@ -34,4 +35,30 @@ fn each_is_found() {
     check(Canary::ForgetPause, "delivered by a paused channel");
     check(Canary::LoseHeld, "holds 0");
     check(Canary::LoseChannel, "is gone");
+}
+
+/// The same for worlds with a disk, whose shards end now and then.
+fn check_disk(canary: Canary, about: &str) {
+    let settings = Settings { destructive: false, canary: Some(canary), ..log::killed() };
+    let mut complaints = Vec::new();
+    for seed in 0..20 {
+        let mut world = World::new(seed, settings.clone());
+        while world.steps < 2000 && world.ledger.complaints.is_empty() {
+            (0..100).for_each(|_| world.step());
+            world.check();
+        }
+        complaints.append(&mut world.ledger.complaints);
+        if complaints.iter().any(|complaint| complaint.contains(about)) {
+            return;
+        }
+    }
+    panic!("{canary:?} gave {complaints:#?}");
+}
+
+#[test]
+fn each_is_found_on_a_disk() {
+    check_disk(Canary::LieAboutSync, "is acknowledged, but Written");
+    check_disk(Canary::LoseAppend, "is acknowledged, but Nowhere");
+    check_disk(Canary::LoseFinishEntry, "depth is");
+    check_disk(Canary::LoseSnapshot, "depth is");
 }

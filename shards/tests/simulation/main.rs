@@ -3,6 +3,7 @@
 
 mod canaries;
 mod formats;
+mod log;
 mod memory;
 mod parser;
 mod regressions;

@@ -27,7 +27,7 @@ pub fn live(seed: u64, settings: Settings) -> World {
     world
 }
 
-fn try_seeds(default: u64, settings: &Settings) {
+pub fn try_seeds(default: u64, settings: &Settings) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("SIM_SEED") {
         Some(seed) => seed..seed + 1,

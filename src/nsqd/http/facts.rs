@@ -66,27 +66,31 @@ pub struct Limits {
 /// Whether the last attempt to store messages succeeded.
 #[derive(Debug, Default)]
 pub struct Health {
-    trouble: Mutex<Option<String>>,
+    /// By shard.
+    troubles: Mutex<BTreeMap<u16, String>>,
 }
 
 impl Health {
-    /// Says what is wrong, or with `None` that it is over.
-    #[cfg(test)]
-    pub fn set(&self, trouble: Option<String>) {
-        *lock(&self.trouble) = trouble;
+    /// Says what is wrong on a shard, or with `None` that it is over.
+    pub fn set(&self, shard: u16, trouble: Option<String>) {
+        let mut troubles = lock(&self.troubles);
+        match trouble {
+            Some(trouble) => troubles.insert(shard, trouble),
+            None => troubles.remove(&shard),
+        };
     }
 
     /// Whether all is well.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        lock(&self.trouble).is_none()
+        lock(&self.troubles).is_empty()
     }
 }
 
 /// `OK`, or `NOK - ` and what is wrong.
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*lock(&self.trouble) {
+        match lock(&self.troubles).values().next() {
             None => f.write_str("OK"),
             Some(trouble) => write!(f, "NOK - {trouble}"),
         }
@@ -237,10 +241,10 @@ mod tests {
     fn health_is_ok_until_something_is_wrong() {
         let health = Health::default();
         assert_eq!(health.to_string(), "OK");
-        health.set(Some("disk full".to_owned()));
+        health.set(0, Some("disk full".to_owned()));
         assert!(!health.is_ok());
         assert_eq!(health.to_string(), "NOK - disk full");
-        health.set(None);
+        health.set(0, None);
         assert!(health.is_ok());
     }
 }

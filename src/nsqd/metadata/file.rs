@@ -112,6 +112,12 @@ fn fill(mut file: File, text: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Whether a problem of a write is that there is no room, so that it may go well when there is.
+pub fn is_for_want_of_room(problem: &str) -> bool {
+    let text = |errno| errno_text(&io::Error::from_raw_os_error(errno));
+    [libc::ENOSPC, libc::EDQUOT].into_iter().any(|errno| problem.ends_with(&text(errno)))
+}
+
 fn failed(verb: &str, path: &Path, error: &io::Error) -> String {
     format!("{verb} {}: {}", path.display(), errno_text(error))
 }

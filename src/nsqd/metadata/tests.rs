@@ -150,6 +150,7 @@ impl World {
                 workers: 2,
                 now: Now::default(),
                 seed: 1,
+                disk: false,
             };
             Shard::new(parts, Box::new(|| None))
         };

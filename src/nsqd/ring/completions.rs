@@ -29,6 +29,7 @@ impl Ring {
             (Operation::Writable, false) => self.writable(token.socket(), emit),
             (Operation::Accept, false) => self.accepted(completion, emit),
             (Operation::Doorbell, false) => self.rung(completion, emit),
+            (Operation::File, false) => self.file_completed(token.slot, completion.result),
             (_, true) => self.cancelled(token, completion.result),
         }
     }
@@ -183,6 +184,7 @@ impl Ring {
                 listener.close_if_done();
             }
             Operation::Doorbell => self.doorbell_poll.cancelling = false,
+            Operation::File => unreachable!("an operation on a file is never cancelled"),
         }
     }
 }

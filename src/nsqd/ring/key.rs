@@ -43,6 +43,8 @@ pub(super) enum Operation {
     Accept = 2,
     /// To be told when the doorbell rings.
     Doorbell = 3,
+    /// Something with a file.
+    File = 4,
 }
 
 /// Travels with a request as its `user_data` and names it when it completes, or to cancel it.
@@ -75,6 +77,11 @@ impl Token {
         Token { operation: Operation::Doorbell, cancel: false, slot: 0, generation: 0 }
     }
 
+    /// The token of an operation on a file, whose slot is not used again before it is over.
+    pub fn of_file(slot: u32) -> Token {
+        Token { operation: Operation::File, cancel: false, slot, generation: 0 }
+    }
+
     /// The token of the request that cancels this one.
     pub fn canceller(self) -> Token {
         Token { cancel: true, ..self }
@@ -102,6 +109,7 @@ impl Token {
             1 => Operation::Writable,
             2 => Operation::Accept,
             3 => Operation::Doorbell,
+            4 => Operation::File,
             other => unreachable!("the kernel gave back a token of unknown operation {other}"),
         };
         Token {
@@ -133,7 +141,7 @@ mod tests {
                 }
             }
         }
-        for token in [Token::of_listener(3), Token::of_doorbell()] {
+        for token in [Token::of_listener(3), Token::of_doorbell(), Token::of_file(7)] {
             assert_eq!(Token::from_u64(token.to_u64()), token);
         }
     }

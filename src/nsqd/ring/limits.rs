@@ -28,6 +28,21 @@ pub const BUFFER_BYTES_MAX: usize = 1 << 20;
 /// from its timers, its mailbox and its sends.
 pub const EVENTS_PER_CALL_MAX: usize = 512;
 
+/// Most reads, writes and opens of files that the kernel works on at a time, and most syncs. A few
+/// of each keep a disk busy; more only make each of them wait longer in there than out here.
+pub const FILE_TRANSFERS_MAX: usize = 32;
+
+/// See [`FILE_TRANSFERS_MAX`].
+pub const FILE_SYNCS_MAX: usize = 8;
+
+/// Most bytes of a file in one request; what is more takes several.
+pub const TRANSFER_BYTES_MAX: usize = 1 << 30;
+
+/// Most bytes of a write to a file that the kernel may copy while it takes the request in. Some
+/// file systems would copy any number of them then, and the shard would wait; what is larger is
+/// left to the kernel's own threads.
+pub const INLINE_WRITE_BYTES_MAX: usize = 64 << 10;
+
 /// Longest single sleep. Nothing depends on waking after it; it keeps every `Duration` within what
 /// the kernel takes.
 pub const SLEEP_MAX: Duration = Duration::from_secs(3600);

@@ -1,4 +1,4 @@
-//! A shard's own `io_uring`: sockets, listeners and the doorbell, all from one thread.
+//! A shard's own `io_uring`: sockets, listeners, files and the doorbell, all from one thread.
 //!
 //! Received bytes arrive in buffers that all connections share, picked by the kernel when there is
 //! something to put into them; one request per connection keeps receiving until it is paused.
@@ -13,10 +13,13 @@
 //! - the kernel takes no more requests just now: they wait, in order (`queue.rs`);
 //! - a socket is closed or handed over while the kernel works for it: its slot and descriptor stay
 //!   until the kernel is done (`socket.rs`), so that a late completion never meets a stranger;
-//! - the process runs out of descriptors: accepting pauses until the caller resumes it.
+//! - the process runs out of descriptors: accepting pauses until the caller resumes it;
+//! - a file takes or gives only a part of what was asked for: the rest is asked for again
+//!   (`files.rs`).
 
 mod buffers;
 mod completions;
+mod files;
 mod key;
 pub mod limits;
 mod probe;
@@ -34,6 +37,8 @@ use std::time::Duration;
 
 use super::doorbell::Doorbell;
 use buffers::BufferRing;
+use files::Files;
+pub use files::{FileDone, FileOutcome};
 pub use key::SocketKey;
 use key::Token;
 pub use probe::probe;
@@ -121,6 +126,8 @@ pub struct Ring {
     buffer_bytes: usize,
     sockets: Sockets,
     listeners: Vec<Listener>,
+    /// Left to the kernel for good if it works on any when the ring ends, as the buffers are.
+    files: Files,
     doorbell: Doorbell,
     doorbell_poll: Request,
 }
@@ -141,6 +148,7 @@ impl Ring {
             buffer_bytes: options.buffer_bytes,
             sockets: Sockets::default(),
             listeners: Vec::new(),
+            files: Files::default(),
             doorbell,
             doorbell_poll: Request::default(),
         };
@@ -342,9 +350,9 @@ impl Ring {
         result
     }
 
-    /// Whether there is something to do without the kernel: events not yet taken, or sockets that
-    /// wait for a buffer.
+    /// Whether there is something to do without the kernel: events and files not yet taken, or
+    /// sockets that wait for a buffer.
     fn has_more(&mut self) -> bool {
-        self.queue.has_completions() || !self.sockets.starved.is_empty()
+        self.queue.has_completions() || !self.sockets.starved.is_empty() || self.files.has_done()
     }
 }

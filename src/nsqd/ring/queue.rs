@@ -99,8 +99,8 @@ impl Queue {
     }
 
     fn try_push(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: a request names a descriptor, which its owner keeps open until the request has
-        // completed, and memory only through the registered buffers.
+        // SAFETY: a request names a descriptor and memory (a registered buffer, or the buffer of an
+        // operation on a file), which their owners keep until the request has completed.
         unsafe { self.ring.submission().push(entry) }.is_ok()
     }
 

@@ -11,6 +11,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -18,6 +20,10 @@ use crate::config::go_text::errno_text;
 
 /// Connections that wait to be accepted; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
+/// How long an address may be in use before that is an error.
+const ADDRESS_IN_USE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait before it is tried again.
+const ADDRESS_IN_USE_PAUSE: Duration = Duration::from_millis(20);
 
 /// A socket that listens, does not block, and has not accepted anything yet.
 #[derive(Debug)]
@@ -100,7 +106,7 @@ fn bind_tcp(name: &'static str, host: &str, port: &str) -> Result<BoundListener,
     let port = read_port(port).map_err(|problem| format!("tcp: {problem}"))?;
     let mut first_problem = None;
     for candidate in candidates(host, port).map_err(|problem| format!("tcp: {problem}"))? {
-        match listen_tcp(candidate.address) {
+        match listen_patiently(candidate.address) {
             Ok(listener) => {
                 let address = listener.local_addr().map_err(|error| errno_text(&error))?;
                 return Ok(BoundListener {
@@ -117,6 +123,23 @@ fn bind_tcp(name: &'static str, host: &str, port: &str) -> Result<BoundListener,
         }
     }
     Err(first_problem.unwrap_or_else(|| format!("tcp: lookup {host}: no such host")))
+}
+
+/// Listens, also when a process that was killed just now has not quite let go of the address: the
+/// kernel ends its rings, and what they listen with, a moment after it.
+fn listen_patiently(address: SocketAddr) -> io::Result<TcpListener> {
+    let began = Instant::now();
+    loop {
+        match listen_tcp(address) {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && began.elapsed() < ADDRESS_IN_USE_PATIENCE =>
+            {
+                thread::sleep(ADDRESS_IN_USE_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// An address to try, and how it is called when it cannot be bound.

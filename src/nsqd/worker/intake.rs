@@ -219,6 +219,7 @@ mod tests {
             workers: 1,
             now: Now::default(),
             seed: 1,
+            disk: false,
         };
         let mut shard = Shard::new(parts, Box::new(crate::nsqd::worker::memory::chunks()));
         let clients = [1, 2].map(|socket| shard.connect(Socket(socket), Peer::default()));

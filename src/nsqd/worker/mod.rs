@@ -6,9 +6,10 @@
 //! which run when it yields to them, and only then.
 //!
 //! In the order of a turn: `clock`, `sockets` (whose is what), `intake` (what arrived), `web`
-//! (HTTP), `outflow` (what leaves).
+//! (HTTP), `files` (what is written down), `outflow` (what leaves).
 
 mod clock;
+mod files;
 mod intake;
 mod memory;
 mod outflow;
@@ -27,8 +28,10 @@ use shards::limits::Options;
 use shards::mail::Letter;
 use shards::metadata::TopicMetadata;
 use shards::placement::Placement;
+use shards::recover::RecoveredTopic;
 use shards::shard::{Departure, Parts, Shard};
 
+use super::disk::Disk;
 use super::doorbell::Doorbell;
 use super::http::facts::Facts;
 use super::mailbox::{Lane, Mailbox};
@@ -85,6 +88,14 @@ pub struct WorkerParts {
     pub listening: Vec<Listening>,
     /// The topics that it had before a restart.
     pub topics: Vec<TopicMetadata>,
+    /// Its disk; the acceptor has none.
+    pub disk: Option<Disk>,
+    /// The messages that it had before a restart.
+    pub recovered: Vec<RecoveredTopic>,
+    /// Lower sequence numbers may have been used.
+    pub sequence_floor: u64,
+    /// Files of earlier starts.
+    pub old_files: Vec<u32>,
     /// Where it reports what becomes of them.
     pub reporter: Reporter,
     /// What HTTP tells about the process.
@@ -98,6 +109,7 @@ pub struct WorkerParts {
 /// A worker on its thread.
 pub struct Worker {
     shard: Shard,
+    disk: Option<Disk>,
     ring: Ring,
     reading: Reading,
     sockets: Sockets,
@@ -113,6 +125,10 @@ pub struct Worker {
     shards: u16,
     /// The shard that gets the next HTTP connection.
     next_shard: u16,
+    /// Its own number.
+    me: u16,
+    /// What was last said to be wrong with the disk.
+    told_trouble: Option<String>,
 }
 
 impl Worker {
@@ -124,7 +140,7 @@ impl Worker {
         let WorkerParts { options, placement, mailbox, doorbell, stop, listening, .. } = parts;
         let mut clock = Clock::new(parts.started);
         let workers = mailbox.workers();
-        let (shards, is_shard) = (placement.shards, placement.is_shard());
+        let (me, shards, is_shard) = (placement.me, placement.shards, placement.is_shard());
         let web = Web::new(parts.facts, placement.clone(), clock.instant());
         let shard_parts = Parts {
             options,
@@ -132,6 +148,7 @@ impl Worker {
             workers: u16::try_from(workers).map_err(io::Error::other)?,
             now: clock.tick(),
             seed: parts.seed,
+            disk: parts.disk.is_some(),
         };
         let mut ring = Ring::new(&RingOptions::default(), doorbell)?;
         let mut intake = Intake::default();
@@ -141,8 +158,10 @@ impl Worker {
         }
         let mut shard = Shard::new(shard_parts, Box::new(memory::chunks()));
         shard.restore(&parts.topics);
+        shard.restore_messages(parts.recovered, parts.sequence_floor, parts.old_files);
         Ok(Worker {
             shard,
+            disk: parts.disk,
             ring,
             // The acceptor gives most connections away after their first command: it receives
             // once at a time, so that nothing has to be cancelled for that.
@@ -157,6 +176,8 @@ impl Worker {
             reporter: parts.reporter,
             shards,
             next_shard: 0,
+            me,
+            told_trouble: None,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Worker;
+use crate::nsqd::disk::Disk;
 
 impl Worker {
     /// Turns until told to stop, then closes everything.
@@ -20,8 +21,11 @@ impl Worker {
             self.after_events();
             self.take_mail();
             self.reporter.hear(&mut self.shard);
+            self.hear_disk();
             self.run_web().await;
+            self.write_journal();
             self.shard.finish_turn();
+            self.ask_disk();
             self.settle_clients();
             self.reread();
             self.reporter.report(&mut self.shard);
@@ -29,7 +33,7 @@ impl Worker {
         }
         self.reporter.report_last(&mut self.shard);
         self.close();
-        Ok(())
+        self.store_all()
     }
 
     /// Sleeps until something happens or is due.
@@ -41,9 +45,12 @@ impl Worker {
         if timeout == Some(Duration::ZERO) {
             return self.ring.poll();
         }
-        let Worker { ring, mailbox, stop, reporter, .. } = self;
+        let Worker { ring, mailbox, stop, reporter, disk, .. } = self;
         ring.wait(timeout, || {
-            mailbox.is_idle() && !reporter.has_news() && !stop.load(Ordering::SeqCst)
+            mailbox.is_idle()
+                && !reporter.has_news()
+                && !disk.as_ref().is_some_and(Disk::has_news)
+                && !stop.load(Ordering::SeqCst)
         })
     }
 
@@ -54,8 +61,7 @@ impl Worker {
         mono_ms.map(|ms| self.clock.at(ms)).into_iter().chain(self.web.next_deadline()).min()
     }
 
-    /// Ends every connection. What clients were sent is on its way; nothing else is promised in
-    /// memory.
+    /// Ends every connection. What clients were sent is on its way.
     fn close(&mut self) {
         for listener in 0..self.intake.http_listeners.len() {
             self.ring.stop_accept(listener);

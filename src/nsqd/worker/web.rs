@@ -127,6 +127,11 @@ impl Web {
         }
     }
 
+    /// What HTTP tells about the process.
+    pub fn facts(&self) -> &Facts {
+        &self.desk.facts
+    }
+
     /// Starts a task for a connection and returns the connection's slot.
     pub fn open(&mut self, socket: SocketKey, remote: String) -> usize {
         let slot = self.connections.vacant_key();

@@ -5,6 +5,11 @@ use shards::request::{ChannelAction, Publish, Request, TopicAction};
 use super::wire::{self, Command, Frame};
 use super::{World, name};
 
+/// Steps between two ends of all shards, about.
+const STEPS_BETWEEN_ENDS: usize = 300;
+/// Shards that there may be after one.
+const SHARDS_MAX: usize = 4;
+
 /// What a simulated client does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Role {
@@ -26,6 +31,11 @@ impl World {
     /// Something happens: a client acts, a worker turns, an operator asks, or time passes.
     pub fn step(&mut self) {
         self.steps += 1;
+        if !self.settings.ends.is_empty() && self.random.below(STEPS_BETWEEN_ENDS) == 0 {
+            let end = self.settings.ends[self.random.below(self.settings.ends.len())];
+            let shards = 1 + self.random.below(SHARDS_MAX) as u16;
+            return self.restart(end, shards);
+        }
         match self.random.below(100) {
             0..45 => {
                 let worker = self.random.below(self.workers.len());
@@ -45,8 +55,8 @@ impl World {
             _ => self.random.below(4) as u64,
         };
         self.advance(ms);
-        // The wall clock is corrected now and then.
-        if self.random.chance(2) {
+        // The wall clock is corrected now and then. Over a restart it is the only one.
+        if self.settings.ends.is_empty() && self.random.chance(2) {
             self.now.wall_ns += self.random.below(4_000_000_000) as i64 - 2_000_000_000;
         }
     }
@@ -308,6 +318,7 @@ impl World {
 
     /// Everything is consumed and everybody leaves: nothing may be left behind.
     pub fn wind_up(&mut self) {
+        self.folder.heal();
         self.check();
         for index in 0..self.connections.len() {
             self.connections[index].reset = true;
@@ -381,6 +392,16 @@ impl World {
         }
         if self.client_count() > 0 {
             self.ledger.complain(format!("{} clients stay", self.client_count()));
+        }
+        // The last syncs, and what the disk refused before.
+        for _ in 0..20 {
+            self.advance(500);
+            self.quiesce();
+        }
+        // What could not be read is left for the next start.
+        let sound = !self.settings.is_faulty();
+        if sound && self.folder.store_files() > usize::from(self.settings.shards) {
+            self.ledger.complain("files stay though nothing is left".to_owned());
         }
         if self.has_timers() {
             self.ledger.complain("a timer stays though nothing is left".to_owned());

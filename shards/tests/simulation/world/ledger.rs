@@ -13,10 +13,12 @@ mod deliver;
 mod operate;
 mod place;
 mod replies;
+mod restart;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::Settings;
+use super::disk::Fact;
 use super::wire::{Command, Frame};
 use replies::Answer;
 
@@ -51,6 +53,8 @@ struct Entry {
     state: State,
     attempts: u16,
     unsure: bool,
+    /// It was there before a crash: it may have been delivered less often than the ledger knows.
+    loose: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,9 +91,14 @@ pub struct Channel {
     consumers: Vec<usize>,
     /// Ephemeral or sampled: messages may vanish.
     lossy: bool,
-    /// Emptied so far; `None` until it is measured anew.
-    emptied: Option<u64>,
+    /// Emptied so far, less what was there at the start; `None` until it is measured anew.
+    emptied: Option<i64>,
+    /// Messages may turn out to be damaged.
+    shaky: bool,
 }
+
+/// Messages of one publish: the number of the first, and how many.
+pub type Publishes = (u32, u32);
 
 #[derive(Debug)]
 enum Expected {
@@ -105,6 +114,11 @@ enum Expected {
         verb: &'static str,
         id: [u8; 16],
         fails: bool,
+    },
+    /// The same where the message may be lost.
+    Perhaps {
+        verb: &'static str,
+        id: [u8; 16],
     },
     Fatal,
 }
@@ -124,6 +138,8 @@ struct Client {
     ignored: bool,
     /// Its commands wait for a time that is not known: nothing exact is said of it.
     blurred: bool,
+    /// The end of its output was taken back: a publish is refused now.
+    cut: bool,
 }
 
 /// See the module's text.
@@ -147,6 +163,18 @@ pub struct Ledger {
     max_msg_timeout_ms: u64,
     /// Clients may seem silent.
     jumps: bool,
+    /// The disk may fail.
+    faulty: bool,
+    /// Publishes may wait for the disk.
+    patient: bool,
+    /// The tick of the last time when nothing waited.
+    rested: u64,
+    /// What happened and is not in the journal yet.
+    unwritten: Vec<Fact>,
+    /// What was finished by a command that may not have been carried out.
+    vague: HashSet<Fact>,
+    /// Messages that the disk may have lost.
+    damaged: HashSet<u32>,
 }
 
 impl Ledger {
@@ -167,6 +195,12 @@ impl Ledger {
             channel_names: settings.channels.clone(),
             msg_timeout_ms: settings.options.msg_timeout_ms.unsigned_abs(),
             jumps: settings.jumps,
+            faulty: settings.is_faulty(),
+            patient: settings.disk.is_some(),
+            rested: 0,
+            unwritten: Vec::new(),
+            vague: HashSet::new(),
+            damaged: HashSet::new(),
             max_msg_timeout_ms: settings.options.max_msg_timeout_ms.unsigned_abs(),
         }
     }
@@ -271,14 +305,14 @@ impl Ledger {
     }
 
     /// A frame stands in a shard's output.
-    pub fn produced(&mut self, index: usize, frame: &Frame, now_ms: u64) {
+    pub fn produced(&mut self, index: usize, frame: &Frame, now_ms: u64) -> Option<Publishes> {
         self.now_ms = now_ms;
         if self.clients[index].ignored {
-            return;
+            return None;
         }
         match frame {
             Frame::Response(body) if body == b"_heartbeat_" => {}
-            Frame::Response(body) => self.responded(index, body),
+            Frame::Response(body) => return self.responded(index, body),
             Frame::Error(text) => self.failed(index, text),
             Frame::Message(message) => {
                 if let Err(complaint) = self.deliver(index, message) {
@@ -291,6 +325,48 @@ impl Ledger {
                 }
             }
         }
+        None
+    }
+
+    /// A client will not be told after all that its messages are queued: they may come or not.
+    pub fn revoked(&mut self, (first, count): Publishes) {
+        for number in first..first + count {
+            self.messages[number as usize].outcome = Outcome::Unknown;
+            self.doubt(number);
+        }
+    }
+
+    /// The disk may have lost a message.
+    pub fn endangered(&mut self, number: u32) {
+        self.damaged.insert(number);
+        self.doubt(number);
+    }
+
+    /// A message may be there or not.
+    fn doubt(&mut self, number: u32) {
+        let Some(message) = self.messages.get(number as usize) else { return };
+        let Some(topic) = self.topics[message.topic].as_mut() else { return };
+        if let Some(unsure) = topic.held.get_mut(&number) {
+            *unsure = true;
+        }
+        for channel in topic.channels.values_mut() {
+            (channel.emptied, channel.shaky) = (None, true);
+            if let Some(entry) = channel.live.get_mut(&number) {
+                entry.unsure = true;
+            }
+        }
+    }
+
+    /// The end of a client's output was taken back, because the disk failed.
+    pub fn cut(&mut self, index: usize) {
+        self.clients[index].cut = true;
+    }
+
+    /// The topic of an acknowledged publish, if it is still there.
+    pub fn promised_topic(&self, (first, _): Publishes) -> Option<&'static str> {
+        let message = &self.messages[first as usize];
+        let gone = message.handed.is_none_or(|(since, _)| self.deleted[message.topic] >= since);
+        (!gone).then(|| self.topic_names[message.topic])
     }
 
     /// The shard lets a client's commands wait: when they are carried out is not known then.

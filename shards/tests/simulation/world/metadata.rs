@@ -14,9 +14,13 @@ pub type Written = BTreeMap<Name, TopicMetadata>;
 impl World {
     /// Writes down, sooner or later, what changed on a worker.
     pub fn write_metadata(&mut self, worker: usize) {
-        if !self.calm && !self.steps.is_multiple_of(3) {
-            return;
+        if self.calm || self.steps.is_multiple_of(3) {
+            self.write_down_metadata(worker);
         }
+    }
+
+    /// Writes down what changed on a worker.
+    pub fn write_down_metadata(&mut self, worker: usize) {
         let shard = &mut self.workers[worker].shard;
         let Some(changes) = shard.take_metadata_changes() else { return };
         for (name, topic) in changes.topics {

@@ -5,13 +5,16 @@
 //! goes into a shard and what comes out of it passes the ledger, which knows what must come.
 //!
 //! Reading order: `wire`, `pipes` (connections), `turn` (one turn of a worker, as the rim does it),
-//! `clients` (who acts at random), `ledger`, `metadata` (what outlives a restart).
+//! `clients` (who acts at random), `ledger`, `metadata` and `disk` (what outlives a
+//! restart), `restart`.
 
 mod clients;
+pub mod disk;
 pub mod ledger;
 mod metadata;
 mod pipes;
 pub mod random;
+mod restart;
 mod turn;
 pub mod wire;
 
@@ -29,14 +32,18 @@ use shards::shard::{Departure, Now, Parts, Shard, Socket};
 use shards::stats::{ShardStats, StatsQuery};
 use shards::wire::names::Name;
 
+use disk::{DiskSettings, Folder, Queue};
 use ledger::Ledger;
 use pipes::{Connection, Place};
 use random::Random;
+pub use restart::End;
 
 /// 2026-06-01.
 const START_NS: i64 = 1_780_272_000_000_000_000;
 /// Rounds of turns after which a world that is left alone must have come to rest.
 const ROUNDS_MAX: usize = 20_000;
+/// Half seconds after which nobody waits for a disk any more.
+const DISK_ROUNDS_MAX: usize = 100;
 
 /// A fault that is built in on purpose, to see that the ledger finds it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,6 +72,14 @@ pub enum Canary {
     LoseHeld,
     /// A channel vanishes with everything in it.
     LoseChannel,
+    /// A sync is reported that was not made.
+    LieAboutSync,
+    /// An append is reported that was not made.
+    LoseAppend,
+    /// Finishes are not written down, though it is said that they are.
+    LoseFinishEntry,
+    /// The state of a topic and its channels is not written down, though it is said that it is.
+    LoseSnapshot,
 }
 
 /// What kind of world it is.
@@ -88,7 +103,18 @@ pub struct Settings {
     pub sampling: bool,
     /// The clock sometimes jumps by seconds.
     pub jumps: bool,
+    /// How all shards end now and then.
+    pub ends: Vec<End>,
+    /// What the disk is like, if there is one.
+    pub disk: Option<DiskSettings>,
     pub canary: Option<Canary>,
+}
+
+impl Settings {
+    /// Whether the disk may fail.
+    pub fn is_faulty(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.errors > 0 || disk.space_bytes.is_some())
+    }
 }
 
 impl Default for Settings {
@@ -109,6 +135,8 @@ impl Default for Settings {
             destructive: true,
             sampling: false,
             jumps: true,
+            ends: Vec::new(),
+            disk: None,
             canary: None,
         }
     }
@@ -125,6 +153,7 @@ struct Worker {
     mail: Vec<[VecDeque<Mail>; 2]>,
     connections: Vec<usize>,
     asks: VecDeque<(u16, u64, Request)>,
+    queue: Queue,
 }
 
 /// See the module's text.
@@ -146,46 +175,59 @@ pub struct World {
     canary_done: bool,
     memory: Memory,
     written: metadata::Written,
+    pub folder: Folder,
+    seed: u64,
 }
 
 impl World {
     pub fn new(seed: u64, settings: Settings) -> World {
         let now = Now { mono_ms: 1000, wall_ns: START_NS };
-        let count = settings.shards + 1;
-        let memory = Memory::default();
-        let worker = |me| {
-            let parts = Parts {
-                options: settings.options.clone(),
-                placement: Placement::new(me, settings.shards, &[]),
-                workers: count,
-                now,
-                seed: seed ^ u64::from(me),
-            };
-            let mut shard = Shard::new(parts, memory.grow());
-            // No answer waits for a file: the ledger wants each as soon as something was done.
-            shard.metadata_settled(u64::MAX);
-            Worker {
-                shard,
-                mail: (0..count).map(|_| Default::default()).collect(),
-                connections: Vec::new(),
-                asks: VecDeque::new(),
-            }
-        };
-        World {
+        let disk = settings.disk.clone().unwrap_or_default();
+        let mut folder = Folder::new(seed, disk, settings.options.journal_file_bytes);
+        folder.canary = settings.canary;
+        let mut world = World {
             random: Random::new(seed),
             now,
             ledger: Ledger::new(&settings),
             connections: Vec::new(),
             replies: Vec::new(),
             steps: 0,
-            workers: (0..count).map(worker).collect(),
+            workers: Vec::new(),
             placement: Placement::new(0, settings.shards, &[]),
             next_ticket: 0,
             calm: false,
             canary_done: false,
-            memory,
+            memory: Memory::default(),
             written: metadata::Written::new(),
+            folder,
+            seed,
             settings,
+        };
+        world.workers = (0..=world.settings.shards).map(|me| world.worker(me)).collect();
+        world
+    }
+
+    /// A worker with nothing in it.
+    fn worker(&self, me: u16) -> Worker {
+        let Settings { shards, options, disk, .. } = &self.settings;
+        let count = shards + 1;
+        let parts = Parts {
+            options: options.clone(),
+            placement: Placement::new(me, *shards, &[]),
+            workers: count,
+            now: self.now,
+            seed: self.seed ^ u64::from(me),
+            disk: disk.is_some() && me < *shards,
+        };
+        let mut shard = Shard::new(parts, self.memory.grow());
+        // No answer waits for a file: the ledger wants each as soon as something was done.
+        shard.metadata_settled(u64::MAX);
+        Worker {
+            shard,
+            mail: (0..count).map(|_| Default::default()).collect(),
+            connections: Vec::new(),
+            asks: VecDeque::new(),
+            queue: Queue::new(me),
         }
     }
 
@@ -254,9 +296,27 @@ impl World {
     /// Comes to rest and compares what the shards say of themselves with the ledger.
     pub fn check(&mut self) {
         self.quiesce();
+        self.wait_for_disk();
         let stats = self.stats();
         self.ledger.compare(&stats, self.now.mono_ms);
         self.compare_metadata(&stats);
+    }
+
+    /// What the disk refused is tried again after a while: somebody may wait for that.
+    fn wait_for_disk(&mut self) {
+        for round in 0.. {
+            if !self.workers.iter().any(|worker| worker.shard.waits_for_disk()) {
+                return;
+            }
+            if round == DISK_ROUNDS_MAX {
+                return self.ledger.complain("somebody waits for the disk for ever".to_owned());
+            }
+            if round % 20 == 19 {
+                self.folder.make_space();
+            }
+            self.advance(500);
+            self.quiesce();
+        }
     }
 
     /// The statistics of every worker, the acceptor last.
@@ -293,6 +353,7 @@ impl World {
         let mail = self.workers.iter().flat_map(|worker| &worker.mail).flatten();
         mail.into_iter().all(VecDeque::is_empty)
             && self.workers.iter().all(|w| w.asks.is_empty() && !w.shard.has_work())
+            && self.workers.iter().all(|w| w.queue.is_idle())
             && self.connections.iter().all(Connection::is_at_rest)
     }
 
@@ -320,14 +381,19 @@ impl Memory {
             Some(unsafe { &mut *chunk })
         })
     }
+
+    /// Frees all chunks. To be called when the shards are gone.
+    fn free(&mut self) {
+        for chunk in self.0.borrow_mut().drain(..) {
+            // SAFETY: it came from a box, and the shards that had it are gone.
+            drop(unsafe { Box::from_raw(chunk) });
+        }
+    }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
         self.workers.clear();
-        for chunk in self.memory.0.borrow_mut().drain(..) {
-            // SAFETY: it came from a box, and the shards that had it are gone.
-            drop(unsafe { Box::from_raw(chunk) });
-        }
+        self.memory.free();
     }
 }

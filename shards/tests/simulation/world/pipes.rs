@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 
+use shards::limits::Durability;
 use shards::slots::Key;
 
+use super::disk::{Fact, Kept};
+use super::ledger::Publishes;
 use super::wire::{Command, Frame, cut_frame};
-use super::{Canary, World};
+use super::{Canary, World, name};
 
 /// Where the server's end of a connection is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,6 +40,10 @@ pub struct Connection {
     pub unsent: Vec<u8>,
     /// The beginning of a frame, at the shard's end.
     partial: Vec<u8>,
+    /// Frames in `unsent`: where they end in the stream, and the publish that they acknowledge.
+    marks: VecDeque<(u64, Option<Publishes>)>,
+    /// Where in the stream `unsent` starts.
+    sent: u64,
     /// What reached the client and is not a whole frame yet.
     arrived: Vec<u8>,
     /// Frames that the client has not looked at.
@@ -68,6 +75,8 @@ impl Connection {
             commands: VecDeque::new(),
             unsent: Vec::new(),
             partial: Vec::new(),
+            marks: VecDeque::new(),
+            sent: 0,
             arrived: Vec::new(),
             frames: VecDeque::new(),
             paused: false,
@@ -87,6 +96,19 @@ impl Connection {
 
     pub fn is_at_rest(&self) -> bool {
         self.is_closed() || self.paused || (self.to_server.is_empty() && self.unsent.is_empty())
+    }
+
+    /// The shard took back the end of its output, and put something else there. The publishes
+    /// that were acknowledged in it.
+    fn cut(&mut self, output: &[u8]) -> Vec<Publishes> {
+        let same = output.iter().zip(&self.unsent).take_while(|(one, other)| one == other);
+        let same_to = self.sent + same.count() as u64;
+        let whole = self.marks.iter().take_while(|(end, _)| *end <= same_to).count();
+        let revoked = self.marks.split_off(whole);
+        let end = self.marks.back().map_or(self.sent, |(end, _)| *end);
+        self.unsent.truncate((end - self.sent) as usize);
+        self.partial.clear();
+        revoked.into_iter().filter_map(|(_, publish)| publish).collect()
     }
 
     pub fn activity(&self) -> u64 {
@@ -170,17 +192,23 @@ impl World {
 
     /// Shows the ledger what a shard has for a client.
     pub(super) fn tap(&mut self, worker: usize, index: usize, key: Key) {
-        let output = self.workers[worker].shard.output(key);
+        let output = self.workers[worker].shard.whole_output(key);
         let connection = &mut self.connections[index];
-        let known = connection.unsent.len();
         // Nothing at all: a client that the shard has just dropped.
-        if output.len() == known || output.is_empty() {
+        if output == connection.unsent || output.is_empty() {
             return;
         }
-        if output.get(..known) != Some(&connection.unsent[..]) {
-            self.ledger.complain(format!("connection {index}: unsent bytes have changed"));
-            return;
+        if !output.starts_with(&connection.unsent) {
+            if !self.settings.is_faulty() {
+                let text = format!("connection {index}: unsent bytes have changed");
+                return self.ledger.complain(text);
+            }
+            for revoked in connection.cut(output) {
+                self.ledger.revoked(revoked);
+            }
+            self.ledger.cut(index);
         }
+        let known = connection.unsent.len();
         let fresh = output[known..].to_vec();
         connection.unsent.extend_from_slice(&fresh);
         self.note(index, fresh);
@@ -188,9 +216,12 @@ impl World {
 
     /// Takes as much of what a shard has for a client as the pipe likes.
     pub(super) fn send(&mut self, worker: usize, index: usize, key: Key) {
+        if self.connections[index].is_closed() {
+            return;
+        }
         self.tap(worker, index, key);
         let connection = &mut self.connections[index];
-        let waiting = connection.unsent.len();
+        let waiting = self.workers[worker].shard.output(key).len();
         if waiting == 0 {
             return;
         }
@@ -205,30 +236,68 @@ impl World {
         self.workers[worker].shard.sent(key, taken);
         connection.arrived.extend_from_slice(&connection.unsent[..taken]);
         connection.unsent.drain(..taken);
+        connection.sent += taken as u64;
+        let sent = connection.sent;
         let mut start = 0;
         while let Some((frame, length)) = cut_frame(&connection.arrived[start..]) {
             start += length;
             connection.frames.push_back(frame);
         }
         connection.arrived.drain(..start);
+        while let Some((_, publish)) =
+            self.connections[index].marks.pop_front_if(|(end, _)| *end <= sent)
+        {
+            if let Some(publish) = publish {
+                self.check_promise(publish);
+            }
+        }
+    }
+
+    /// Somebody is told that messages are queued: as much has to be true as was promised.
+    pub(super) fn check_promise(&mut self, publish: Publishes) {
+        if self.settings.disk.is_none() {
+            return;
+        }
+        let Some(topic) = self.ledger.promised_topic(publish) else { return };
+        let needed = match self.settings.options.durability_of(&name(topic)) {
+            Durability::Memory => Kept::Nowhere,
+            Durability::Written => Kept::Written,
+            Durability::Synced => Kept::Synced,
+        };
+        let (first, count) = publish;
+        for number in first..first + count {
+            let kept = self.folder.kept(Fact::Message(number));
+            // What everybody has finished need not be kept.
+            if kept < needed && self.ledger.is_wanted(number) {
+                let text = format!("message {number} of {topic} is acknowledged, but {kept:?}");
+                self.ledger.complain(text);
+            }
+        }
     }
 
     /// Tells the ledger of frames as soon as they stand in a shard's output.
     fn note(&mut self, index: usize, fresh: Vec<u8>) {
         let connection = &mut self.connections[index];
         connection.partial.extend_from_slice(&fresh);
-        let mut frames = Vec::new();
+        let (mut frames, mut lengths) = (Vec::new(), Vec::new());
         let mut start = 0;
         while let Some((frame, length)) = cut_frame(&connection.partial[start..]) {
             start += length;
+            lengths.push(length as u64);
             frames.push(frame);
         }
         connection.partial.drain(..start);
         if self.settings.canary.is_some() && !self.canary_done {
             self.canary_done = self.spoils_frames(&mut frames, index);
         }
+        let mut end = self.connections[index].sent + self.connections[index].unsent.len() as u64;
+        end -= lengths.iter().sum::<u64>() + self.connections[index].partial.len() as u64;
+        let mut lengths = lengths.into_iter();
         for frame in frames {
-            self.ledger.produced(index, &frame, self.now.mono_ms);
+            let publish = self.ledger.produced(index, &frame, self.now.mono_ms);
+            // A canary may have added frames.
+            end += lengths.next().unwrap_or(0);
+            self.connections[index].marks.push_back((end, publish));
         }
     }
 

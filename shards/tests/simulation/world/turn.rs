@@ -6,7 +6,7 @@ use shards::shard::{Effect, Socket};
 
 use super::ledger::Order;
 use super::pipes::Place;
-use super::{Canary, Mail, World, name};
+use super::{Canary, Mail, Worker, World, name};
 
 impl World {
     /// Lets one worker turn.
@@ -20,6 +20,8 @@ impl World {
         }
         self.take_mail(worker);
         self.take_asks(worker);
+        self.take_disk_events(worker);
+        self.write_journal(worker);
         self.workers[worker].shard.finish_turn();
         self.settle(worker);
         for index in self.workers[worker].connections.clone() {
@@ -30,12 +32,59 @@ impl World {
         self.write_metadata(worker);
         self.post(worker);
         self.hear(worker);
+        self.ask_disk(worker);
+    }
+
+    fn take_disk_events(&mut self, worker: usize) {
+        let Worker { shard, queue, .. } = &mut self.workers[worker];
+        self.folder.work(queue, self.calm);
+        let mut some = false;
+        while let Some(event) = queue.next_event() {
+            shard.disk_event(event);
+            some = true;
+        }
+        for number in std::mem::take(&mut self.folder.endangered) {
+            self.ledger.endangered(number);
+        }
+        if some {
+            self.look(worker);
+        }
+    }
+
+    /// What happened in this turn is written down.
+    fn write_journal(&mut self, worker: usize) {
+        let shard = &mut self.workers[worker].shard;
+        shard.prepare_journal();
+        for attempt in 0..2 {
+            let Some(batch) = shard.journal_batch() else { break };
+            let (file, result) = (batch.file, self.folder.append(&batch));
+            let failed = result.is_err();
+            shard.journal_appended(result);
+            if !failed {
+                let of_worker =
+                    |topic: &str| usize::from(self.placement.owner(&name(topic))) == worker;
+                self.folder.note(file, self.ledger.take_unwritten(of_worker));
+            }
+            if failed && attempt == 1 && shard.journal_batch().is_some() {
+                self.ledger.complain("a third append is wanted".to_owned());
+            }
+        }
+        self.look(worker);
+    }
+
+    fn ask_disk(&mut self, worker: usize) {
+        let Worker { shard, queue, .. } = &mut self.workers[worker];
+        while let Some(request) = shard.take_disk_request() {
+            queue.ask(&self.folder, request);
+        }
     }
 
     /// Operators hear what became of what they asked.
     fn hear(&mut self, worker: usize) {
         while let Some((ticket, reply)) = self.workers[worker].shard.take_reply() {
-            self.ledger.replied(ticket, &reply, self.now.mono_ms);
+            if let Some(publish) = self.ledger.replied(ticket, &reply, self.now.mono_ms) {
+                self.check_promise(publish);
+            }
             self.replies.push((ticket, reply));
         }
     }

@@ -29,7 +29,7 @@ fn ping_tells_health_in_plain_text() {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n";
     let response = ask(&desk, "GET /ping HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(response, format!("{head}Content-Length: 2\r\n\r\nOK"));
-    super::super::desk::Desk::facts(&desk).health.set(Some("disk full".to_owned()));
+    super::super::desk::Desk::facts(&desk).health.set(0, Some("disk full".to_owned()));
     assert_eq!(get(&desk, "/ping"), "500|NOK - disk full");
     let stats = get(&desk, "/stats?format=json&include_mem=0");
     assert!(stats.starts_with(r#"200|{"version":"1.3.0","health":"NOK - disk full","#), "{stats}");

@@ -1,6 +1,7 @@
 //! The ring with real sockets. Here is what the tests share; each file of tests has one subject.
 
 mod accept;
+mod files;
 mod flow;
 mod lifetime;
 mod sleep;

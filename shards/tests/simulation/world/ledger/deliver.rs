@@ -22,12 +22,18 @@ impl Ledger {
             return Err("delivered after FIN".to_owned());
         }
         let (turn, handed_ms) = handed.ok_or("delivered before it was published")?;
-        let under_way = outcome == Outcome::Open || turn == self.tick;
+        let straggles = self.patient && outcome == Outcome::Unknown && turn >= self.rested;
+        let under_way = outcome == Outcome::Open || turn == self.tick || straggles;
         let entry = match channel.live.get(&number) {
             Some(entry) => *entry,
             None if under_way => {
                 let due_ms = if delay_ms == 0 { 0 } else { handed_ms + delay_ms + 1 };
-                Entry { state: State::Deferred(due_ms, due_ms), attempts: 0, unsure: true }
+                Entry {
+                    state: State::Deferred(due_ms, due_ms),
+                    attempts: 0,
+                    unsure: true,
+                    loose: false,
+                }
             }
             None => return Err("delivered though it is not on the channel".to_owned()),
         };
@@ -40,28 +46,44 @@ impl Ledger {
             }
             _ => {}
         }
-        let attempts = entry.attempts + 1;
+        let mut attempts = entry.attempts + 1;
+        if entry.loose {
+            attempts = attempts.min(message.attempts);
+        }
         let until_ms = now_ms + client.msg_timeout_ms + 1;
         let state = State::InFlight { connection: index, until_ms, since_ms: now_ms };
-        channel.live.insert(number, Entry { state, attempts, unsure: channel.lossy });
+        let unsure = channel.lossy || self.damaged.contains(&number);
+        channel.live.insert(number, Entry { state, attempts, unsure, loose: false });
         if message.attempts != attempts {
             return Err(format!("attempts should be {attempts}"));
         }
-        if attempts == 1 && delay_ms == 0 {
+        if attempts == 1 && delay_ms == 0 && !entry.loose {
             if message.id <= client.last_first_id {
                 return Err("delivered out of order".to_owned());
             }
             client.last_first_id = message.id;
         }
         client.has.insert(number);
+        self.check_ready(index)
+    }
+
+    /// A client has no more messages than it wanted.
+    fn check_ready(&mut self, index: usize) -> Result<(), String> {
+        let now_ms = self.now_ms;
+        let client = &mut self.clients[index];
+        let Some((topic, channel)) = client.subscription else { return Ok(()) };
+        let channel = self.topics[topic].as_ref().and_then(|topic| topic.channels.get(&channel));
+        let Some(channel) = channel else { return Ok(()) };
         client.has.retain(|number| {
             channel.live.get(number).is_some_and(|entry| {
                 matches!(entry.state, State::InFlight { connection, until_ms, .. }
                     if connection == index && until_ms > now_ms)
             })
         });
-        if client.has.len() as u64 > client.ready && !client.blurred {
-            return Err(format!("{} in flight but RDY is {}", client.has.len(), client.ready));
+        // What is lost is not in flight any more, though the client does not know.
+        let has = client.has.iter().filter(|number| !self.damaged.contains(number)).count();
+        if has as u64 > client.ready && !client.blurred {
+            return Err(format!("{has} in flight but RDY is {}", client.ready));
         }
         Ok(())
     }

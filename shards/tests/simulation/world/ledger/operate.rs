@@ -3,7 +3,7 @@
 use shards::request::{ChannelAction, Reply, Request, TopicAction};
 use shards::wire::names::Name;
 
-use super::{Ledger, Outcome, Published};
+use super::{Ledger, Outcome, Published, Publishes};
 
 /// What an operator asks of a topic or channel; to make it when there is no action.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +82,7 @@ impl Ledger {
         let makes = |message: &Published| {
             message.topic == topic && message.outcome == Outcome::Open && message.handed.is_some()
         };
-        if !self.messages.iter().any(makes) {
+        if !self.messages.iter().any(makes) && self.stragglers(topic).next().is_none() {
             self.complain(format!(
                 "topic {} is there, but nobody made it",
                 self.topic_names[topic]
@@ -109,10 +109,12 @@ impl Ledger {
             TopicAction::Empty => {
                 entry.held.clear();
                 entry.disturbed = turn;
+                self.queue_stragglers(topic);
             }
             TopicAction::Pause => {
                 entry.disturbed = turn;
                 entry.paused = true;
+                self.queue_stragglers(topic);
             }
             TopicAction::Unpause => {
                 entry.paused = false;
@@ -130,6 +132,7 @@ impl Ledger {
                 entry.live.clear();
                 entry.disturbed = turn;
                 entry.emptied = None;
+                self.queue_stragglers(topic);
             }
             ChannelAction::Pause => entry.paused = true,
             ChannelAction::Unpause => entry.paused = false,
@@ -137,16 +140,21 @@ impl Ledger {
     }
 
     /// An operator hears what became of what it asked.
-    pub fn replied(&mut self, ticket: u64, reply: &Reply, now_ms: u64) {
+    pub fn replied(&mut self, ticket: u64, reply: &Reply, now_ms: u64) -> Option<Publishes> {
         self.now_ms = now_ms;
-        let Some((first, count)) = self.tickets.remove(&ticket) else { return };
+        let (first, count) = self.tickets.remove(&ticket)?;
         match reply {
-            Reply::Done => self.conclude(first, count, Outcome::Acknowledged),
+            Reply::Done => {
+                self.conclude(first, count, Outcome::Acknowledged);
+                return Some((first, count));
+            }
             Reply::Refused(_) => {
-                let outcome = if count == 1 { Outcome::Refused } else { Outcome::Unknown };
+                let certain = count == 1 && !self.faulty;
+                let outcome = if certain { Outcome::Refused } else { Outcome::Unknown };
                 self.conclude(first, count, outcome);
             }
             other => self.complain(format!("a publish was answered by {other:?}")),
         }
+        None
     }
 }

@@ -1,5 +1,6 @@
 //! Where messages are: held by their topic, or on its channels.
 
+use super::super::disk::Fact;
 use super::{Channel, Entry, Ledger, Outcome, Published, State, Topic};
 
 impl Published {
@@ -8,14 +9,16 @@ impl Published {
         self.handed.map_or(0, |(turn, _)| turn)
     }
 
-    /// On a channel that it came to at this time, or at some time since it was handed in.
-    fn entry(&self, now_ms: u64, unsure: bool) -> Entry {
+    /// On a channel that it came to by this time, if that is known, but not before it was handed
+    /// in.
+    fn entry(&self, now_ms: Option<u64>, unsure: bool) -> Entry {
         let handed_ms = self.handed.map_or(0, |(_, ms)| ms);
-        let state = match self.delay_ms {
-            0 => State::Waiting,
-            ms => State::Deferred(handed_ms + ms + 1, now_ms + ms + 1),
+        let state = match (self.delay_ms, now_ms) {
+            (0, _) => State::Waiting,
+            (ms, Some(now_ms)) => State::Deferred(handed_ms + ms + 1, now_ms + ms + 1),
+            (ms, None) => State::Deferred(handed_ms + ms + 1, u64::MAX),
         };
-        Entry { state, attempts: 0, unsure }
+        Entry { state, attempts: 0, unsure, loose: false }
     }
 }
 
@@ -42,7 +45,11 @@ impl Ledger {
     pub fn reached(&mut self, topic: &str, mut messages: &[u8], now_ms: u64) {
         self.now_ms = now_ms;
         let Some(topic) = self.find_topic(topic) else { return };
-        self.topics[topic].get_or_insert_default().doubtful = false;
+        // It is made when there is room for the publish.
+        let patient = self.patient;
+        let made = || Topic { doubtful: patient, ..Topic::default() };
+        let topic = self.topics[topic].get_or_insert_with(made);
+        topic.doubtful &= patient;
         while let Some((length, rest)) = messages.split_first_chunk() {
             let (body, behind) = rest.split_at(u32::from_be_bytes(*length) as usize);
             messages = behind;
@@ -57,13 +64,14 @@ impl Ledger {
 
     /// A message is on its topic: its channels have it if it flows, else the topic holds it.
     /// Where the topic changed since the message was handed in, either is possible.
-    fn queue(&mut self, number: u32, sure: bool) {
+    pub(super) fn queue(&mut self, number: u32, sure: bool) {
         let message = &self.messages[number as usize];
         let since = message.since();
         let deleted = self.deleted[message.topic] >= since;
         let made = || Topic { doubtful: deleted || !sure, ..Topic::default() };
         let topic = self.topics[message.topic].get_or_insert_with(made);
-        let unsure = !sure || deleted || topic.disturbed >= since;
+        let damaged = self.damaged.contains(&number);
+        let unsure = !sure || deleted || damaged || topic.disturbed >= since;
         let flows = !topic.paused && !topic.channels.is_empty();
         if !flows {
             topic.held.insert(number, unsure);
@@ -88,6 +96,8 @@ impl Ledger {
     /// Gives a message to the channels of its topic that have not had it.
     fn give(&mut self, number: u32, unsure: impl Fn(&Channel) -> bool) {
         let message = &self.messages[number as usize];
+        // Who waits for the disk is told before its messages are given to channels.
+        let now_ms = (!self.patient).then_some(self.now_ms);
         let ephemeral = self.topic_names[message.topic].ends_with("#ephemeral");
         let Some(topic) = self.topics[message.topic].as_mut() else { return };
         for channel in topic.channels.values_mut() {
@@ -95,7 +105,7 @@ impl Ledger {
                 continue;
             }
             let unsure = unsure(channel) || channel.lossy || ephemeral;
-            let entry = message.entry(self.now_ms, unsure);
+            let entry = message.entry(now_ms, unsure);
             channel.live.entry(number).or_insert(entry);
         }
     }
@@ -110,10 +120,39 @@ impl Ledger {
             return;
         }
         let created = self.tick;
-        let made = Channel { created, lossy, emptied: Some(0), ..Channel::default() };
+        let shaky = !self.damaged.is_empty();
+        let made = Channel { created, lossy, emptied: Some(0), shaky, ..Channel::default() };
         entry.channels.insert(channel, made);
+        self.unwritten.push(Fact::Channel(topic, channel));
+        self.give_stragglers(topic);
         // When it is not the first one, nothing is held, or it is held on.
         self.hand_over(topic);
+    }
+
+    /// Messages of a topic of which nobody was told, and that may still wait for the disk.
+    pub(super) fn stragglers(&self, topic: usize) -> impl Iterator<Item = u32> {
+        let straggles = move |message: &Published| {
+            self.patient
+                && message.topic == topic
+                && message.outcome == Outcome::Unknown
+                && message.since() >= self.rested
+        };
+        let numbered = (0..).zip(&self.messages);
+        numbered.filter(move |(_, message)| straggles(message)).map(|(number, _)| number)
+    }
+
+    /// They come to new channels too.
+    fn give_stragglers(&mut self, topic: usize) {
+        for number in self.stragglers(topic).collect::<Vec<u32>>() {
+            self.give(number, |_| true);
+        }
+    }
+
+    /// They may come behind everything else.
+    pub(super) fn queue_stragglers(&mut self, topic: usize) {
+        for number in self.stragglers(topic).collect::<Vec<u32>>() {
+            self.queue(number, false);
+        }
     }
 
     /// A client was told that it has subscribed.
@@ -150,8 +189,9 @@ impl Ledger {
         // What is under way went with it, or is held.
         entry.disturbed = turn;
         if self.topic_names[topic].ends_with("#ephemeral") {
-            self.delete_topic(topic);
+            return self.delete_topic(topic);
         }
+        self.queue_stragglers(topic);
     }
 
     pub(super) fn delete_topic(&mut self, topic: usize) {

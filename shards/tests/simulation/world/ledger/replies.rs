@@ -1,6 +1,7 @@
 //! Commands and what they are answered, in their order.
 
-use super::{Expected, Ledger, Outcome, State};
+use super::super::disk::Fact;
+use super::{Expected, Ledger, Outcome, Publishes, State};
 
 /// What a consumer does with a message.
 #[derive(Clone, Copy)]
@@ -20,17 +21,23 @@ impl Ledger {
         answer: Answer,
     ) {
         let done = self.answer(index, id, answer);
-        self.clients[index].expected.push_back(Expected::Answer { verb, id, fails: !done });
+        let topic = self.clients[index].subscription.map_or(usize::MAX, |(topic, _)| topic);
+        let number = self.ids.get(&(topic, id));
+        let expected = match number.is_some_and(|number| self.damaged.contains(number)) {
+            true => Expected::Perhaps { verb, id },
+            false => Expected::Answer { verb, id, fails: !done },
+        };
+        self.clients[index].expected.push_back(expected);
     }
 
     /// Does what an answer to a message does. False when it has to fail.
     fn answer(&mut self, index: usize, id: [u8; 16], answer: Answer) -> bool {
         let (now_ms, max_ms) = (self.now_ms, self.max_msg_timeout_ms);
         let client = &mut self.clients[index];
-        let Some((topic, channel)) = client.subscription else { return false };
+        let Some((topic, channel_index)) = client.subscription else { return false };
         let Some(&number) = self.ids.get(&(topic, id)) else { return false };
-        let Some(channel) = self.topics[topic].as_mut().and_then(|t| t.channels.get_mut(&channel))
-        else {
+        let entry = self.topics[topic].as_mut();
+        let Some(channel) = entry.and_then(|topic| topic.channels.get_mut(&channel_index)) else {
             return false;
         };
         let Some(entry) = channel.live.get_mut(&number) else { return false };
@@ -42,6 +49,11 @@ impl Ledger {
             Answer::Finish => {
                 channel.live.remove(&number);
                 channel.finished.insert(number);
+                let fact = Fact::Finish(topic, channel_index, number);
+                self.unwritten.push(fact);
+                if client.blurred {
+                    self.vague.insert(fact);
+                }
                 client.has.remove(&number);
                 self.finished += 1;
             }
@@ -60,10 +72,11 @@ impl Ledger {
     }
 
     /// A response: it must be the one that the next command gets.
-    pub(super) fn responded(&mut self, index: usize, body: &[u8]) {
+    pub(super) fn responded(&mut self, index: usize, body: &[u8]) -> Option<Publishes> {
         match (self.next_expected(index), body) {
             (Some(Expected::Publish { first, count }), b"OK") => {
                 self.conclude(first, count, Outcome::Acknowledged);
+                return Some((first, count));
             }
             (Some(Expected::Subscribe(topic, channel)), b"OK") => {
                 self.subscribed(index, topic, channel);
@@ -74,6 +87,7 @@ impl Ledger {
                 self.complain(format!("connection {index}: {body} instead of {expected:?}"));
             }
         }
+        None
     }
 
     /// The next command that is always answered; those before it must be ones that succeed.
@@ -84,7 +98,7 @@ impl Ledger {
                     let id = String::from_utf8_lossy(&id);
                     self.complain(format!("connection {index}: {verb} {id} did not fail"));
                 }
-                Expected::Answer { .. } => {}
+                Expected::Answer { .. } | Expected::Perhaps { .. } => {}
                 other => return Some(other),
             }
         }
@@ -96,13 +110,13 @@ impl Ledger {
         if let Some(&failed) = soft {
             while let Some(expected) = self.clients[index].expected.pop_front() {
                 match expected {
-                    Expected::Answer { verb, id, fails: true }
+                    Expected::Answer { verb, id, fails: true } | Expected::Perhaps { verb, id }
                         if verb == failed
                             && text.contains(String::from_utf8_lossy(&id).as_ref()) =>
                     {
                         return;
                     }
-                    Expected::Answer { fails: false, .. } => {}
+                    Expected::Answer { fails: false, .. } | Expected::Perhaps { .. } => {}
                     other => {
                         let text = format!("connection {index}: {text} instead of {other:?}");
                         return self.complain(text);
@@ -116,6 +130,10 @@ impl Ledger {
             self.clients[index].ended = true;
             return self.nobody_was_told(index);
         }
+        if self.faulty && self.is_refused_publish(index, text) {
+            self.clients[index].ended = true;
+            return self.nobody_was_told(index);
+        }
         match self.next_expected(index) {
             Some(Expected::Fatal) => {}
             Some(Expected::Publish { first, count }) if text.contains("memory limit reached") => {
@@ -125,5 +143,14 @@ impl Ledger {
             }
             other => self.complain(format!("connection {index}: {text} instead of {other:?}")),
         }
+    }
+
+    /// Whether a client is told that the disk failed it.
+    fn is_refused_publish(&self, index: usize, text: &str) -> bool {
+        let client = &self.clients[index];
+        let verbs = ["E_PUB_FAILED", "E_MPUB_FAILED", "E_DPUB_FAILED"];
+        let published = |expected: &Expected| matches!(expected, Expected::Publish { .. });
+        verbs.iter().any(|verb| text.starts_with(verb))
+            && (client.cut || client.expected.iter().any(published))
     }
 }

@@ -1,0 +1,247 @@
+//! A stretch of a topic's log: in memory, in a store file, or both.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::pool::Block;
+use super::record::{self, Checked, Record, Salt};
+use super::{Message, Position};
+use crate::disk::Place;
+use crate::journal::entry::Run;
+use crate::wire::names::Name;
+
+/// No journal file covers it.
+pub const UNCOVERED: u32 = u32::MAX;
+
+/// A segment. The sequence numbers in it rise, but some may be missing.
+#[derive(Debug)]
+pub struct Segment {
+    /// Its memory, when it is in memory.
+    block: Option<Block>,
+    /// Bytes of its records.
+    used: u32,
+    /// Sequence number of the first message.
+    pub first: u64,
+    /// Sequence number of the last message.
+    pub last: u64,
+    /// Messages.
+    pub count: u32,
+    /// Whether some are deferred.
+    pub deferred: bool,
+    /// Messages that a channel has outstanding, counted for each channel.
+    pub pins: u32,
+    /// Nothing is added any more.
+    pub sealed: bool,
+    /// Where it is on the disk.
+    pub home: Option<Place>,
+    /// It is being written there, or waits for that.
+    pub storing: bool,
+    /// It is being read.
+    pub loading: bool,
+    /// The oldest journal file with messages of it.
+    pub journal: u32,
+    /// Places that it takes the place of, wanted until it is on the disk itself.
+    pub replaces: Vec<Place>,
+    /// Records were damaged: positions in it from before are not where they say.
+    pub shifted: bool,
+    /// Where the records are, as far as somebody looked for one.
+    index: Vec<u32>,
+}
+
+impl Segment {
+    /// An empty segment in memory.
+    pub fn new(block: Block, first: u64) -> Segment {
+        Segment {
+            block: Some(block),
+            used: 0,
+            first,
+            last: first,
+            count: 0,
+            deferred: false,
+            pins: 0,
+            sealed: false,
+            home: None,
+            storing: false,
+            loading: false,
+            journal: UNCOVERED,
+            replaces: Vec::new(),
+            shifted: false,
+            index: Vec::new(),
+        }
+    }
+
+    /// A segment that is only on the disk.
+    pub fn stored(first: u64, last: u64, count: u32, deferred: bool, place: Place) -> Segment {
+        Segment {
+            block: None,
+            used: place.bytes,
+            first,
+            last,
+            count,
+            deferred,
+            pins: 0,
+            sealed: true,
+            home: Some(place),
+            storing: false,
+            loading: false,
+            journal: UNCOVERED,
+            replaces: Vec::new(),
+            shifted: false,
+            index: Vec::new(),
+        }
+    }
+
+    /// Bytes of its records.
+    #[must_use]
+    pub fn used(&self) -> u32 {
+        self.used
+    }
+
+    /// Whether a record of so many bytes can be added.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let room = self.block.as_ref().map_or(0, |block| block.len() - self.used as usize);
+        !self.sealed && room >= bytes
+    }
+
+    /// Adds a message; there is room. Where it is.
+    pub fn push(&mut self, sequence: u64, message: &Message<'_>, salt: Option<Salt>) -> u32 {
+        let (offset, bytes) = (self.used, record::bytes(message));
+        let block = self.block.as_mut().expect("a segment that is filled is in memory");
+        let to = &mut block[offset as usize..][..bytes];
+        record::write(to, message);
+        if let Some(salt) = salt {
+            record::seal(to, salt);
+        }
+        self.used += bytes as u32;
+        self.last = sequence;
+        self.count += 1;
+        self.deferred |= message.delay_ms > 0;
+        offset
+    }
+
+    /// Whether there are messages in it that are not on the disk.
+    #[must_use]
+    pub fn is_homeless(&self) -> bool {
+        self.home.is_none() && self.count > 0
+    }
+
+    /// Whether it can be read now.
+    #[must_use]
+    pub fn is_resident(&self) -> bool {
+        self.block.is_some()
+    }
+
+    /// Bytes of memory that it holds.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.block.as_ref().map_or(0, |block| block.len())
+    }
+
+    /// Its records, when it is in memory.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[u8]> {
+        self.block.as_ref().map(|block| &block[..self.used as usize])
+    }
+
+    /// The record at this place; `None` when it is not in memory.
+    #[must_use]
+    pub fn record(&self, at: Position) -> Option<Record<'_>> {
+        self.bytes().map(|bytes| record::read(bytes, at))
+    }
+
+    /// Where the first message with this or a higher sequence number is; `None` when it is not in
+    /// memory. The end when there is none.
+    pub fn find(&mut self, sequence: u64) -> Option<u32> {
+        let bytes = self.block.as_ref().map(|block| &block[..self.used as usize])?;
+        if sequence <= self.first {
+            return Some(0);
+        }
+        let index = &mut self.index;
+        extend(index, bytes, self.count);
+        let below = |&offset: &u32| {
+            let at = Position { segment: 0, offset };
+            record::read(bytes, at).sequence() < sequence
+        };
+        let place = index.partition_point(below);
+        Some(index.get(place).copied().unwrap_or(self.used))
+    }
+
+    /// As the header of a run says it.
+    #[must_use]
+    pub fn run(&self, topic: Name) -> Run {
+        let Segment { first, last, count, used, deferred, .. } = *self;
+        Run { topic, count, first, last, bytes: used, deferred }
+    }
+
+    /// Gives up its memory; its records stay on the disk.
+    pub fn evict(&mut self) -> Option<Block> {
+        assert!(self.home.is_some(), "a segment is in memory or on the disk");
+        self.index = Vec::new();
+        self.block.take()
+    }
+
+    /// Gives up its memory and its places on the disk.
+    pub fn take_apart(self) -> (Option<Block>, impl Iterator<Item = Place>) {
+        (self.block, self.home.into_iter().chain(self.replaces))
+    }
+
+    /// Adds a record of another segment; there is room.
+    pub fn adopt(&mut self, found: &Checked, record: &[u8]) {
+        let block = self.block.as_mut().expect("a segment that is filled is in memory");
+        block[self.used as usize..][..record.len()].copy_from_slice(record);
+        self.used += record.len() as u32;
+        self.last = found.sequence;
+        self.count += 1;
+        self.deferred |= found.delay_ms > 0;
+    }
+
+    /// Its records came from the disk. When some are damaged: the stretches of sequence numbers
+    /// that are not in it.
+    pub fn load(&mut self, mut block: Block, bytes: &[u8], salt: Salt) -> Vec<Range<u64>> {
+        let (mut used, mut next, mut count) = (0, self.first, 0);
+        let mut holes = Vec::new();
+        for (offset, found) in record::walk(bytes, salt).flatten() {
+            // What was in the segment when it was written is in order; else it is not ours.
+            if found.sequence < next || found.sequence > self.last {
+                continue;
+            }
+            if found.sequence > next {
+                holes.push(next..found.sequence);
+            }
+            block[used..used + found.bytes]
+                .copy_from_slice(&bytes[offset as usize..][..found.bytes]);
+            used += found.bytes;
+            next = found.sequence + 1;
+            count += 1;
+        }
+        if next <= self.last {
+            holes.push(next..self.last + 1);
+        }
+        if count == self.count && used == self.used as usize {
+            holes.clear();
+        }
+        self.shifted |= used != self.used as usize || !holes.is_empty();
+        self.used = used as u32;
+        self.count = count;
+        self.block = Some(block);
+        self.loading = false;
+        holes
+    }
+}
+
+/// Adds the offsets of the records behind those that are known.
+fn extend(index: &mut Vec<u32>, bytes: &[u8], count: u32) {
+    if index.len() == count as usize {
+        return;
+    }
+    index.reserve_exact(count as usize - index.len());
+    let mut at = Position::default();
+    if let Some(&last) = index.last() {
+        at = record::read(bytes, Position { segment: 0, offset: last }).next;
+    }
+    while (at.offset as usize) < bytes.len() {
+        index.push(at.offset);
+        at = record::read(bytes, at).next;
+    }
+}

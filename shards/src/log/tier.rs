@@ -1,0 +1,92 @@
+//! Which segments of a log are in memory, and which are on the disk.
+
+use alloc::vec::Vec;
+
+use super::{Log, Position, SOMEWHERE, Segment};
+use crate::disk::Place;
+
+/// A segment that would have to be read from the disk first, by its first sequence number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cold {
+    /// Sequence number of its first message.
+    pub first: u64,
+}
+
+impl Log {
+    /// Takes in segments as they were before a restart, in order; the log is empty.
+    pub fn restore(&mut self, segments: impl Iterator<Item = Segment>) {
+        self.segments.extend(segments);
+    }
+
+    /// The segment with a message, or the first one behind it.
+    #[must_use]
+    pub fn locate(&self, sequence: u64) -> Position {
+        let index = self.segments.partition_point(|segment| segment.last < sequence);
+        Position { segment: self.first + index as u32, offset: SOMEWHERE }
+    }
+
+    /// The segment that starts with this message.
+    pub fn by_first(&mut self, first: u64) -> Option<&mut Segment> {
+        let index = self.segments.partition_point(|segment| segment.first < first);
+        let found = self.segments.get_mut(index).filter(|segment| segment.first == first);
+        found.or_else(|| self.old.get_mut(&first))
+    }
+
+    /// The segment that holds an outstanding message, when it has to be read from the disk.
+    #[must_use]
+    pub fn cold(&mut self, sequence: u64, at: Position) -> Option<Cold> {
+        let segment = self.of(sequence, at)?;
+        (!segment.is_resident()).then_some(Cold { first: segment.first })
+    }
+
+    /// All segments, old ones first.
+    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.old.values().chain(&self.segments)
+    }
+
+    /// All segments, old ones first.
+    pub fn segments_mut(&mut self) -> impl Iterator<Item = &mut Segment> {
+        self.old.values_mut().chain(&mut self.segments)
+    }
+
+    /// The numbered segments from this one on.
+    pub fn segments_from(&self, number: u32) -> impl Iterator<Item = (u32, &Segment)> {
+        let skipped = number.saturating_sub(self.first);
+        let from = self.first + skipped;
+        (from..).zip(self.segments.iter().skip(skipped as usize))
+    }
+
+    /// All segments, the newest first and old ones last.
+    pub fn segments_mut_newest_first(&mut self) -> impl Iterator<Item = &mut Segment> {
+        self.segments.iter_mut().rev().chain(self.old.values_mut().rev())
+    }
+
+    /// Nothing more is added to the last segment: it can be stored.
+    pub fn seal_last(&mut self) {
+        if let Some(last) = self.segments.back_mut()
+            && last.count > 0
+        {
+            last.sealed = true;
+        }
+    }
+
+    /// Messages from this one on that are not in memory.
+    #[must_use]
+    pub fn cold_count(&self, at: Position) -> u64 {
+        let cold = self.segments_from(at.segment).filter(|(_, segment)| !segment.is_resident());
+        cold.map(|(_, segment)| u64::from(segment.count)).sum()
+    }
+
+    /// A segment is on the disk. The places that are not wanted any more for that; `None` when it
+    /// is not there any more.
+    pub fn stored(&mut self, first: u64, place: Place) -> Option<Vec<Place>> {
+        let segment = self.by_first(first)?;
+        if segment.used() != place.bytes || segment.home.is_some() {
+            return None;
+        }
+        segment.storing = false;
+        segment.home = Some(place);
+        segment.journal = super::UNCOVERED;
+        Some(core::mem::take(&mut segment.replaces))
+    }
+}

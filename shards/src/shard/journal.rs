@@ -1,0 +1,562 @@
+//! What of a turn is written down: publishes, finishes, requeues, and changes of topics and
+//! channels, all in one append, before anybody is told or given anything.
+//!
+//! The journal is a sequence of files. A batch lies in one file whole. When an append fails, its
+//! file takes no more, and the batch is tried once more in the next one; when that fails too, the
+//! turn's publishes are refused.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::Shard;
+use crate::disk::{DiskError, DiskRequest, Opened, Role};
+use crate::journal::entry::{self, Run};
+use crate::journal::file::FILE_HEADER_BYTES;
+use crate::journal::state::{ChannelState, Outstanding as Delta, Range as Sequences, TopicState};
+use crate::limits::JOURNAL_RETRY_MS;
+use crate::log::UNCOVERED;
+use crate::slots::Key;
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// Whether there is a disk. Without one everything is kept in memory only.
+    pub(super) enabled: bool,
+    /// Files with something in them that may be needed, oldest first. The last one is written to.
+    pub(super) files: VecDeque<JournalFile>,
+    /// The next file.
+    next: Option<Opened>,
+    opening: bool,
+    /// Not before then is another file asked for, because the last time failed.
+    retry_at_ms: u64,
+    /// State entries of this turn.
+    notes: Vec<u8>,
+    /// Topics with messages, channels with finishes and requeues, of this turn.
+    topics: Vec<Key>,
+    channels: Vec<Key>,
+    /// Headers and trailers of the batch's runs, and what the batch is made of.
+    heads: Vec<u8>,
+    pieces: Vec<Piece>,
+    batch_bytes: u64,
+    /// Why publishes are refused.
+    pub(super) trouble: Option<String>,
+    /// Messages appended since the last sync began.
+    pub(super) unsynced: u64,
+    /// Bytes appended since the start.
+    pub(super) bytes: u64,
+    /// The last time that a file was asked for, there was none.
+    pub(super) short: bool,
+    /// Something was not written down that should have been.
+    missed: bool,
+}
+
+/// State entries kept while nothing can be written.
+const NOTES_BYTES_MAX: usize = 1 << 20;
+
+/// A journal file in use.
+#[derive(Debug)]
+pub(super) struct JournalFile {
+    pub(super) number: u32,
+    nonce: u64,
+    offset: u32,
+    /// Something was appended since it was last synced.
+    pub(super) unsynced: bool,
+    /// It takes no more, and what it covers is to be covered elsewhere.
+    pub(super) broken: bool,
+    /// A sync of it has failed: what the kernel still has of it may never get to the disk, and
+    /// later syncs would not say so.
+    pub(super) spoiled: bool,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Notes,
+    Heads(Range<usize>),
+    Records { topic: Key, segment: u32, bytes: Range<u32>, first: u64 },
+}
+
+/// An append to be made: all of the slices, one behind the other, in one file.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    /// Number of the file.
+    pub file: u32,
+    /// Where in it.
+    pub offset: u32,
+    /// What.
+    pub slices: Vec<&'a [u8]>,
+}
+
+impl Journal {
+    /// A journal without files; without a disk there will be none.
+    pub(super) fn new(enabled: bool) -> Journal {
+        Journal { enabled, ..Journal::default() }
+    }
+
+    /// The file that is written to.
+    pub(super) fn current(&mut self) -> Option<&mut JournalFile> {
+        self.files.back_mut().filter(|file| !file.broken)
+    }
+
+    /// A sync was answered: whether what it covered is on the disk. `None` when the file is not
+    /// of the journal.
+    pub(super) fn synced(&mut self, number: u32, succeeded: bool) -> Option<bool> {
+        let file = self.files.iter_mut().find(|file| file.number == number)?;
+        if !succeeded {
+            (file.broken, file.spoiled, file.unsynced) = (true, true, false);
+        }
+        Some(!file.spoiled)
+    }
+
+    /// Whether something was left out that has to be written down first.
+    pub(super) fn has_missed(&self) -> bool {
+        self.missed
+    }
+
+    /// Whether everything that was noted is written down, and there is a file.
+    pub(super) fn is_empty_handed(&self) -> bool {
+        self.notes.is_empty() && !self.files.is_empty()
+    }
+
+    fn has_news(&self) -> bool {
+        !(self.notes.is_empty() && self.topics.is_empty() && self.channels.is_empty())
+    }
+
+    /// Whether something is to be written down in the next turn, which nothing else announces.
+    pub(super) fn is_due(&self) -> bool {
+        let noted = !self.notes.is_empty() && !self.missed;
+        let news = noted || !self.topics.is_empty() || !self.channels.is_empty();
+        news && self.files.back().is_some_and(|file| !file.broken)
+    }
+
+    fn nonce(&mut self) -> u64 {
+        self.current().map_or(0, |file| file.nonce)
+    }
+
+    /// Forgets the entries of state that are not written yet.
+    pub(super) fn forget_notes(&mut self) {
+        self.notes.clear();
+    }
+
+    /// Goes on in the next file, if it is there.
+    fn switch(&mut self) -> bool {
+        let Some(Opened { number, nonce }) = self.next.take() else { return false };
+        entry::reseal(&mut self.notes, nonce);
+        let offset = FILE_HEADER_BYTES as u32;
+        let (unsynced, broken, spoiled) = (false, false, false);
+        self.files.push_back(JournalFile { number, nonce, offset, unsynced, broken, spoiled });
+        true
+    }
+}
+
+impl Shard {
+    /// A topic got messages that are to be written down.
+    pub(super) fn note_messages(&mut self, key: Key) {
+        if let Some(topic) = self.topics.get_mut(key)
+            && !core::mem::replace(&mut topic.noted, true)
+        {
+            self.journal.topics.push(key);
+        }
+    }
+
+    /// A channel's message is finished.
+    pub(super) fn note_finish(&mut self, key: Key, sequence: u64) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        if !channel.journaled {
+            return;
+        }
+        match channel.finished.last_mut() {
+            Some(last) if last.last + 1 == sequence => last.last = sequence,
+            _ => channel.finished.push(Sequences { first: sequence, last: sequence }),
+        }
+        if !core::mem::replace(&mut channel.noted, true) {
+            self.journal.channels.push(key);
+        }
+    }
+
+    /// A channel's message waits to be delivered again, for this long.
+    pub(super) fn note_requeue(&mut self, key: Key, sequence: u64, attempts: u16, delay_ms: u64) {
+        let due_ms = if delay_ms == 0 { 0 } else { self.wall_ms() + delay_ms };
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        if !channel.journaled {
+            return;
+        }
+        channel.requeued.push(Delta { sequence, attempts, due_ms });
+        if !core::mem::replace(&mut channel.noted, true) {
+            self.journal.channels.push(key);
+        }
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub(super) fn wall_ms(&self) -> u64 {
+        u64::try_from(self.now.wall_ns / 1_000_000).unwrap_or(0)
+    }
+
+    /// Writes down where a channel stands, all of it.
+    pub(super) fn note_channel_state(&mut self, key: Key) {
+        let Some(state) = self.channel_state(key) else { return };
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        channel.finished.clear();
+        channel.requeued.clear();
+        let (name, topic_key) = (channel.name, channel.topic);
+        let nonce = self.journal.nonce();
+        let Some(topic) = self.topics.get(topic_key) else { return };
+        entry::channel(&mut self.journal.notes, nonce, &topic.name, &name, &state);
+        self.cover(topic_key);
+    }
+
+    /// Writes down where a topic stands.
+    pub(super) fn note_topic_state(&mut self, key: Key) {
+        let Some(topic) = self.topics.get(key).filter(|topic| topic.journaled) else { return };
+        let handed = (!topic.is_flowing()).then_some(topic.handed);
+        let state = TopicState { handed, head: topic.head };
+        let nonce = self.journal.nonce();
+        let Some(topic) = self.topics.get(key) else { return };
+        entry::topic(&mut self.journal.notes, nonce, &topic.name, &state);
+        self.cover(key);
+    }
+
+    /// Writes down where a topic and all its channels stand.
+    pub(super) fn note_whole_topic(&mut self, key: Key) {
+        // Else deferred messages would be said to be the channels', and not be among theirs.
+        self.hand_over(key);
+        self.note_topic_state(key);
+        let channels = self.topics.get(key).map_or(Vec::new(), |topic| topic.channels.clone());
+        for channel in channels {
+            self.note_channel_state(channel);
+        }
+    }
+
+    pub(super) fn note_channel_deleted(&mut self, topic: Key, channel: &crate::channel::Channel) {
+        let nonce = self.journal.nonce();
+        if let Some(topic) = self.topics.get(topic).filter(|_| channel.journaled) {
+            entry::channel_deleted(&mut self.journal.notes, nonce, &topic.name, &channel.name);
+        }
+    }
+
+    pub(super) fn note_topic_deleted(&mut self, topic: &crate::topic::Topic) {
+        if topic.journaled {
+            let nonce = self.journal.nonce();
+            entry::topic_deleted(&mut self.journal.notes, nonce, &topic.name, topic.head);
+        }
+    }
+
+    /// The topic depends on the journal file that is written to now, or on whichever is next.
+    fn cover(&mut self, key: Key) {
+        let file = self.journal.current().map_or(0, |file| file.number);
+        if let Some(topic) = self.topics.get_mut(key) {
+            topic.journal_from = topic.journal_from.min(file);
+        }
+    }
+
+    /// What a channel has and has not finished.
+    fn channel_state(&self, key: Key) -> Option<ChannelState> {
+        let channel = self.channels.get(key).filter(|channel| channel.journaled)?;
+        let skips = channel.skips.values();
+        let skips = skips.map(|skip| Sequences { first: skip.from, last: skip.to - 1 }).collect();
+        let (mono_ms, wall_ms) = (self.now.mono_ms, self.wall_ms());
+        let mut outstanding = Vec::new();
+        channel.outstanding.each(|sequence, attempts, due| {
+            // What a consumer has now comes back at once.
+            let due_ms = due.map_or(0, |due| wall_ms + due.saturating_sub(mono_ms));
+            outstanding.push(Delta { sequence, attempts, due_ms });
+        });
+        outstanding.sort_unstable_by_key(|message: &Delta| message.sequence);
+        Some(ChannelState { cursor: channel.cursor, skips, outstanding })
+    }
+
+    /// Gathers what is to be written down of this turn. To be called when all that arrived has
+    /// been carried out, before [`Shard::finish_turn`].
+    pub fn prepare_journal(&mut self) {
+        if !self.journal.enabled {
+            return;
+        }
+        self.open_next_journal();
+        self.checkpoint();
+        let starting = self.journal.files.is_empty() && self.journal.trouble.is_none();
+        if !self.journal.has_news() || starting {
+            return;
+        }
+        self.gather_deltas();
+        if self.journal.current().is_some() || self.journal.switch() {
+            self.gather_runs();
+            if self.is_beyond_the_end() && self.journal.switch() {
+                self.gather_runs();
+            }
+        } else if self.journal.trouble.is_some() {
+            self.turn_failed();
+        }
+        // Otherwise the first file is about to come.
+    }
+
+    /// Whether the batch would make the current file longer than it was made. A batch that is
+    /// longer than a whole file, or finds no next one, does that.
+    fn is_beyond_the_end(&mut self) -> bool {
+        let (bytes, max) = (self.journal.batch_bytes, u64::from(self.options.journal_file_bytes));
+        let current = self.journal.current();
+        current.is_some_and(|file| {
+            file.offset > FILE_HEADER_BYTES as u32 && u64::from(file.offset) + bytes > max
+        })
+    }
+
+    /// Turns what channels noted into entries.
+    fn gather_deltas(&mut self) {
+        let nonce = self.journal.nonce();
+        let mut channels = core::mem::take(&mut self.journal.channels);
+        for key in channels.drain(..) {
+            let Some(channel) = self.channels.get_mut(key) else { continue };
+            channel.noted = false;
+            let topic_key = channel.topic;
+            let Some(topic) = self.topics.get(topic_key) else { continue };
+            let (notes, name) = (&mut self.journal.notes, &channel.name);
+            if !channel.requeued.is_empty() {
+                entry::requeued(notes, nonce, &topic.name, name, &channel.requeued);
+                channel.requeued.clear();
+            }
+            if !channel.finished.is_empty() {
+                entry::finished(notes, nonce, &topic.name, name, &channel.finished);
+                channel.finished.clear();
+            }
+            self.cover(topic_key);
+        }
+        self.journal.channels = channels;
+    }
+
+    /// Puts headers around the records that topics got.
+    fn gather_runs(&mut self) {
+        let Shard { journal, topics, .. } = self;
+        let nonce = journal.nonce();
+        let Journal { heads, pieces, .. } = journal;
+        heads.clear();
+        pieces.clear();
+        for &key in &journal.topics {
+            let Some(topic) = topics.get(key) else { continue };
+            let mut first = topic.journaled_to;
+            for (segment, found) in topic.log.segments_from(topic.journaled_at.segment) {
+                let from = match segment == topic.journaled_at.segment {
+                    true => topic.journaled_at.offset,
+                    false => 0,
+                };
+                if from >= found.used() {
+                    continue;
+                }
+                let bytes = found.used() - from;
+                let (last, deferred) = (found.last, found.deferred);
+                let count = (last + 1 - first) as u32;
+                let run = Run { topic: topic.name, count, first, last, bytes, deferred };
+                let start = heads.len();
+                entry::run_start(heads, nonce, &run);
+                pieces.push(Piece::Heads(start..heads.len()));
+                let bytes = from..found.used();
+                pieces.push(Piece::Records { topic: key, segment, bytes, first: found.first });
+                let start = heads.len();
+                entry::run_end(heads, nonce, &run);
+                pieces.push(Piece::Heads(start..heads.len()));
+                first = last + 1;
+            }
+        }
+        // Behind the messages: a batch that is torn must not say of some that they were given.
+        pieces.push(Piece::Notes);
+        let records = pieces.iter().map(|piece| match piece {
+            Piece::Records { bytes, .. } => u64::from(bytes.end - bytes.start),
+            Piece::Notes | Piece::Heads(_) => 0,
+        });
+        journal.batch_bytes = records.sum::<u64>() + (heads.len() + journal.notes.len()) as u64;
+    }
+
+    /// The append to be made now, when there is one. [`Shard::journal_appended`] is to be told
+    /// what became of it; there may be another one then.
+    #[must_use]
+    pub fn journal_batch(&self) -> Option<Batch<'_>> {
+        let Journal { files, pieces, notes, heads, .. } = &self.journal;
+        let file = files.back().filter(|_| !pieces.is_empty())?;
+        let slices = pieces.iter().filter_map(|piece| match piece {
+            Piece::Notes => Some(&notes[..]),
+            Piece::Heads(range) => Some(&heads[range.clone()]),
+            Piece::Records { topic, segment, bytes, .. } => {
+                let topic = self.topics.get(*topic)?;
+                let (_, segment) = topic.log.segments_from(*segment).next()?;
+                Some(&segment.bytes()?[bytes.start as usize..bytes.end as usize])
+            }
+        });
+        let slices = slices.filter(|slice| !slice.is_empty()).collect();
+        Some(Batch { file: file.number, offset: file.offset, slices })
+    }
+
+    /// The append was made, or failed.
+    pub fn journal_appended(&mut self, result: Result<(), DiskError>) {
+        let bytes = self.journal.batch_bytes;
+        let Some(file) = self.journal.files.back_mut() else { return };
+        match result {
+            Ok(()) => {
+                file.offset += bytes as u32;
+                file.unsynced = true;
+                self.journal.bytes += bytes;
+                self.turn_written();
+            }
+            Err(error) => {
+                self.journal.pieces.clear();
+                self.give_up_current();
+                self.journal_failed(&error);
+                if self.journal.switch() {
+                    return self.gather_runs();
+                }
+                self.journal.retry_at_ms = self.now.mono_ms + JOURNAL_RETRY_MS;
+                self.turn_failed();
+            }
+        }
+    }
+
+    /// Nothing more is written to the current file.
+    fn give_up_current(&mut self) {
+        let Some(file) = self.journal.files.back_mut() else { return };
+        file.broken = true;
+        if file.offset == FILE_HEADER_BYTES as u32 {
+            self.space.requests.push_back(DiskRequest::Release(file.number));
+            self.journal.files.pop_back();
+        }
+    }
+
+    /// What this turn did is written down: it is covered by the current file, and the answers may
+    /// go, or wait for the sync.
+    fn turn_written(&mut self) {
+        let file = self.journal.current().map_or(UNCOVERED, |file| file.number);
+        let mut pieces = core::mem::take(&mut self.journal.pieces);
+        for piece in pieces.drain(..) {
+            let Piece::Records { topic, first, .. } = piece else { continue };
+            let Some(topic) = self.topics.get_mut(topic) else { continue };
+            topic.journal_from = topic.journal_from.min(file);
+            if let Some(segment) = topic.log.by_first(first) {
+                segment.journal = segment.journal.min(file);
+            }
+        }
+        self.journal.pieces = pieces;
+        for index in 0..self.journal.topics.len() {
+            let Some(topic) = self.topics.get_mut(self.journal.topics[index]) else { continue };
+            self.journal.unsynced += topic.head - topic.journaled_to;
+            topic.mark_journaled();
+        }
+        self.journal.topics.clear();
+        self.journal.notes.clear();
+        self.keep_promises();
+    }
+
+    /// What this turn did cannot be written down. Who published is told; what else happened is
+    /// written down as a whole when the disk works again.
+    fn turn_failed(&mut self) {
+        if self.journal.trouble.is_none() {
+            self.journal.trouble = Some(String::from("the journal has no file to write to"));
+        }
+        for index in 0..self.journal.topics.len() {
+            if let Some(topic) = self.topics.get_mut(self.journal.topics[index]) {
+                topic.store_unwritten();
+                topic.mark_journaled();
+            }
+        }
+        self.journal.topics.clear();
+        self.journal.pieces.clear();
+        if self.journal.notes.len() > NOTES_BYTES_MAX {
+            self.journal.notes.clear();
+        }
+        self.journal.missed = true;
+        self.break_promises();
+    }
+
+    /// Asks for the next file in time, and goes on in it when the current one is given up.
+    fn open_next_journal(&mut self) {
+        let max = self.options.journal_files_max;
+        let Journal { enabled, next, opening, files, retry_at_ms, .. } = &mut self.journal;
+        // Files that take no more would never be free again if no other came.
+        let room = files.len() < max || files.back().is_none_or(|file| file.broken);
+        let wanted = *enabled && next.is_none() && !*opening && room;
+        if wanted && self.now.mono_ms >= *retry_at_ms {
+            *opening = true;
+            let heads = self.topics.iter().map(|(_, topic)| topic.head);
+            let floor = heads.max().unwrap_or(0).max(self.sequence_floor);
+            self.space.requests.push_back(DiskRequest::Open { role: Role::Journal, floor });
+        }
+        if self.journal.current().is_none() && !self.journal.switch() {
+            return;
+        }
+        if !(self.journal.short && self.journal_room() < self.options.journal_file_bytes / 4) {
+            self.journal.trouble = None;
+        }
+        if core::mem::take(&mut self.journal.missed) {
+            self.note_all_topics();
+        }
+    }
+
+    /// Bytes that the current file takes before it is full.
+    fn journal_room(&mut self) -> u32 {
+        let bytes = self.options.journal_file_bytes;
+        self.journal.current().map_or(0, |file| bytes.saturating_sub(file.offset))
+    }
+
+    /// The next file is there, or is not to be had.
+    pub(super) fn journal_opened(&mut self, result: Result<Opened, DiskError>) {
+        self.journal.opening = false;
+        match result {
+            Ok(opened) => {
+                self.journal.short = false;
+                self.journal.next = Some(opened);
+            }
+            Err(error) => {
+                self.journal.retry_at_ms = self.now.mono_ms + JOURNAL_RETRY_MS;
+                self.journal.short = true;
+                // There is time as long as the current file has room.
+                if self.journal_room() < self.options.journal_file_bytes / 4 {
+                    self.journal_failed(&error);
+                } else {
+                    self.disk_errors += 1;
+                }
+            }
+        }
+    }
+
+    /// When a file is asked for again.
+    pub(super) fn journal_deadline_ms(&self) -> Option<u64> {
+        let Journal { enabled, next, opening, retry_at_ms, trouble, .. } = &self.journal;
+        let waits = *enabled && next.is_none() && !*opening && trouble.is_some();
+        waits.then_some(*retry_at_ms)
+    }
+
+    /// Whether publishing has to wait: for the first file, or because so much of the journal is in
+    /// use that some of it has to be free again first.
+    pub(super) fn journal_is_full(&mut self) -> bool {
+        if self.journal.files.is_empty() {
+            return self.journal.next.is_none();
+        }
+        let bounded = self.journal.files.len() >= self.options.journal_files_max;
+        let half = self.options.journal_file_bytes / 2;
+        bounded
+            && self.journal.next.is_none()
+            && self.journal.current().is_none_or(|file| file.offset >= half)
+    }
+
+    /// The disk refused something. Publishes are refused until it works again.
+    pub(super) fn journal_failed(&mut self, error: &DiskError) {
+        self.journal.trouble = Some(error.text.clone());
+        self.disk_errors += 1;
+    }
+
+    /// Why the disk is not to be relied on, while that is so.
+    #[must_use]
+    pub fn disk_trouble(&self) -> Option<&str> {
+        self.journal.trouble.as_deref().or(self.store_trouble())
+    }
+
+    /// Why publishes are refused, as clients see it after `E_PUB_FAILED`.
+    pub(super) fn disk_reason(&self) -> String {
+        let trouble = self.journal.trouble.as_deref();
+        String::from(trouble.unwrap_or("the journal has no file to write to"))
+    }
+
+    /// Writes down where everything stands.
+    pub(super) fn note_all_topics(&mut self) {
+        let keys: Vec<Key> = self.topics.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.note_whole_topic(key);
+        }
+    }
+}

@@ -1,0 +1,592 @@
+//! Memory and disk: segments are stored before memory runs out, give their memory up when it is
+//! wanted, and are read again when a channel comes to them.
+//!
+//! What is written first is what was filled last, and what gives way first is what lies furthest
+//! from any cursor: a channel that keeps pace never waits for the disk, and one far behind reads
+//! ahead. Publishing waits while memory is short and the disk is at work; it is refused when
+//! neither memory nor the disk takes any more.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use hashbrown::HashMap;
+
+use super::Shard;
+use super::retire::Retiring;
+use crate::disk::{DiskError, DiskEvent, DiskRequest, Place, Role};
+use crate::journal::state::Range;
+use crate::limits::{Durability, JOURNAL_RETRY_MS, READ_AHEAD_SEGMENTS};
+use crate::log::Cold;
+use crate::log::pool::Block;
+use crate::mail::Batch;
+use crate::request::Publish;
+use crate::slots::Key;
+
+/// What is under way between memory and disk.
+#[derive(Debug, Default)]
+pub(super) struct Tiers {
+    /// Segments to be stored, by topic and first message.
+    to_store: VecDeque<(Key, u64)>,
+    /// Segments to be read.
+    to_load: VecDeque<(Key, u64)>,
+    writes: HashMap<u32, Writing>,
+    loads: HashMap<u32, Loading>,
+    pub(super) retiring: Retiring,
+    reads: FailedReads,
+    last_ticket: u32,
+    /// The topic at which the search for memory goes on.
+    hand: usize,
+    /// Clients whose publish waits for room.
+    waiting: Vec<Key>,
+    /// Publishes of others that wait for room.
+    pub(super) stalled: VecDeque<Stalled>,
+    /// When it is next looked for store files of which little is wanted.
+    tidy_at_ms: u64,
+    /// The store takes nothing until then.
+    retry_at_ms: u64,
+    trouble: Option<String>,
+    pub(super) loaded_segments: u64,
+    pub(super) stored_segments: u64,
+    pub(super) messages_damaged: u64,
+}
+
+/// Reads that failed, which happens for other reasons than damage, too.
+#[derive(Debug, Default)]
+struct FailedReads {
+    /// Segments that are read again, and when, in order.
+    waiting: VecDeque<(Key, u64, u64)>,
+    /// How often each of them has failed.
+    times: HashMap<(Key, u64), u32>,
+}
+
+impl FailedReads {
+    /// Whether a segment is to be read again.
+    fn try_again(&mut self, key: Key, first: u64, now_ms: u64) -> bool {
+        let times = self.times.entry((key, first)).or_default();
+        *times += 1;
+        if *times > READS_MAX {
+            self.times.remove(&(key, first));
+            return false;
+        }
+        self.waiting.push_back((key, first, now_ms + JOURNAL_RETRY_MS));
+        true
+    }
+
+    fn next_due(&mut self, now_ms: u64) -> Option<(Key, u64)> {
+        let (key, first, _) = self.waiting.pop_front_if(|&mut (_, _, due_ms)| due_ms <= now_ms)?;
+        Some((key, first))
+    }
+}
+
+#[derive(Debug)]
+struct Writing {
+    topic: Key,
+    first: u64,
+    place: Place,
+}
+
+#[derive(Debug)]
+struct Loading {
+    topic: Key,
+    first: u64,
+    /// Where to.
+    block: Block,
+}
+
+/// A publish that waits for room.
+#[derive(Debug)]
+pub(super) enum Stalled {
+    /// Of another worker.
+    Batch(u16, Batch),
+    /// Of HTTP on this worker.
+    Http(u64, Publish),
+}
+
+impl Tiers {
+    pub(super) fn next_ticket(&mut self) -> u32 {
+        self.last_ticket = (self.last_ticket + 1) & TICKETS;
+        self.last_ticket
+    }
+}
+
+impl Shard {
+    fn is_above(&self, eighths: usize) -> bool {
+        self.space.pool.used_bytes() / 8 >= self.space.pool.limit_bytes() / 64 * eighths
+    }
+
+    /// Whether a publish of so many bytes has to wait: for memory that the disk is about to give
+    /// back, or for the journal.
+    pub(super) fn has_to_wait(&mut self, bytes: usize) -> bool {
+        if !self.journal.enabled || self.journal.trouble.is_some() {
+            return false;
+        }
+        if self.journal_is_full() {
+            return true;
+        }
+        let slack = (self.space.pool.limit_bytes() / 16).min(1 << 20);
+        let room = self.space.pool.limit_bytes().saturating_sub(self.space.pool.used_bytes());
+        if room >= bytes + slack {
+            return false;
+        }
+        self.make_room(bytes + slack);
+        let room = self.space.pool.limit_bytes().saturating_sub(self.space.pool.used_bytes());
+        let hope = self.tiers.trouble.is_none()
+            && (!self.tiers.to_store.is_empty() || !self.tiers.writes.is_empty());
+        room < bytes + slack && hope
+    }
+
+    /// Lets a client's publish wait for room.
+    pub(super) fn wait_for_room(&mut self, key: Key) {
+        if !self.tiers.waiting.contains(&key) {
+            self.tiers.waiting.push(key);
+        }
+        self.pause(key);
+    }
+
+    /// Lets those go on who waited for room, as far as there is some.
+    pub(super) fn admit_waiting(&mut self) {
+        if self.is_stopping() {
+            // It would not be stored any more.
+            return;
+        }
+        while !self.tiers.stalled.is_empty() && !self.has_to_wait(0) {
+            match self.tiers.stalled.pop_front() {
+                Some(Stalled::Batch(from, batch)) => self.publish_batch(from, batch),
+                Some(Stalled::Http(ticket, publish)) => self.publish_for_http(ticket, &publish),
+                None => {}
+            }
+        }
+        if !self.tiers.waiting.is_empty() && !self.has_to_wait(0) {
+            for key in core::mem::take(&mut self.tiers.waiting) {
+                self.wake(key);
+            }
+        }
+    }
+
+    /// Whether something goes on only when the disk has done what it refused before, or gives
+    /// memory back.
+    #[must_use]
+    pub fn waits_for_disk(&self) -> bool {
+        self.is_short() || !self.tiers.reads.waiting.is_empty()
+    }
+
+    /// Whether somebody waits for room.
+    fn is_short(&self) -> bool {
+        !self.tiers.waiting.is_empty() || !self.tiers.stalled.is_empty()
+    }
+
+    /// When a read that failed is tried again.
+    pub(super) fn read_deadline_ms(&self) -> Option<u64> {
+        self.tiers.reads.waiting.front().map(|&(_, _, due_ms)| due_ms)
+    }
+
+    /// Whether segments are being stored, which a later turn is told of.
+    pub(super) fn is_storing(&self) -> bool {
+        !self.tiers.writes.is_empty() || !self.tiers.to_store.is_empty()
+    }
+
+    /// Whether segments are being read, which a later turn is told of.
+    pub(super) fn is_loading(&self) -> bool {
+        !(self.tiers.loads.is_empty()
+            && self.tiers.to_load.is_empty()
+            && self.tiers.reads.waiting.is_empty())
+    }
+
+    /// When segments are stored that the disk did not take before.
+    pub(super) fn store_deadline_ms(&self) -> Option<u64> {
+        let waits = self.now.mono_ms < self.tiers.retry_at_ms && !self.tiers.to_store.is_empty();
+        waits.then_some(self.tiers.retry_at_ms)
+    }
+
+    /// Why segments cannot be stored, while that is so.
+    pub(super) fn store_trouble(&self) -> Option<&str> {
+        self.tiers.trouble.as_deref()
+    }
+
+    /// Why a publish is refused when there is no memory, as clients see it after `E_PUB_FAILED`.
+    pub(super) fn full_reason(&self) -> String {
+        match &self.tiers.trouble {
+            Some(trouble) => alloc::format!("memory limit reached, and {trouble}"),
+            None => String::from("memory limit reached"),
+        }
+    }
+
+    /// One turn's work between memory and disk.
+    pub(super) fn move_segments(&mut self) {
+        if !self.journal.enabled {
+            return;
+        }
+        if self.is_above(4) {
+            self.store_ahead();
+        }
+        self.tidy_store();
+        self.start_stores();
+        if !self.is_storing() {
+            self.tiers.trouble = None;
+        }
+        self.start_loads();
+        self.retire();
+        if self.is_short() {
+            self.admit_waiting();
+        }
+    }
+
+    /// Moves what little is wanted of an old store file elsewhere, so that the file can go.
+    fn tidy_store(&mut self) {
+        let due = self.now.mono_ms >= self.tiers.tidy_at_ms && !self.is_storing();
+        if due && let Some(file) = self.space.store.sparse_file() {
+            self.tiers.tidy_at_ms = self.now.mono_ms + TIDY_PAUSE_MS;
+            self.thin_out(file);
+        }
+    }
+
+    /// Has full segments stored before their memory is wanted.
+    fn store_ahead(&mut self) {
+        let seal = self.is_above(7);
+        let topics = self.topics.slots();
+        for _ in 0..topics.min(STORE_TOPICS_PER_TURN) {
+            self.tiers.hand = (self.tiers.hand + 1) % topics;
+            if self.tiers.to_store.len() >= STORE_QUEUE_MAX {
+                return;
+            }
+            let Some(key) = self.topics.key_at(self.tiers.hand) else { continue };
+            self.store_topic(key, seal);
+        }
+    }
+
+    /// Has a topic's full segments stored, the newest first.
+    fn store_topic(&mut self, key: Key, seal: bool) {
+        let Some(topic) = self.topics.get_mut(key).filter(|topic| topic.is_kept()) else { return };
+        if seal {
+            topic.log.seal_last();
+        }
+        let wanted = topic
+            .log
+            .segments()
+            .filter(|segment| segment.sealed && segment.is_homeless() && !segment.storing);
+        let mut wanted: Vec<u64> = wanted.map(|segment| segment.first).collect();
+        wanted.reverse();
+        for first in wanted {
+            self.queue_store(key, first);
+        }
+    }
+
+    /// Has a segment stored that is full.
+    pub(super) fn queue_store(&mut self, key: Key, first: u64) {
+        let Some(topic) = self.topics.get_mut(key) else { return };
+        let Some(segment) = topic.log.by_first(first) else { return };
+        if segment.is_homeless() && !core::mem::replace(&mut segment.storing, true) {
+            self.tiers.to_store.push_back((key, first));
+            self.goes_to_disk(key);
+        }
+    }
+
+    /// From now on it is written down what becomes of a topic's messages.
+    fn goes_to_disk(&mut self, key: Key) {
+        let Some(topic) = self.topics.get_mut(key) else { return };
+        if core::mem::replace(&mut topic.journaled, true) {
+            return;
+        }
+        topic.mark_journaled();
+        for &channel in &topic.channels {
+            if let Some(channel) = self.channels.get_mut(channel) {
+                channel.journaled = !channel.name.is_ephemeral();
+            }
+        }
+        self.note_whole_topic(key);
+    }
+
+    fn start_stores(&mut self) {
+        if self.now.mono_ms < self.tiers.retry_at_ms {
+            return;
+        }
+        while let Some(&(key, first)) = self.tiers.to_store.front() {
+            let Shard { topics, space, tiers, .. } = self;
+            let found = topics.get_mut(key).and_then(|topic| {
+                let (name, sealed) = (topic.name, topic.durability != Durability::Memory);
+                Some((name, sealed, topic.log.by_first(first)?))
+            });
+            let Some((name, sealed, segment)) = found.filter(|(.., segment)| segment.storing)
+            else {
+                tiers.to_store.pop_front();
+                continue;
+            };
+            let run = segment.run(name);
+            let records =
+                segment.bytes().expect("a segment is stored before its memory is given up");
+            let Some(write) = space.place(&run, records, sealed) else { return };
+            tiers.to_store.pop_front();
+            let ticket = tiers.next_ticket();
+            let place = write.place;
+            tiers.writes.insert(ticket, Writing { topic: key, first, place });
+            let (file, offset, bytes) = (place.file, write.offset, write.bytes);
+            space.requests.push_back(DiskRequest::Write { ticket, file, offset, bytes });
+        }
+    }
+
+    /// Has a segment read that a channel has come to.
+    pub(super) fn want(&mut self, key: Key, cold: Cold) {
+        let Some(topic) = self.topics.get_mut(key) else { return };
+        let Some(segment) = topic.log.by_first(cold.first) else { return };
+        if !segment.is_resident() && !core::mem::replace(&mut segment.loading, true) {
+            self.tiers.to_load.push_back((key, cold.first));
+        }
+    }
+
+    fn start_loads(&mut self) {
+        while let Some((key, first)) = self.tiers.reads.next_due(self.now.mono_ms) {
+            self.tiers.to_load.push_back((key, first));
+        }
+        for _ in 0..self.tiers.to_load.len() {
+            if self.tiers.loads.len() >= LOADS_MAX {
+                return;
+            }
+            let Some((key, first)) = self.tiers.to_load.pop_front() else { return };
+            let segment = self.topics.get_mut(key).and_then(|topic| topic.log.by_first(first));
+            let Some(place) = segment.and_then(|segment| segment.home) else { continue };
+            let bytes = place.bytes as usize;
+            let block = match self.take_block(bytes) {
+                Some(block) => block,
+                // One at a time goes over the limit, or consumers might wait for ever.
+                None if self.tiers.loads.is_empty() => self.space.pool.take_anyway(bytes),
+                None => {
+                    self.tiers.to_load.push_front((key, first));
+                    return;
+                }
+            };
+            let ticket = self.tiers.next_ticket();
+            self.tiers.loads.insert(ticket, Loading { topic: key, first, block });
+            self.space.requests.push_back(DiskRequest::Read { ticket, place });
+        }
+    }
+
+    /// Reads ahead of a channel that has come to a segment.
+    pub(super) fn read_ahead(&mut self, topic_key: Key, segment: u32) {
+        if !self.journal.enabled || self.is_above(6) {
+            return;
+        }
+        let Some(topic) = self.topics.get(topic_key) else { return };
+        let ahead = topic.log.segments_from(segment + 1).take(READ_AHEAD_SEGMENTS);
+        let cold = ahead.filter(|(_, segment)| !segment.is_resident() && !segment.loading);
+        let cold: Vec<Cold> = cold.map(|(_, segment)| Cold { first: segment.first }).collect();
+        cold.into_iter().for_each(|cold| self.want(topic_key, cold));
+    }
+
+    /// Takes memory from segments that are on the disk, until there is room for so many bytes.
+    /// False when there is not.
+    pub(super) fn make_room(&mut self, bytes: usize) -> bool {
+        for near_too in [false, true] {
+            let topics = self.topics.slots();
+            for _ in 0..topics {
+                if self.space.pool.has_room(bytes) {
+                    return true;
+                }
+                self.tiers.hand = (self.tiers.hand + 1) % topics;
+                if let Some(key) = self.topics.key_at(self.tiers.hand) {
+                    self.evict(key, bytes, near_too);
+                }
+            }
+        }
+        self.space.pool.has_room(bytes)
+    }
+
+    /// Memory for so many bytes, taken from segments that are on the disk if need be.
+    pub(super) fn take_block(&mut self, bytes: usize) -> Option<Block> {
+        let mut room = bytes;
+        loop {
+            let more = self.make_room(room);
+            if let Some(block) = self.space.pool.take(0, bytes) {
+                return Some(block);
+            }
+            if !more {
+                return None;
+            }
+            // There is room, but not in one piece.
+            room *= 2;
+        }
+    }
+
+    /// Takes memory from a topic's segments, the furthest from any cursor first.
+    fn evict(&mut self, key: Key, bytes: usize, near_too: bool) {
+        let Shard { topics, channels, space, .. } = self;
+        let Some(topic) = topics.get_mut(key) else { return };
+        let cursors = topic.channels.iter().filter_map(|&key| channels.get(key));
+        let cursors: Vec<u64> = cursors.map(|channel| channel.cursor).collect();
+        let near = |first: u64, last: u64| {
+            !near_too
+                && cursors.iter().any(|&cursor| {
+                    let ahead = (last - first + 1) * READ_AHEAD_SEGMENTS as u64;
+                    cursor <= last && first <= cursor.saturating_add(ahead)
+                })
+        };
+        for segment in topic.log.segments_mut_newest_first() {
+            if space.pool.has_room(bytes) {
+                return;
+            }
+            if segment.home.is_some()
+                && segment.is_resident()
+                && !near(segment.first, segment.last)
+                && let Some(block) = segment.evict()
+            {
+                space.pool.give_back(block);
+            }
+        }
+    }
+
+    /// Keeps no more than so many of a topic's messages in memory, besides those that are read or
+    /// written just now: the newest go to the disk.
+    pub(super) fn keep_in_memory(&mut self, key: Key, max: u64) {
+        let Shard { topics, channels, space, journal, .. } = self;
+        let Some(topic) = topics.get_mut(key).filter(|topic| topic.is_kept()) else { return };
+        if !journal.enabled {
+            return;
+        }
+        let cursors = topic.channels.iter().filter_map(|&key| channels.get(key));
+        let cursors: Vec<u64> = cursors.map(|channel| channel.cursor).collect();
+        let (mut count, mut to_store) = (0, Vec::new());
+        for segment in topic.log.segments_mut().filter(|segment| segment.is_resident()) {
+            count += u64::from(segment.count);
+            let read = cursors.iter().any(|cursor| (segment.first..=segment.last).contains(cursor));
+            if count <= max || !segment.sealed || segment.storing || read {
+                continue;
+            }
+            if segment.home.is_none() {
+                to_store.push(segment.first);
+            } else if let Some(block) = segment.evict() {
+                space.pool.give_back(block);
+            }
+        }
+        to_store.into_iter().for_each(|first| self.queue_store(key, first));
+    }
+
+    /// The disk has done something, or was not able to.
+    pub fn disk_event(&mut self, event: DiskEvent) {
+        match event {
+            DiskEvent::Opened(Role::Journal, result) => self.journal_opened(result),
+            DiskEvent::Opened(Role::Store, result) => {
+                self.space.store.opened(result.as_ref().ok().copied());
+                if let Err(error) = result {
+                    self.store_failed(&error);
+                }
+            }
+            DiskEvent::Written { ticket, bytes, result } => {
+                self.store_written(ticket, bytes, result)
+            }
+            DiskEvent::Read { ticket, result } => self.segment_read(ticket, result),
+            DiskEvent::Synced { ticket, result } => {
+                let retiring = self.tiers.retiring.waits_for(ticket);
+                if ticket & super::promise::SYNC_TICKET != 0 {
+                    self.journal_synced(ticket, result);
+                } else if retiring {
+                    self.retire_synced(result);
+                } else {
+                    self.checkpoint_synced(ticket, result);
+                }
+            }
+        }
+    }
+
+    fn store_failed(&mut self, error: &DiskError) {
+        self.tiers.retry_at_ms = self.now.mono_ms + JOURNAL_RETRY_MS;
+        self.tiers.trouble = Some(error.text.clone());
+        self.disk_errors += 1;
+    }
+
+    fn store_written(&mut self, ticket: u32, bytes: Vec<u8>, result: Result<(), DiskError>) {
+        let Some(Writing { topic: key, first, place }) = self.tiers.writes.remove(&ticket) else {
+            return;
+        };
+        if let Some(file) = self.space.store.written(place.file, bytes, result.is_ok()) {
+            self.space.requests.push_back(DiskRequest::Release(file));
+        }
+        let log = self.topics.get_mut(key).map(|topic| &mut topic.log);
+        match result {
+            Ok(()) => {
+                self.tiers.trouble = None;
+                self.tiers.stored_segments += 1;
+                self.touch(key);
+                let log = self.topics.get_mut(key).map(|topic| &mut topic.log);
+                match log.and_then(|log| log.stored(first, place)) {
+                    Some(replaced) => {
+                        self.tiers.retiring.add(key, first, place.file, replaced);
+                    }
+                    None => self.space.release(place),
+                }
+            }
+            Err(error) => {
+                if let Some(segment) = log.and_then(|log| log.by_first(first)) {
+                    segment.storing = false;
+                }
+                self.space.release(place);
+                self.store_failed(&error);
+                self.queue_store(key, first);
+            }
+        }
+    }
+
+    fn segment_read(&mut self, ticket: u32, result: Result<Vec<u8>, DiskError>) {
+        let Some(Loading { topic: key, first, block }) = self.tiers.loads.remove(&ticket) else {
+            return;
+        };
+        let Shard { topics, space, tiers, .. } = self;
+        let salt = topics.get(key).map(|topic| topic.log.salt).unwrap_or_default();
+        let segment = topics.get_mut(key).and_then(|topic| topic.log.by_first(first));
+        let Some(segment) = segment.filter(|segment| segment.loading) else {
+            return space.pool.give_back(block);
+        };
+        let bytes = match result {
+            Ok(bytes) => bytes,
+            Err(_) if tiers.reads.try_again(key, first, self.now.mono_ms) => {
+                return space.pool.give_back(block);
+            }
+            // What cannot be read is as good as damaged: the rest goes on. Its place is not
+            // given back, so that the next start may find it.
+            Err(_) => {
+                segment.home = None;
+                Vec::new()
+            }
+        };
+        let count = segment.count;
+        let holes = segment.load(block, &bytes, salt);
+        tiers.loaded_segments += 1;
+        tiers.reads.times.remove(&(key, first));
+        tiers.messages_damaged += u64::from(count.saturating_sub(segment.count));
+        if !holes.is_empty() {
+            self.lose(key, &holes);
+        }
+        let channels = self.topics.get(key).map_or(Vec::new(), |topic| topic.channels.clone());
+        channels.into_iter().for_each(|channel| self.mark(channel));
+        self.touch(key);
+    }
+
+    /// Messages are damaged on the disk: no channel waits for them any more.
+    fn lose(&mut self, key: Key, holes: &[core::ops::Range<u64>]) {
+        let lost = |sequence: u64| holes.iter().any(|hole| hole.contains(&sequence));
+        let Some(topic) = self.topics.get_mut(key) else { return };
+        topic.deferred.retain(|&(sequence, ..)| !lost(sequence));
+        topic.add_holes(holes.iter().map(|hole| Range { first: hole.start, last: hole.end - 1 }));
+        for channel in topic.channels.clone() {
+            self.drop_outstanding(channel, lost);
+            let Some(topic) = self.topics.get(key) else { return };
+            let Some(channel) = self.channels.get_mut(channel) else { continue };
+            for hole in holes {
+                let to = hole.end.min(topic.handed);
+                channel.skip_rest(hole.start, to, |to| topic.log.locate(to));
+            }
+        }
+        self.note_whole_topic(key);
+    }
+}
+
+/// Topics looked at in one turn for something to store.
+const STORE_TOPICS_PER_TURN: usize = 256;
+/// Segments waiting to be stored at which no more are added.
+const STORE_QUEUE_MAX: usize = 64;
+/// Time in milliseconds between two looks for store files of which little is wanted.
+const TIDY_PAUSE_MS: u64 = 250;
+/// How often a segment is read, a second apart, before it is taken for damaged.
+const READS_MAX: u32 = 10;
+/// Reads under way.
+const LOADS_MAX: usize = 8;
+/// Bits of the tickets of reads and writes.
+const TICKETS: u32 = (1 << 30) - 1;

@@ -1,0 +1,298 @@
+//! Where segments live: the pool's memory, and the shard's store files.
+//!
+//! A store file takes segments of any topic, one behind the other, until it is full. It is
+//! released when nothing in it is wanted any more.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use crate::disk::{DiskRequest, Opened, Place, Role};
+use crate::journal::entry::{self, Run};
+use crate::journal::file::FILE_HEADER_BYTES;
+use crate::log::record::{self, Salt};
+use crate::log::{Pool, Segment};
+
+/// Bytes on their way to store files at a time.
+const WRITING_BYTES_MAX: usize = 8 << 20;
+/// Buffers kept for the next writes.
+const SPARE_BUFFERS_MAX: usize = 4;
+
+/// Memory and disk of one shard.
+#[derive(Debug)]
+pub struct Space {
+    /// Memory for segments.
+    pub pool: Pool,
+    /// Files for segments.
+    pub store: Store,
+    /// What the rim is asked to do, in order.
+    pub requests: VecDeque<DiskRequest>,
+}
+
+/// The store files of one shard.
+#[derive(Debug, Default)]
+pub struct Store {
+    /// Size at which a file is full.
+    file_bytes_max: u32,
+    current: Option<Current>,
+    opening: bool,
+    files: BTreeMap<u32, File>,
+    /// There is or was a file.
+    used: bool,
+    writing_bytes: usize,
+    spare: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Current {
+    number: u32,
+    nonce: u64,
+    offset: u32,
+}
+
+/// What this shard has in one file.
+#[derive(Debug, Default)]
+struct File {
+    /// Bytes that are wanted.
+    live_bytes: u64,
+    /// Bytes ever written to it.
+    bytes: u64,
+    /// Writes under way.
+    writing: u32,
+    /// It takes no more.
+    full: bool,
+    /// A sync of it has failed: it may lose what was written to it.
+    given_up: bool,
+    /// It is not released, even if nothing in it is wanted.
+    held: bool,
+    /// Something was written since it was last synced.
+    unsynced: bool,
+}
+
+/// A write that can be asked for.
+#[derive(Debug)]
+pub struct Write {
+    /// Where the records will be.
+    pub place: Place,
+    /// Where the write starts.
+    pub offset: u32,
+    /// Header, records, trailer.
+    pub bytes: Vec<u8>,
+}
+
+impl Space {
+    /// Memory, and no files yet.
+    #[must_use]
+    pub fn new(pool: Pool, file_bytes_max: u32) -> Space {
+        let store = Store { file_bytes_max, ..Store::default() };
+        Space { pool, store, requests: VecDeque::new() }
+    }
+
+    /// A segment is not wanted any more.
+    pub fn free(&mut self, segment: Segment) {
+        let (block, places) = segment.take_apart();
+        if let Some(block) = block {
+            self.pool.give_back(block);
+        }
+        for place in places {
+            self.release(place);
+        }
+    }
+
+    /// A place on the disk is not wanted any more.
+    pub fn release(&mut self, place: Place) {
+        if self.store.release(place) {
+            self.requests.push_back(DiskRequest::Release(place.file));
+        }
+    }
+
+    /// Room in a store file for a segment; `None` when it has to wait, for a file or for other
+    /// writes to be done.
+    pub fn place(&mut self, run: &Run, records: &[u8], sealed: bool) -> Option<Write> {
+        let store = &mut self.store;
+        if store.writing_bytes >= WRITING_BYTES_MAX {
+            return None;
+        }
+        if store.current.is_none() {
+            if !core::mem::replace(&mut store.opening, true) {
+                self.requests.push_back(DiskRequest::Open { role: Role::Store, floor: 0 });
+            }
+            return None;
+        }
+        let write = store.write(run, records, sealed);
+        if let Some(full) = store.roll() {
+            self.requests.push_back(DiskRequest::Release(full));
+        }
+        write
+    }
+}
+
+impl Store {
+    fn write(&mut self, run: &Run, records: &[u8], sealed: bool) -> Option<Write> {
+        let current = self.current.as_mut()?;
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.clear();
+        entry::run_start(&mut bytes, current.nonce, run);
+        let head = bytes.len() as u32;
+        bytes.extend_from_slice(records);
+        if !sealed {
+            record::seal_all(&mut bytes[head as usize..], Salt::of(&run.topic));
+        }
+        entry::run_end(&mut bytes, current.nonce, run);
+        let offset = current.offset;
+        current.offset += bytes.len() as u32;
+        let place = Place { file: current.number, offset: offset + head, bytes: run.bytes };
+        let file = self.files.entry(place.file).or_default();
+        file.live_bytes += u64::from(place.bytes);
+        file.bytes += bytes.len() as u64;
+        file.writing += 1;
+        self.writing_bytes += bytes.len();
+        Some(Write { place, offset, bytes })
+    }
+
+    /// Takes no more into the current file when it is full. Its number when nothing in it is
+    /// wanted.
+    fn roll(&mut self) -> Option<u32> {
+        let full = self.current.as_ref().is_some_and(|at| at.offset >= self.file_bytes_max);
+        full.then(|| self.abandon()).flatten()
+    }
+
+    /// Takes no more into the current file. Its number when nothing in it is wanted.
+    pub fn abandon(&mut self) -> Option<u32> {
+        let current = self.current.take()?;
+        self.files.entry(current.number).or_default().full = true;
+        self.drop_if_idle(current.number)
+    }
+
+    fn drop_if_idle(&mut self, number: u32) -> Option<u32> {
+        let file = self.files.get(&number)?;
+        let idle = file.full && !file.held && file.live_bytes == 0 && file.writing == 0;
+        idle.then(|| self.files.remove(&number)).map(|_| number)
+    }
+
+    /// A place is not wanted any more. True when nothing in its file is.
+    fn release(&mut self, place: Place) -> bool {
+        let Some(file) = self.files.get_mut(&place.file) else { return false };
+        file.live_bytes -= u64::from(place.bytes);
+        self.drop_if_idle(place.file).is_some()
+    }
+
+    /// A file is there.
+    pub fn opened(&mut self, opened: Option<Opened>) {
+        self.opening = false;
+        self.used |= opened.is_some();
+        self.current = opened.map(|Opened { number, nonce, .. }| Current {
+            number,
+            nonce,
+            offset: FILE_HEADER_BYTES as u32,
+        });
+    }
+
+    /// A write is done. The file's number when nothing in it is wanted.
+    pub fn written(&mut self, file: u32, bytes: Vec<u8>, succeeded: bool) -> Option<u32> {
+        self.writing_bytes -= bytes.len();
+        if self.spare.len() < SPARE_BUFFERS_MAX {
+            self.spare.push(bytes);
+        }
+        let used = self.files.get_mut(&file)?;
+        used.writing -= 1;
+        used.unsynced = true;
+        if !succeeded && self.current.as_ref().is_some_and(|current| current.number == file) {
+            // What is behind a hole in a file could not be found after a crash.
+            return self.abandon();
+        }
+        self.drop_if_idle(file)
+    }
+
+    /// A place that was in use before a restart. Whether it was synced nobody knows.
+    pub fn restore(&mut self, place: Place) {
+        let file = self.files.entry(place.file).or_default();
+        file.unsynced = true;
+        file.live_bytes += u64::from(place.bytes);
+        file.bytes += u64::from(place.bytes);
+        file.full = true;
+    }
+
+    /// Whether there is a file that cannot be trusted.
+    #[must_use]
+    pub fn has_given_up(&self) -> bool {
+        self.files.values().any(|file| file.given_up)
+    }
+
+    /// The files with writes that a power cut would undo; they count as synced from now on.
+    pub fn take_unsynced(&mut self) -> Vec<u32> {
+        let unsynced = self.files.iter_mut().filter(|(_, file)| file.unsynced && !file.given_up);
+        unsynced
+            .map(|(&number, file)| {
+                file.unsynced = false;
+                number
+            })
+            .collect()
+    }
+
+    /// Bytes in files, and how many of them are wanted.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        let sum = |of: fn(&File) -> u64| self.files.values().map(of).sum();
+        (sum(|file| file.bytes), sum(|file| file.live_bytes))
+    }
+
+    /// A file of an earlier start, of which more is needed than the segments in it.
+    pub fn hold(&mut self, number: u32) {
+        self.used = true;
+        let file = self.files.entry(number).or_default();
+        (file.full, file.held) = (true, true);
+    }
+
+    /// No more than the segments in a file is needed. True when there are none.
+    pub fn let_go(&mut self, number: u32) -> bool {
+        if let Some(file) = self.files.get_mut(&number) {
+            file.held = false;
+        }
+        self.drop_if_idle(number).is_some()
+    }
+
+    /// Nothing more is written to a file that cannot be trusted. True when nothing in it is
+    /// wanted.
+    pub fn give_up(&mut self, number: u32) -> bool {
+        if self.current.as_ref().is_some_and(|current| current.number == number) {
+            self.current = None;
+        }
+        if let Some(file) = self.files.get_mut(&number) {
+            (file.full, file.given_up) = (true, true);
+        }
+        self.drop_if_idle(number).is_some()
+    }
+
+    /// Whether files may hold messages of topics that were deleted.
+    #[must_use]
+    pub fn was_used(&self) -> bool {
+        self.used
+    }
+
+    /// Whether a file cannot be trusted.
+    #[must_use]
+    pub fn is_given_up(&self, number: u32) -> bool {
+        self.files.get(&number).is_some_and(|file| file.given_up)
+    }
+
+    /// A sync of a file will not be answered.
+    pub fn not_synced(&mut self, number: u32) {
+        if let Some(file) = self.files.get_mut(&number) {
+            file.unsynced = true;
+        }
+    }
+
+    /// A full file of which little is wanted.
+    #[must_use]
+    pub fn sparse_file(&self) -> Option<u32> {
+        let sparse =
+            |file: &File| file.full && file.writing == 0 && file.live_bytes < file.bytes / 4;
+        self.files.iter().find(|(_, file)| sparse(file)).map(|(&number, _)| number)
+    }
+
+    /// Writes under way, in bytes.
+    #[must_use]
+    pub fn writing_bytes(&self) -> usize {
+        self.writing_bytes
+    }
+}

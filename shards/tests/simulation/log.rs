@@ -1,0 +1,139 @@
+//! Worlds whose shards have a disk.
+
+use shards::limits::{Durability, Options};
+
+use super::seeds::try_seeds;
+use super::world::disk::DiskSettings;
+use super::world::{End, Settings, name};
+
+/// Small files, so that checkpoints never end.
+fn options(durability: Durability) -> Options {
+    Options {
+        durability,
+        journal_file_bytes: 64 << 10,
+        journal_files_max: 4,
+        store_file_bytes: 256 << 10,
+        sync_every: 100,
+        sync_timeout_ms: 200,
+        ..Settings::default().options
+    }
+}
+
+fn settings(durability: Durability) -> Settings {
+    let disk = Some(DiskSettings::default());
+    Settings { options: options(durability), disk, ..Settings::default() }
+}
+
+/// Topics that promise different things.
+fn mixed() -> Settings {
+    let mut settings = settings(Durability::Written);
+    settings.options.topic_durability =
+        vec![(name("t0"), Durability::Memory), (name("t1"), Durability::Synced)];
+    settings
+}
+
+/// Little memory for large bodies.
+fn crowded(settings: Settings) -> Settings {
+    let options = Options { memory_limit_bytes: 2 << 20, ..settings.options };
+    Settings { options, body_bytes_max: 50_000, connections: 12, ..settings }
+}
+
+/// What canaries live in: shards that are killed, and topics that promise different things.
+pub fn killed() -> Settings {
+    ending(mixed(), &[End::Kill])
+}
+
+#[test]
+fn worlds_that_write() {
+    try_seeds(6, &settings(Durability::Written));
+}
+
+#[test]
+fn worlds_that_sync() {
+    try_seeds(6, &settings(Durability::Synced));
+}
+
+#[test]
+fn worlds_with_a_disk_that_keep_all_in_memory() {
+    try_seeds(6, &settings(Durability::Memory));
+}
+
+#[test]
+fn worlds_that_promise_different_things() {
+    try_seeds(6, &mixed());
+}
+
+#[test]
+fn worlds_that_spill() {
+    for durability in [Durability::Memory, Durability::Written, Durability::Synced] {
+        try_seeds(3, &crowded(settings(durability)));
+    }
+    try_seeds(3, &crowded(mixed()));
+}
+
+#[test]
+fn worlds_with_a_bad_disk() {
+    let disk = DiskSettings { errors: 20, ..DiskSettings::default() };
+    for settings in [mixed(), settings(Durability::Synced), crowded(mixed())] {
+        try_seeds(6, &Settings { disk: Some(disk.clone()), ..settings });
+    }
+}
+
+#[test]
+fn worlds_with_a_small_disk() {
+    let disk = DiskSettings { space_bytes: Some(2 << 20), ..DiskSettings::default() };
+    try_seeds(6, &Settings { disk: Some(disk), ..crowded(mixed()) });
+}
+
+/// The same where all shards end now and then.
+fn ending(settings: Settings, ends: &[End]) -> Settings {
+    let power_cuts = ends.contains(&End::PowerCut);
+    let disk = settings.disk.map(|disk| DiskSettings { power_cuts, ..disk });
+    // Nobody promises that what operators did lasts over a power cut at once.
+    let destructive = settings.destructive && !power_cuts;
+    Settings { ends: ends.to_vec(), disk, destructive, ..settings }
+}
+
+#[test]
+fn worlds_with_a_bad_disk_that_end() {
+    let disk = DiskSettings { errors: 10, ..DiskSettings::default() };
+    let all = [End::PowerCut, End::Kill, End::Stop];
+    for settings in [mixed(), settings(Durability::Synced), crowded(mixed())] {
+        let settings = Settings { disk: Some(disk.clone()), ..settings };
+        try_seeds(6, &ending(settings, &all));
+    }
+}
+
+#[test]
+fn worlds_that_stop_and_start() {
+    for settings in [settings(Durability::Memory), settings(Durability::Synced), mixed()] {
+        try_seeds(6, &ending(settings, &[End::Stop]));
+    }
+    try_seeds(4, &ending(crowded(mixed()), &[End::Stop]));
+}
+
+#[test]
+fn worlds_that_are_killed() {
+    for settings in [settings(Durability::Written), mixed()] {
+        try_seeds(6, &ending(settings, &[End::Kill]));
+    }
+    try_seeds(4, &ending(crowded(mixed()), &[End::Kill, End::Stop]));
+}
+
+#[test]
+fn worlds_with_power_cuts() {
+    for settings in [settings(Durability::Synced), settings(Durability::Written), mixed()] {
+        try_seeds(6, &ending(settings, &[End::PowerCut]));
+    }
+    let all = [End::PowerCut, End::Kill, End::Stop];
+    try_seeds(4, &ending(crowded(mixed()), &all));
+}
+
+/// What is damaged costs only itself, and nobody gets it.
+#[test]
+fn worlds_with_a_rotten_disk() {
+    let disk = DiskSettings { rot: 30, ..DiskSettings::default() };
+    let settings = Settings { disk: Some(disk), ..crowded(mixed()) };
+    try_seeds(4, &settings);
+    try_seeds(4, &ending(settings, &[End::Kill, End::Stop]));
+}

@@ -1,0 +1,117 @@
+//! One file: its bytes, and what a power cut would make of them; and what stands in segments.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use shards::journal::file::FileHeader;
+use shards::log::record::{self, Checked, Salt};
+
+use super::Fact;
+use crate::world::name;
+
+pub const SECTOR_BYTES: usize = 512;
+/// Where in a record without delay the body starts.
+const BODY_OFFSET: usize = 8 + 34;
+
+/// A sector written since it was last synced.
+pub struct Dirty {
+    pub before: Box<[u8; SECTOR_BYTES]>,
+    /// When it was first written since then.
+    pub since: u64,
+    /// A sync failed: later ones do not make it last.
+    pub stuck: bool,
+}
+
+/// One file.
+pub struct File {
+    pub header: FileHeader,
+    pub bytes: Vec<u8>,
+    pub dirty: HashMap<usize, Dirty>,
+    /// What was written since the last sync, and when.
+    pub fresh: Vec<(u64, Fact)>,
+    /// What a failed sync covered.
+    pub stuck: Vec<Fact>,
+    /// Bits that flipped: byte and mask.
+    pub flips: Vec<(usize, u8)>,
+    /// Where segments were written.
+    pub segments: Vec<Range<usize>>,
+    /// Everything fails.
+    pub broken: bool,
+}
+
+impl File {
+    pub fn new(header: FileHeader, bytes: Vec<u8>) -> File {
+        let (dirty, fresh, stuck, flips) = (HashMap::new(), Vec::new(), Vec::new(), Vec::new());
+        File { header, bytes, dirty, fresh, stuck, flips, segments: Vec::new(), broken: false }
+    }
+
+    pub fn write(&mut self, offset: usize, bytes: &[u8], clock: u64, power_cuts: bool) {
+        let end = offset + bytes.len();
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        if power_cuts && !bytes.is_empty() {
+            for sector in offset / SECTOR_BYTES..=(end - 1) / SECTOR_BYTES {
+                let from = sector * SECTOR_BYTES;
+                let now = &self.bytes[from..self.bytes.len().min(from + SECTOR_BYTES)];
+                let dirty = self.dirty.entry(sector).or_insert_with(|| {
+                    let mut before = Box::new([0; SECTOR_BYTES]);
+                    before[..now.len()].copy_from_slice(now);
+                    Dirty { before, since: clock, stuck: false }
+                });
+                if dirty.stuck {
+                    (dirty.stuck, dirty.since) = (false, clock);
+                }
+            }
+        }
+        self.bytes[offset..end].copy_from_slice(bytes);
+        self.flips.retain(|(at, _)| !(offset..end).contains(at));
+    }
+}
+
+/// Whether a piece of a batch is records, and not heads of entries.
+pub fn is_records(slice: &[u8]) -> bool {
+    record::claimed_bytes(slice).is_some()
+}
+
+/// The name in the head of a segment.
+pub fn topic_of(segment: &[u8]) -> Option<&[u8]> {
+    segment.get(32..)?.get(..usize::from(segment[5]))
+}
+
+/// Where in a segment as it is written the records start, and what follows.
+pub fn records_of(segment: &[u8]) -> (usize, &[u8]) {
+    let mut places = (0..segment.len()).step_by(8);
+    let start = places.find(|&start| record::claimed_bytes(&segment[start..]).is_some());
+    let start = start.unwrap_or(segment.len());
+    (start, &segment[start..])
+}
+
+/// The good records of a run, whosever it is: one topic's checksums fit.
+pub fn walk(run: &[u8]) -> Vec<(u32, Checked)> {
+    let topics = (0..4).map(|n| format!("t{n}")).chain(["noise".to_owned()]);
+    let walks = topics.map(|topic| record::walk(run, Salt::of(&name(&topic))).flatten().collect());
+    walks.max_by_key(Vec::len).unwrap_or_default()
+}
+
+/// The good records of a run, and the numbers of the messages in them.
+pub fn good_messages(run: &[u8]) -> impl Iterator<Item = (Range<usize>, u32)> {
+    walk(run).into_iter().flat_map(|(offset, good)| {
+        let start = offset as usize;
+        let moved = move |(record, number): (Range<usize>, u32)| {
+            (start + record.start..start + record.end, number)
+        };
+        messages(&run[start..start + good.bytes]).map(moved)
+    })
+}
+
+/// The records of a run that is sound, and the numbers of the messages in them.
+pub fn messages(run: &[u8]) -> impl Iterator<Item = (Range<usize>, u32)> {
+    record::walk_trusted(run).filter_map(|(offset, found)| {
+        let start = offset as usize;
+        let delay = if found.delay_ms > 0 { 8 } else { 0 };
+        let end = start + found.bytes;
+        let body = run.get(start + BODY_OFFSET + delay..end)?;
+        Some((start..end, u32::from_be_bytes(*body.first_chunk()?)))
+    })
+}
