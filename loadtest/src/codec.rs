@@ -104,6 +104,13 @@ pub fn publish(topic: &str, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// `DPUB` of one body, to be delivered after so many milliseconds.
+pub fn publish_deferred(topic: &str, body: &[u8], defer_ms: u64) -> Vec<u8> {
+    let mut bytes = format!("DPUB {topic} {defer_ms}\n").into_bytes();
+    push_sized(&mut bytes, body);
+    bytes
+}
+
 /// `MPUB` of the same body `batch` times.
 pub fn publish_many(topic: &str, body: &[u8], batch: usize) -> Vec<u8> {
     let mut inner = (batch as u32).to_be_bytes().to_vec();
@@ -225,6 +232,7 @@ mod tests {
             publish_many("t", b"ab", 2),
             b"MPUB t\n\0\0\0\x10\0\0\0\x02\0\0\0\x02ab\0\0\0\x02ab"
         );
+        assert_eq!(publish_deferred("t", b"abc", 7), b"DPUB t 7\n\0\0\0\x03abc");
         assert_eq!(subscribe("t", "c"), b"SUB t c\n");
         assert_eq!(ready(2500), b"RDY 2500\n");
     }

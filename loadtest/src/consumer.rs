@@ -24,8 +24,8 @@ struct Consumer {
 }
 
 impl Consumers {
-    /// Connects and subscribes them; tokens are counted from `first_token`. Nothing is delivered
-    /// before [`Consumers::ready`].
+    /// Connects and subscribes them, to the channels in turn; tokens are counted from
+    /// `first_token`. Nothing is delivered before [`Consumers::ready`].
     pub fn subscribe(
         target: &Target,
         connections: usize,
@@ -33,8 +33,11 @@ impl Consumers {
         poller: &Poller,
     ) -> Result<Self> {
         let mut members = Vec::with_capacity(connections);
-        for token in first_token..first_token + connections {
-            let conn = Conn::adopt(subscribe(target)?, token)?;
+        let channels = target.channel_names();
+        for (token, channel) in
+            (first_token..first_token + connections).zip(channels.iter().cycle())
+        {
+            let conn = Conn::adopt(subscribe(target, channel)?, token)?;
             conn.register(poller)?;
             members.push(Consumer { conn, outbox: Outbox::default(), closed: false });
         }
@@ -104,17 +107,17 @@ impl Consumer {
     }
 }
 
-/// Makes the channel exist, so that what is published from now on goes to it.
+/// Makes the target's one channel exist, so that what is published from now on goes to it.
 pub fn create_channel(target: &Target) -> Result<()> {
-    subscribe(target).map(drop)
+    subscribe(target, &target.channel).map(drop)
 }
 
 /// Connects and subscribes, waiting for the answer.
-fn subscribe(target: &Target) -> Result<TcpStream> {
+fn subscribe(target: &Target, channel: &str) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(target.tcp)?;
     stream.set_read_timeout(Some(crate::STALL_MAX))?;
     stream.write_all(codec::MAGIC)?;
-    stream.write_all(&codec::subscribe(&target.topic, &target.channel))?;
+    stream.write_all(&codec::subscribe(&target.topic, channel))?;
     let mut bytes = Vec::new();
     loop {
         // Byte by byte: what follows the answer belongs to the run.

@@ -46,6 +46,12 @@ impl ProcessClock {
         })
     }
 
+    /// What the process has written so far; only its owner may ask.
+    pub fn io(&self) -> io::Result<Io> {
+        let text = std::fs::read_to_string(format!("/proc/{}/io", self.pid))?;
+        Ok(Io { write_bytes: number(&text, "write_bytes:"), wchar: number(&text, "wchar:") })
+    }
+
     /// How many cores the process may run on.
     pub fn cores(&self) -> io::Result<usize> {
         affinity_cores(self.pid as libc::pid_t)
@@ -59,6 +65,25 @@ pub struct Memory {
     pub rss_bytes: u64,
     /// The highest since the process started.
     pub rss_max_bytes: u64,
+}
+
+/// Bytes that a process has written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Io {
+    /// To storage, in whole pages, those included that lie in the kernel's cache.
+    pub write_bytes: u64,
+    /// With `write` and its like, to files and sockets; the kernel does not count io_uring here.
+    pub wchar: u64,
+}
+
+impl Io {
+    /// What came since `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            write_bytes: self.write_bytes.saturating_sub(before.write_bytes),
+            wchar: self.wchar.saturating_sub(before.wchar),
+        }
+    }
 }
 
 /// Pins the calling thread, and what it spawns from now on, to one core.
@@ -123,9 +148,12 @@ fn clock_ns(clock: libc::clockid_t) -> io::Result<u64> {
 }
 
 fn status_bytes(status: &str, field: &str) -> u64 {
-    let value = status.lines().find_map(|line| line.strip_prefix(field));
-    let kib = value.and_then(|text| text.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
+    number(status, field) * 1024
+}
+
+fn number(text: &str, field: &str) -> u64 {
+    let value = text.lines().find_map(|line| line.strip_prefix(field));
+    value.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -149,6 +177,16 @@ mod tests {
     #[test]
     fn idle_and_waiting_are_not_busy() {
         assert_eq!(busy_ticks("cpu  1 2 4 8000 9000 16 32 64 128 256"), 1 + 2 + 4 + 16 + 32 + 64);
+    }
+
+    #[test]
+    fn what_is_written_is_counted() {
+        let clock = ProcessClock::of(std::process::id()).unwrap();
+        let before = clock.io().unwrap();
+        std::fs::write("/dev/null", [0; 12_345]).unwrap();
+        assert!(clock.io().unwrap().since(before).wchar >= 12_345);
+        let text = "wchar: 7\nsyscw: 8\nwrite_bytes: 4096\ncancelled_write_bytes: 9\n";
+        assert_eq!((number(text, "wchar:"), number(text, "write_bytes:")), (7, 4096));
     }
 
     #[test]

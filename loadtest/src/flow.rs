@@ -1,5 +1,5 @@
-//! Producers and consumers at once on one topic, in balance: what is outstanding is capped, so
-//! that the broker is never asked to store more than it delivers.
+//! Producers and consumers at once on one topic, in balance, each channel receiving everything:
+//! what is outstanding is capped, so that the broker is never asked to store more than it delivers.
 
 use crate::consumer::Consumers;
 use crate::poll::Poller;
@@ -16,7 +16,7 @@ pub struct Flow {
     pub consumers: usize,
     /// `RDY` on each.
     pub rdy: u32,
-    /// Messages sent and not yet received, at most.
+    /// Messages sent and not yet received, at most; with several channels, on average.
     pub outstanding_max: u64,
 }
 
@@ -26,20 +26,26 @@ struct Run {
     producers: Producers,
     consumers: Consumers,
     watch: StallWatch,
+    /// Channels, each of which receives every message.
+    copies: u64,
     /// Requests that the producers were allowed so far.
     granted: u64,
 }
 
 /// Publishes and consumes for the given time, then lets what is outstanding come out; every
-/// message that was confirmed must come exactly once.
+/// message that was confirmed must come exactly once on each channel.
 pub fn run(target: &Target, shape: Flow, timing: Timing) -> Result<Report> {
+    if shape.consumers < target.channels {
+        return Err(Error::Unfit("a channel without a consumer".to_owned()));
+    }
+    let copies = target.channels as u64;
     let poller = Poller::new()?;
     let producers = Producers::connect(target, shape.publish, &poller)?;
     let first_token = shape.publish.connections;
     let mut consumers = Consumers::subscribe(target, shape.consumers, first_token, &poller)?;
     consumers.ready(shape.rdy, &poller)?;
     let watch = StallWatch::new();
-    let mut run = Run { shape, poller, producers, consumers, watch, granted: 0 };
+    let mut run = Run { shape, poller, producers, consumers, watch, copies, granted: 0 };
     let mut window = Window::new(target, timing)?;
     loop {
         run.grant()?;
@@ -49,7 +55,7 @@ pub fn run(target: &Target, shape: Flow, timing: Timing) -> Result<Report> {
         }
     }
     run.producers.budget = 0;
-    while run.counts().published < run.sent() || run.counts().received < run.sent() {
+    while run.counts().published < run.sent() || run.counts().received < run.sent() * copies {
         run.step()?;
     }
     run.consumers.close(&run.poller)?;
@@ -64,7 +70,8 @@ impl Run {
     /// Lets the producers send what the cap leaves room for, in whole groups of requests.
     fn grant(&mut self) -> Result<()> {
         let per_request = self.shape.publish.messages_per_request();
-        let allowed = (self.consumers.received + self.shape.outstanding_max) / per_request;
+        let allowed =
+            (self.consumers.received / self.copies + self.shape.outstanding_max) / per_request;
         let more = allowed.saturating_sub(self.granted);
         if more >= self.shape.publish.together as u64 {
             self.granted += more;
@@ -100,7 +107,7 @@ impl Run {
 
     fn check_counts(&self) -> Result<()> {
         let (counts, sent) = (self.counts(), self.sent());
-        if counts.published == sent && counts.received == sent {
+        if counts.published == sent && counts.received == sent * self.copies {
             return Ok(());
         }
         let (published, received) = (counts.published, counts.received);

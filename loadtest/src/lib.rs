@@ -6,13 +6,15 @@
 //! broker, so that a misreading of the protocol cannot cancel itself out.
 //!
 //! Reading order: a [`Target`] names the broker; [`publish`], [`consume`], [`flow`] and [`e2e`]
-//! are the kinds of load; each fills a [`Report`] from a [`window::Window`], which says what was
-//! counted between which two instants and what it cost in CPU time on both sides.
+//! are the kinds of load, and [`setup`] makes beforehand what they need. Each fills a [`Report`]
+//! from a [`window::Window`], which says what was counted between which two instants and what it
+//! cost in CPU time on both sides.
 
 pub mod consume;
 pub mod e2e;
 pub mod flow;
 pub mod publish;
+pub mod setup;
 
 pub mod report;
 pub mod window;
@@ -32,19 +34,43 @@ use std::time::Duration;
 
 pub use report::Report;
 
-/// A broker and the topic and channel on it that the load goes to.
+/// A broker and the topics and channels on it that the load goes to.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Where the broker speaks NSQ's TCP protocol.
     pub tcp: SocketAddr,
     /// Where it speaks HTTP.
     pub http: SocketAddr,
-    /// The topic published to.
+    /// The topic published to; of several, what their names begin with.
     pub topic: String,
-    /// The channel consumed from.
+    /// How many topics there are.
+    pub topics: usize,
+    /// The channel consumed from; of several, what their names begin with.
     pub channel: String,
+    /// How many channels each topic has.
+    pub channels: usize,
     /// The broker's process on this machine, if its CPU time is to be measured.
     pub broker_pid: Option<u32>,
+}
+
+impl Target {
+    /// The names of all topics, all of the same length.
+    pub fn topic_names(&self) -> Vec<String> {
+        numbered(&self.topic, self.topics)
+    }
+
+    /// The names of each topic's channels.
+    pub fn channel_names(&self) -> Vec<String> {
+        numbered(&self.channel, self.channels)
+    }
+}
+
+/// The names of `count` topics or channels: one is called as given, several are numbered.
+pub fn numbered(name: &str, count: usize) -> Vec<String> {
+    match count {
+        1 => vec![name.to_owned()],
+        _ => (0..count).map(|number| format!("{name}_{number:06}")).collect(),
+    }
 }
 
 /// How long a load runs: the warm-up is not counted.
@@ -54,6 +80,11 @@ pub struct Timing {
     pub warmup: Duration,
     /// What is counted.
     pub window: Duration,
+}
+
+impl Timing {
+    /// Everything from the first moment on counts, until the load says that it is over.
+    pub const WHOLE: Self = Self { warmup: Duration::ZERO, window: Duration::MAX };
 }
 
 /// Why a load could not be brought to its end.
@@ -71,6 +102,9 @@ pub enum Error {
     /// Nothing moved for [`STALL_MAX`].
     #[error("stalled: {0}")]
     Stalled(String),
+    /// The load does not go with its target.
+    #[error("{0}")]
+    Unfit(String),
     /// What went in and what came out differ.
     #[error("counts differ: {0}")]
     Miscount(String),

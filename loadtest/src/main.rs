@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -34,9 +35,15 @@ struct Common {
     /// Topic; the default is a new one for each run.
     #[arg(long, global = true)]
     topic: Option<String>,
+    /// Publish to so many topics in turn; their names begin with the given one.
+    #[arg(long, global = true, default_value = "1")]
+    topics: NonZeroUsize,
     /// Channel.
     #[arg(long, global = true, default_value = "loadtest")]
     channel: String,
+    /// So many channels on each topic; their names begin with the given one.
+    #[arg(long, global = true, default_value = "1")]
+    channels: NonZeroUsize,
     /// The broker's process here, to measure its CPU time and memory.
     #[arg(long, global = true)]
     broker_pid: Option<u32>,
@@ -81,7 +88,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         tcp: resolve(&common.tcp_address)?,
         http: resolve(&common.http_address)?,
         topic: common.topic.clone().unwrap_or_else(new_topic),
+        topics: common.topics.get(),
         channel: common.channel.clone(),
+        channels: common.channels.get(),
         broker_pid: common.broker_pid,
     };
     let timing = Timing {

@@ -1,13 +1,13 @@
 //! The modes of the program: their options, and the shapes of load that these stand for.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 use loadtest::consume::Consume;
 use loadtest::e2e::Rate;
 use loadtest::flow::Flow;
 use loadtest::producer::{Publish, Request};
-use loadtest::{Report, Result, Target, Timing, broker_stats, consume, e2e, flow, publish};
+use loadtest::{
+    Error, Report, Result, Target, Timing, broker_stats, consume, e2e, flow, publish, setup,
+};
 
 /// What to do to the broker.
 #[derive(Subcommand)]
@@ -18,6 +18,8 @@ pub enum Mode {
     Pub(PubArgs),
     /// POST /pub, keep-alive, one at a time on each connection.
     Http(HttpArgs),
+    /// Publishes a given count until all channels hold it; nobody consumes.
+    Store(StoreArgs),
     /// Fills a topic, then drains it.
     Sub(SubArgs),
     /// Fills a topic, then takes one message at a time on each connection.
@@ -31,15 +33,34 @@ pub enum Mode {
 impl Mode {
     /// Runs the mode with bodies of `size` bytes.
     pub fn run(&self, target: &Target, size: usize, timing: Timing) -> Result<Report> {
+        self.check(target)?;
         match self {
             Self::Mpub(args) => publish::run(target, args.shape(size), timing),
             Self::Pub(args) => publish::run(target, args.shape(size), timing),
             Self::Http(args) => publish::run(target, args.shape(size), timing),
+            Self::Store(args) => args.run(target, size),
             Self::Sub(args) => args.run(target, size),
             Self::Rdy1(args) => args.run(target, size, timing),
             Self::Flow(args) => flow::run(target, args.shape(size), timing),
             Self::E2e(args) => e2e::run(target, args.shape(size), timing),
         }
+    }
+}
+
+impl Mode {
+    /// Refuses what a mode cannot do with several topics or channels.
+    fn check(&self, target: &Target) -> Result<()> {
+        let (topics, channels) = match self {
+            Self::Mpub(_) | Self::Pub(_) | Self::Http(_) => (true, false),
+            Self::Store(_) => (true, true),
+            Self::Flow(_) => (false, true),
+            Self::Sub(_) | Self::Rdy1(_) | Self::E2e(_) => (false, false),
+        };
+        if (target.topics > 1 && !topics) || (target.channels > 1 && !channels) {
+            let text = "this mode has only one topic or channel".to_owned();
+            return Err(Error::Unfit(text));
+        }
+        Ok(())
     }
 }
 
@@ -103,6 +124,38 @@ impl HttpArgs {
     }
 }
 
+/// Options of `store`.
+#[derive(Args)]
+pub struct StoreArgs {
+    /// Messages to publish.
+    #[arg(long, default_value_t = 1_000_000)]
+    count: u64,
+    /// Messages in an MPUB; 0: pipelined PUBs, or DPUBs.
+    #[arg(long, default_value_t = 200)]
+    batch: usize,
+    /// Put each message off by so many milliseconds; needs --batch=0.
+    #[arg(long)]
+    defer_ms: Option<u64>,
+    /// Connections.
+    #[arg(long, default_value_t = 4)]
+    connections: usize,
+}
+
+impl StoreArgs {
+    fn run(&self, target: &Target, size: usize) -> Result<Report> {
+        let (request, in_flight) = match (self.batch, self.defer_ms) {
+            (0, None) => (Request::Pub, 64),
+            (0, Some(defer_ms)) => (Request::Dpub(defer_ms), 64),
+            (batch, None) => (Request::Mpub(batch), 2),
+            _ => return Err(Error::Unfit("a batch cannot be put off".to_owned())),
+        };
+        let connections = self.connections;
+        let shape = Publish { request, connections, size, in_flight, together: 1 };
+        setup::create_channels(target)?;
+        publish::store("store", target, shape, self.count)
+    }
+}
+
 /// Options of `sub`.
 #[derive(Args)]
 pub struct SubArgs {
@@ -121,8 +174,7 @@ impl SubArgs {
     fn run(&self, target: &Target, size: usize) -> Result<Report> {
         let Self { connections, rdy, count } = *self;
         let count = fill(target, count, size)?;
-        let whole = Timing { warmup: Duration::ZERO, window: Duration::MAX };
-        consume::run("sub", target, Consume { connections, rdy, count }, whole)
+        consume::run("sub", target, Consume { connections, rdy, count }, Timing::WHOLE)
     }
 }
 

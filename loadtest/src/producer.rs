@@ -15,6 +15,8 @@ pub enum Request {
     Pub,
     /// `MPUB` of so many messages.
     Mpub(usize),
+    /// `DPUB` with so many milliseconds.
+    Dpub(u64),
     /// `POST /pub`.
     Http,
 }
@@ -39,17 +41,20 @@ impl Publish {
     pub fn messages_per_request(&self) -> u64 {
         match self.request {
             Request::Mpub(batch) => batch as u64,
-            Request::Pub | Request::Http => 1,
+            Request::Pub | Request::Dpub(_) | Request::Http => 1,
         }
     }
 
-    fn request_bytes(&self, target: &Target) -> Vec<u8> {
-        let body = body(self.size);
-        match self.request {
-            Request::Pub => codec::publish(&target.topic, &body),
-            Request::Mpub(batch) => codec::publish_many(&target.topic, &body, batch),
-            Request::Http => codec::http_publish(&target.http.to_string(), &target.topic, &body),
-        }
+    /// One request for each of the target's topics.
+    fn requests(&self, target: &Target) -> Vec<Vec<u8>> {
+        let (body, host) = (body(self.size), target.http.to_string());
+        let request = |topic: &String| match self.request {
+            Request::Pub => codec::publish(topic, &body),
+            Request::Mpub(batch) => codec::publish_many(topic, &body, batch),
+            Request::Dpub(defer_ms) => codec::publish_deferred(topic, &body, defer_ms),
+            Request::Http => codec::http_publish(&host, topic, &body),
+        };
+        target.topic_names().iter().map(request).collect()
     }
 }
 
@@ -75,19 +80,22 @@ struct Producer {
 }
 
 impl Producers {
-    /// Connects them; tokens are counted from 0. Nothing is sent before [`Producers::send`].
+    /// Connects them; tokens are counted from 0. Nothing is sent before [`Producers::grant`].
     pub fn connect(target: &Target, shape: Publish, poller: &Poller) -> Result<Self> {
         let (address, greeting) = match shape.request {
             Request::Http => (target.http, &b""[..]),
-            Request::Pub | Request::Mpub(_) => (target.tcp, codec::MAGIC),
+            _ => (target.tcp, codec::MAGIC),
         };
+        let pattern = Pattern::of_round(&shape.requests(target), shape.in_flight);
         let mut members = Vec::with_capacity(shape.connections);
         for token in 0..shape.connections {
             let conn = Conn::connect(address, greeting, token)?;
             conn.register(poller)?;
-            members.push(Producer { conn, progress: Progress::default(), free: shape.in_flight });
+            // They go through the topics spread out, not all to the same one.
+            let progress =
+                Progress::starting_at(&pattern, token * target.topics / shape.connections);
+            members.push(Producer { conn, progress, free: shape.in_flight });
         }
-        let pattern = Pattern::new(&shape.request_bytes(target), shape.in_flight);
         let buffer = vec![0; READ_BYTES_MAX];
         Ok(Self { shape, pattern, members, buffer, budget: 0, sent: 0, answered: 0 })
     }
@@ -123,7 +131,7 @@ impl Producers {
         let bytes = member.conn.read(&mut self.buffer)?;
         let (oks, used) = match self.shape.request {
             Request::Http => codec::count_http_oks(bytes)?,
-            Request::Pub | Request::Mpub(_) => codec::count_oks(bytes)?,
+            _ => codec::count_oks(bytes)?,
         };
         member.conn.keep(&bytes[used..]);
         member.free += oks;

@@ -70,6 +70,8 @@ pub struct Report {
     pub other_cpu_seconds: Option<f64>,
     /// The broker's memory when the window closed, and its highest.
     pub broker_memory: Option<crate::cpu::Memory>,
+    /// What the broker wrote within the window, where we may know.
+    pub broker_io: Option<crate::cpu::Io>,
     /// Who kept the rate from being higher.
     pub limited_by: Limit,
     /// Open-loop runs only.
@@ -99,6 +101,7 @@ impl Report {
             broker_us_per_message: cpu_s.map(|cpu_s| cpu_s * 1e6 / messages.max(1) as f64),
             other_cpu_seconds: broker.map(|broker| broker.other_cpu_s),
             broker_memory: broker.map(|broker| broker.memory),
+            broker_io: broker.and_then(|broker| broker.io),
             limited_by: limit(measured),
             latency: None,
             total_published: total.published,
@@ -157,6 +160,14 @@ impl Report {
             let (now, max) = (memory.rss_bytes >> 20, memory.rss_max_bytes >> 20);
             writeln!(out, "broker memory        {now} MiB, highest {max} MiB")?;
         }
+        if let Some(io) = self.broker_io {
+            let of_one = |bytes| bytes as f64 / self.messages.max(1) as f64;
+            let (stored, written) = (of_one(io.write_bytes), of_one(io.wchar));
+            writeln!(
+                out,
+                "broker wrote         {stored:.1} B/message to storage, {written:.1} by calls"
+            )?;
+        }
         if let Some(other_s) = self.other_cpu_seconds {
             let share = 100.0 * other_s / self.seconds;
             writeln!(out, "other processes      {other_s:.3} s ({share:.0} % of a core)")?;
@@ -184,7 +195,13 @@ mod tests {
 
     fn measured(driver_cpu_s: f64, broker_cpu_s: Option<f64>, cores: usize) -> Measured {
         let memory = Memory { rss_bytes: 1, rss_max_bytes: 1 };
-        let broker = broker_cpu_s.map(|cpu_s| BrokerUse { cpu_s, cores, other_cpu_s: 0.0, memory });
+        let broker = broker_cpu_s.map(|cpu_s| BrokerUse {
+            cpu_s,
+            cores,
+            other_cpu_s: 0.0,
+            memory,
+            io: None,
+        });
         let counts = Counts { published: 1000, received: 0 };
         Measured { counts, seconds: 2.0, driver_cpu_s, broker }
     }

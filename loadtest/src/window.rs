@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::cpu::{self, Memory, ProcessClock};
+use crate::cpu::{self, Io, Memory, ProcessClock};
 use crate::{Error, Result, STALL_MAX, Target, Timing};
 
 /// Messages that went in and came out so far.
@@ -23,6 +23,8 @@ struct Mark {
     driver_ns: u64,
     broker_ns: u64,
     machine_ns: u64,
+    /// Only where we may know.
+    io: Option<Io>,
 }
 
 /// A stretch of time over which a load is measured.
@@ -59,6 +61,8 @@ pub struct BrokerUse {
     pub other_cpu_s: f64,
     /// Its memory when the window closed.
     pub memory: Memory,
+    /// What it wrote, if the system lets us know.
+    pub io: Option<Io>,
 }
 
 impl Window {
@@ -112,7 +116,8 @@ impl Window {
                     .saturating_sub(broker_ns)
                     .saturating_sub(driver_ns);
                 let (cpu_s, other_cpu_s) = (seconds(broker_ns), seconds(other_ns));
-                Some(BrokerUse { cpu_s, cores: clock.cores()?, other_cpu_s, memory })
+                let io = closed.io.zip(opened.io).map(|(closed, opened)| closed.since(opened));
+                Some(BrokerUse { cpu_s, cores: clock.cores()?, other_cpu_s, memory, io })
             }
             _ => None,
         };
@@ -134,6 +139,7 @@ impl Window {
             driver_ns: cpu::thread_cpu_ns()?,
             broker_ns: self.clock.map_or(Ok(0), |clock| clock.cpu_ns())?,
             machine_ns: cpu::machine_busy_ns()?,
+            io: self.clock.and_then(|clock| clock.io().ok()),
         })
     }
 }

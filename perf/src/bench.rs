@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 use loadtest::{Timing, cpu};
 use serde::Serialize;
 
-use crate::broker::{Cores, Kind, Recipe};
+use crate::broker::{Cores, Durability, Kind};
+use crate::load::Extent;
 use crate::machine::{self, Machine};
 use crate::options::Bench;
 use crate::reserve::{self, Reserve};
 use crate::rows::{ROWS, Row};
 use crate::sample::{Results, Sample};
+use crate::storage::Disk;
+use crate::variants::{self, Variant};
 use crate::{measure, table};
 
 /// The first line of a run in a result file.
@@ -28,18 +31,23 @@ struct Header<'a> {
     warmup: f64,
     warm_memory_mib: u64,
     shoal_args: Vec<String>,
+    /// What Shoal was told to promise; nothing: its default.
+    durabilities: Vec<Durability>,
+    messages: u64,
+    /// Of the brokers' data.
+    file_system: String,
 }
 
 /// All rounds; false when a measurement failed or was wrong.
 pub fn run(options: &Bench) -> Result<bool, Box<dyn Error>> {
     let rows = chosen_rows(&options.rows)?;
     if options.list {
-        rows.iter().for_each(|row| println!("{:10} {}", row.name, row.title));
+        rows.iter().for_each(|row| println!("{:16} {}", row.name, row.title));
         return Ok(true);
     }
-    let recipes = recipes(options)?;
+    let variants = variants::chosen(options)?;
     let machine = Machine::here();
-    let header = header(options, &recipes, &machine)?;
+    let header = header(options, &variants, &machine)?;
     println!("{}\n", serde_json::to_string(&header)?);
     let results = match options.no_results {
         true => None,
@@ -54,8 +62,8 @@ pub fn run(options: &Bench) -> Result<bool, Box<dyn Error>> {
     let mut failures = 0;
     for round in 0..options.rounds {
         for row in &rows {
-            for recipe in in_turn(&recipes, round).filter(|recipe| applies(row, recipe)) {
-                match measure_one(options, row, recipe, round, &mut reserve) {
+            for variant in variants::in_turn(&variants, row, round) {
+                match measure_one(options, row, variant, round, &mut reserve) {
                     Ok(sample) => {
                         tell(&sample);
                         if let Some(results) = &results {
@@ -65,7 +73,7 @@ pub fn run(options: &Bench) -> Result<bool, Box<dyn Error>> {
                     }
                     Err(error) => {
                         failures += 1;
-                        eprintln!("{round} {:10} {:?}: {error}", row.name, recipe.kind);
+                        eprintln!("{round} {:16} {:?}: {error}", row.name, variant.kind());
                     }
                 }
             }
@@ -81,27 +89,30 @@ pub fn run(options: &Bench) -> Result<bool, Box<dyn Error>> {
 fn measure_one(
     options: &Bench,
     row: &Row,
-    recipe: &Recipe,
+    variant: &Variant,
     round: usize,
     reserve: &mut Reserve,
 ) -> Result<Sample, Box<dyn Error>> {
     // All of it, also after a measurement that failed.
     reserve.take()?;
-    let data_root = options.data_root.clone().unwrap_or_else(std::env::temp_dir);
     let timing = Timing {
         warmup: Duration::try_from_secs_f64(options.warmup)?,
         window: Duration::try_from_secs_f64(options.seconds)?,
     };
+    let extent = Extent { timing, messages: options.messages };
+    let recipe = variant.recipe(row);
     let check = recipe.kind != Kind::Floor;
     reserve.make_way(0)?;
-    let broker = recipe.start(options.cores(), &data_root, round as u64)?;
-    let run = || measure::run(row, &broker.target, timing, check);
+    let broker = recipe.start(options.cores(), &options.data_root(), round as u64)?;
+    let durability = if check { broker.durability() } else { None };
+    let run = || measure::run(row, &broker.target, extent, check);
     let mut measured = reserve.beside(broker.pid(), run)??;
     let warm_memory = reserve.given();
+    let disk = Disk::of(&broker.data_path())?;
     // At once, while the memory that the broker leaves is still warm.
     drop(broker);
     reserve.take()?;
-    if recipe.kind == Kind::Original && measured.on_disk > 0 {
+    if recipe.kind == Kind::Original && measured.on_disk > 0 && !row.setup.on_disk {
         let text =
             format!("{} messages went to disk: raise --peer-mem-queue-size", measured.on_disk);
         measured.problem.get_or_insert(text);
@@ -109,9 +120,13 @@ fn measure_one(
     Ok(Sample {
         row: row.name,
         broker: recipe.kind,
+        durability,
+        arguments: texts(&recipe.arguments),
         round,
         problem: measured.problem,
         on_disk: measured.on_disk,
+        disk,
+        rest: measured.rest,
         warm_memory,
         report: measured.report,
     })
@@ -128,40 +143,6 @@ fn warm_up(mib: u64, core: usize) -> io::Result<Reserve> {
     Ok(reserve)
 }
 
-/// The brokers to compare.
-fn recipes(options: &Bench) -> Result<Vec<Recipe>, Box<dyn Error>> {
-    let mut recipes = Vec::new();
-    if !options.without_shoal {
-        let mut arguments = vec![OsString::from("--memory-limit=8GB")];
-        arguments.extend(options.shoal_arg.iter().cloned());
-        recipes.push(Recipe { kind: Kind::Shoal, program: options.shoal.clone(), arguments });
-    }
-    if let Some(peer) = &options.peer {
-        let arguments = vec![
-            OsString::from(format!("--mem-queue-size={}", options.peer_mem_queue_size)),
-            OsString::from("--log-level=warn"),
-        ];
-        recipes.push(Recipe { kind: Kind::Original, program: peer.clone(), arguments });
-    }
-    if options.floor {
-        let program = std::env::current_exe()?;
-        recipes.push(Recipe { kind: Kind::Floor, program, arguments: Vec::new() });
-    }
-    if recipes.is_empty() {
-        return Err("nothing to measure: neither Shoal nor --peer nor --floor".into());
-    }
-    Ok(recipes)
-}
-
-fn applies(row: &Row, recipe: &Recipe) -> bool {
-    recipe.kind != Kind::Floor || row.load.has_floor()
-}
-
-/// Who was first in one round is last in the next.
-fn in_turn(recipes: &[Recipe], round: usize) -> impl Iterator<Item = &Recipe> {
-    recipes.iter().cycle().skip(round % recipes.len()).take(recipes.len())
-}
-
 fn chosen_rows(names: &[String]) -> Result<Vec<Row>, Box<dyn Error>> {
     if names.is_empty() {
         return Ok(ROWS.to_vec());
@@ -175,18 +156,16 @@ fn chosen_rows(names: &[String]) -> Result<Vec<Row>, Box<dyn Error>> {
 
 fn header<'a>(
     options: &Bench,
-    recipes: &[Recipe],
+    variants: &[Variant],
     machine: &'a Machine,
 ) -> Result<Header<'a>, Box<dyn Error>> {
     let mut brokers = Vec::new();
-    for recipe in recipes {
-        let version = recipe.version();
-        let version = version.map_err(|error| format!("{}: {error}", recipe.program.display()))?;
-        brokers.push((recipe.kind, version));
+    for variant in variants {
+        brokers.push((variant.kind(), variant.version()?));
     }
+    brokers.dedup();
     let default = || reserve::default_mib(machine::available_mib());
     let warm_memory = options.warm_memory;
-    let shoal_args = options.shoal_arg.iter().map(|arg| arg.to_string_lossy().into_owned());
     Ok(Header {
         started_at: jiff::Timestamp::now().to_string(),
         machine,
@@ -196,8 +175,15 @@ fn header<'a>(
         seconds: options.seconds,
         warmup: options.warmup,
         warm_memory_mib: warm_memory.unwrap_or_else(default),
-        shoal_args: shoal_args.collect(),
+        shoal_args: texts(&options.shoal_arg),
+        durabilities: options.durability.clone(),
+        messages: options.messages,
+        file_system: machine::file_system(&options.data_root()),
     })
+}
+
+fn texts(arguments: &[OsString]) -> Vec<String> {
+    arguments.iter().map(|text| text.to_string_lossy().into_owned()).collect()
 }
 
 /// One line while the run goes on.
@@ -209,11 +195,11 @@ fn tell(sample: &Sample) {
     });
     let problem = sample.problem.as_ref().map_or(String::new(), |text| format!("  WRONG: {text}"));
     println!(
-        "{} {:10} {:8} {us:8.3} us/msg {:9.0} msg/s, limited by {:?}, \
+        "{} {:16} {:13} {us:8.3} us/msg {:9.0} msg/s, limited by {:?}, \
          others {:.0} %{latency}{problem}",
         sample.round,
         sample.row,
-        format!("{:?}", sample.broker),
+        sample.who(),
         report.rate,
         report.limited_by,
         sample.noise() * 100.0,

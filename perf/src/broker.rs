@@ -9,8 +9,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use loadtest::{Target, broker_stats, cpu};
 use serde::Serialize;
+
+/// Of the topic and the channel that rows use.
+pub const NAME: &str = "perf";
+
+/// The data path, within a broker's folder.
+const DATA: &str = "data";
+
+/// What the broker writes to its standard output and error, beside that.
+const OUTPUT: &str = "output";
 
 const START_MAX: Duration = Duration::from_secs(20);
 
@@ -26,6 +36,29 @@ pub enum Kind {
     Floor,
 }
 
+/// What Shoal promises with an `OK`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The message is queued.
+    Memory,
+    /// It survives a crash of the broker.
+    Written,
+    /// It survives a power cut.
+    Synced,
+}
+
+impl Durability {
+    /// As it is called on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Written => "written",
+            Self::Synced => "synced",
+        }
+    }
+}
+
 /// How a broker is started.
 #[derive(Clone, Debug)]
 pub struct Recipe {
@@ -35,6 +68,8 @@ pub struct Recipe {
     pub program: PathBuf,
     /// Arguments besides addresses and the data path.
     pub arguments: Vec<OsString>,
+    /// What `nsqd.dat` says when it starts, as if an earlier run had left it.
+    pub metadata: Option<String>,
 }
 
 /// The cores that the two sides run on.
@@ -49,7 +84,8 @@ pub struct Cores {
 /// A running broker; ended and cleaned away when dropped.
 pub struct Broker {
     child: Child,
-    data: PathBuf,
+    /// Its data path is in here, and what it says about itself.
+    folder: PathBuf,
     /// Where to reach it.
     pub target: Target,
 }
@@ -71,12 +107,16 @@ impl Recipe {
 
     /// Starts it on its core, with a data path of its own, and waits until it answers.
     pub fn start(&self, cores: Cores, data_root: &Path, number: u64) -> io::Result<Broker> {
-        let data = data_root.join(format!("perf-{}-{number}", std::process::id()));
+        let folder = data_root.join(format!("perf-{}-{number}", std::process::id()));
+        let data = folder.join(DATA);
         fs::create_dir_all(&data)?;
+        if let Some(metadata) = &self.metadata {
+            fs::write(data.join("nsqd.dat"), metadata)?;
+        }
         let (tcp, http) = free_addresses()?;
         let mut command = self.command(tcp, http, &data);
-        let log = File::create(data.join("log"))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let output = File::create(folder.join(OUTPUT))?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         // A child inherits the affinity of the thread that starts it.
         cpu::pin_to_core(cores.broker)?;
         let child = command.spawn();
@@ -87,11 +127,13 @@ impl Recipe {
         let target = Target {
             tcp,
             http,
-            topic: "perf".to_owned(),
-            channel: "perf".to_owned(),
+            topic: NAME.to_owned(),
+            topics: 1,
+            channel: NAME.to_owned(),
+            channels: 1,
             broker_pid: Some(child.id()),
         };
-        let mut broker = Broker { child, data, target };
+        let mut broker = Broker { child, folder, target };
         broker.wait_until_ready()?;
         Ok(broker)
     }
@@ -136,10 +178,21 @@ impl Broker {
         }
     }
 
-    /// An error with the end of the broker's log.
+    /// What it promises, as it says itself; `None` when it has no such option.
+    pub fn durability(&self) -> Option<Durability> {
+        let name = broker_stats::option(&self.target, "durability").ok()?;
+        Durability::from_str(&name, false).ok()
+    }
+
+    /// Where its files are.
+    pub fn data_path(&self) -> PathBuf {
+        self.folder.join(DATA)
+    }
+
+    /// An error with the end of what the broker said.
     fn failure(&self, what: &str) -> io::Error {
-        let log = fs::read_to_string(self.data.join("log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().rev().take(5).collect();
+        let output = fs::read_to_string(self.folder.join(OUTPUT)).unwrap_or_default();
+        let lines: Vec<&str> = output.lines().rev().take(5).collect();
         let tail: Vec<&str> = lines.into_iter().rev().collect();
         io::Error::other(format!("the broker {what}\n{}", tail.join("\n")))
     }
@@ -150,7 +203,7 @@ impl Drop for Broker {
         // Errors mean that it has ended by itself, or that the directory is gone.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.data);
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 

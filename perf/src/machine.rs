@@ -1,6 +1,7 @@
 //! Where and when a result came about.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde::Serialize;
@@ -45,6 +46,18 @@ impl Machine {
 /// What a process may still take without anything being pushed out.
 pub fn available_mib() -> u64 {
     memory_mib("MemAvailable")
+}
+
+/// The kind of file system that a folder is on.
+pub fn file_system(folder: &Path) -> String {
+    let mounts = read("/proc/self/mounts");
+    // Device, place and kind; the last of the longest places is the one in force.
+    let holding = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        let (place, kind) = (words.next()?, words.next()?);
+        folder.starts_with(place).then_some((place.len(), kind))
+    });
+    holding.max_by_key(|(length, _)| *length).map_or("unknown", |(_, kind)| kind).to_owned()
 }
 
 fn memory_mib(name: &str) -> u64 {

@@ -3,13 +3,16 @@
 mod bench;
 mod broker;
 mod floor;
+mod load;
 mod machine;
 mod measure;
 mod options;
 mod reserve;
 mod rows;
 mod sample;
+mod storage;
 mod table;
+mod variants;
 
 use std::error::Error;
 use std::process::ExitCode;

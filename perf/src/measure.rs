@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use loadtest::broker_stats::{self, TopicStats};
-use loadtest::{Error, Report, Result, Target, Timing, consume, e2e, flow, publish};
+use loadtest::{Error, Report, Result, Target, Timing, consume, e2e, flow, publish, setup};
 
-use crate::rows::{Load, Row};
+use crate::load::{Extent, Load};
+use crate::rows::Row;
+use crate::storage::{self, Rest};
 
 /// Counts in `/stats` may lag behind answers for so long.
 const SETTLE_MAX: Duration = Duration::from_secs(3);
@@ -19,19 +21,28 @@ pub struct Measured {
     pub problem: Option<String>,
     /// Messages that the broker said were on disk at the end.
     pub on_disk: u64,
+    /// The broker at rest, if the row waits for that.
+    pub rest: Option<Rest>,
 }
 
 /// Runs one row against a broker; `check` compares its own counts with the driver's.
-pub fn run(row: &Row, target: &Target, timing: Timing, check: bool) -> Result<Measured> {
-    let (report, filled) = load(row, target, timing, check)?;
+pub fn run(row: &Row, broker: &Target, extent: Extent, check: bool) -> Result<Measured> {
+    let target = &row.target(broker);
+    let (report, filled) = load(row, target, extent, check)?;
+    // Before the broker is asked for its counts, which takes memory for thousands of topics.
+    let rest = match target.broker_pid {
+        Some(pid) if row.setup.rests => Some(storage::rest(pid)?),
+        _ => None,
+    };
     let (problem, on_disk) = if check { verify(row, target, &report, filled)? } else { (None, 0) };
     let problem = problem.or_else(|| latency_problem(&report));
-    Ok(Measured { report, problem, on_disk })
+    Ok(Measured { report, problem, on_disk, rest })
 }
 
 /// The report, and how many messages were filled in before the clock started.
-fn load(row: &Row, target: &Target, timing: Timing, check: bool) -> Result<(Report, u64)> {
-    if let Some(mut shape) = row.load.consume(timing) {
+fn load(row: &Row, target: &Target, extent: Extent, check: bool) -> Result<(Report, u64)> {
+    let timing = extent.timing;
+    if let Some(mut shape) = row.load.consume(extent) {
         consume::create_channel(target)?;
         shape.count = publish::fill(target, shape.count, row.load.size())?;
         if check {
@@ -39,13 +50,20 @@ fn load(row: &Row, target: &Target, timing: Timing, check: bool) -> Result<(Repo
         }
         let timing = match row.load {
             // The whole drain, to the last FIN.
-            Load::Drain { .. } => Timing { warmup: Duration::ZERO, window: Duration::MAX },
+            Load::Drain { .. } => Timing::WHOLE,
             _ => timing,
         };
         return Ok((consume::run(row.name, target, shape, timing)?, shape.count));
     }
     let report = match row.load {
         Load::Publish(shape) => publish::run(target, shape, timing)?,
+        Load::Store(shape, amount) => {
+            // Many topics are there from the start.
+            if target.topics == 1 {
+                setup::create_channels(target)?;
+            }
+            publish::store(row.name, target, shape, amount.messages(extent, 0.0))?
+        }
         Load::Flow(shape) => flow::run(target, shape, timing)?,
         Load::EndToEnd(shape) => e2e::run(target, shape, timing)?,
         Load::Drain { .. } | Load::OneByOne { .. } => {
@@ -64,7 +82,7 @@ fn verify(
 ) -> Result<(Option<String>, u64)> {
     let begun = Instant::now();
     loop {
-        let stats = broker_stats::topic(target)?;
+        let stats = broker_stats::totals(target)?;
         let problem = disagreement(row, &stats, report, filled);
         if problem.is_none() || begun.elapsed() > SETTLE_MAX {
             return Ok((problem, stats.backend_depth));
@@ -75,15 +93,16 @@ fn verify(
 
 fn disagreement(row: &Row, stats: &TopicStats, report: &Report, filled: u64) -> Option<String> {
     let published = report.total_published + filled;
-    let left = published.saturating_sub(report.total_received);
-    let found = stats.depth + stats.channel_depth + stats.in_flight;
+    let copies = row.setup.channels as u64;
+    let left = (published * copies).saturating_sub(report.total_received);
+    let found = stats.depth * copies + stats.channel_depth + stats.in_flight + stats.deferred;
     // Consumers that leave in the middle take the FINs with them that they had not yet sent.
     let slack = match row.load {
         Load::OneByOne { connections } => connections as u64,
         _ => 0,
     };
     let left_is_right = match row.load {
-        Load::Publish(_) => found == published,
+        Load::Publish(_) | Load::Store(..) => found == left,
         _ => found >= left && found <= left + slack,
     };
     if stats.message_count != published || !left_is_right {

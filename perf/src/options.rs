@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::broker::Cores;
+use crate::broker::{Cores, Durability};
 
 /// Measures what a message costs a broker, beside the original and the floor.
 #[derive(Parser)]
@@ -53,6 +53,10 @@ pub struct Bench {
     /// Leave Shoal out.
     #[arg(long)]
     pub without_shoal: bool,
+    /// Measure Shoal with each of these promises, in turn within each round; the default is the
+    /// broker's own. Rows that are about one promise keep theirs.
+    #[arg(long, value_delimiter = ',')]
+    pub durability: Vec<Durability>,
     /// One more argument for Shoal; may be repeated.
     #[arg(long, allow_hyphen_values = true)]
     pub shoal_arg: Vec<OsString>,
@@ -80,6 +84,9 @@ pub struct Bench {
     /// Seconds before them.
     #[arg(long, default_value_t = 0.3)]
     pub warmup: f64,
+    /// Messages of the rows that overflow memory.
+    #[arg(long, default_value_t = 2_000_000)]
+    pub messages: u64,
     /// MiB of memory that is touched beforehand and makes way for the broker as it grows, so that
     /// it does not pay for what the hypervisor has taken back; 0 for none. The default is 6 GiB,
     /// or a third of the available memory if that is less.
@@ -91,7 +98,8 @@ pub struct Bench {
     /// The driver's core.
     #[arg(long, default_value_t = 1)]
     pub driver_core: usize,
-    /// Folder for the brokers' data; the default is the system's folder for temporary files.
+    /// Folder for the brokers' data, on a disk if disks are to be measured; the default is the
+    /// system's folder for temporary files.
     #[arg(long)]
     pub data_root: Option<PathBuf>,
     /// Folder for the results.
@@ -103,6 +111,11 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// Where the brokers' data is.
+    pub fn data_root(&self) -> PathBuf {
+        self.data_root.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
     /// The cores that the two sides run on.
     pub fn cores(&self) -> Cores {
         Cores { broker: self.broker_core, driver: self.driver_core }

@@ -8,8 +8,9 @@ use loadtest::Report;
 use loadtest::report::Limit;
 use serde::Serialize;
 
-use crate::broker::Kind;
+use crate::broker::{Durability, Kind};
 use crate::reserve::WarmMemory;
+use crate::storage::{Disk, Rest};
 
 /// One measurement.
 #[derive(Clone, Debug, Serialize)]
@@ -18,12 +19,20 @@ pub struct Sample {
     pub row: &'static str,
     /// Which broker.
     pub broker: Kind,
+    /// What it promised, as it said itself; only Shoal does.
+    pub durability: Option<Durability>,
+    /// Its arguments besides addresses and the data path.
+    pub arguments: Vec<String>,
     /// Counted from 0.
     pub round: usize,
     /// Why the figures cannot be trusted.
     pub problem: Option<String>,
     /// Messages that the broker said were on disk at the end.
     pub on_disk: u64,
+    /// What its files took at the end.
+    pub disk: Disk,
+    /// What it did when nothing more happened, in the rows that wait for that.
+    pub rest: Option<Rest>,
     /// What of the broker's memory had been touched beforehand.
     pub warm_memory: WarmMemory,
     /// What was measured.
@@ -31,6 +40,17 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// The broker, and its promise if it makes one.
+    pub fn who(&self) -> String {
+        let promise = self.durability.map_or(String::new(), |one| format!(" {}", one.name()));
+        format!("{:?}{promise}", self.broker)
+    }
+
+    /// Of this kind, and with this promise if it is Shoal's.
+    pub fn is_of(&self, kind: Kind, durability: Option<Durability>) -> bool {
+        self.broker == kind && (kind != Kind::Shoal || self.durability == durability)
+    }
+
     /// CPU time on this machine that was neither side's, as a share of one core.
     pub fn noise(&self) -> f64 {
         self.report.other_cpu_seconds.unwrap_or(0.0) / self.report.seconds
@@ -54,9 +74,9 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of nothing there is no spread.
+    /// Of nothing there is no spread, and what could not be measured is no number.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let mut sorted: Vec<f64> = values.into_iter().collect();
+        let mut sorted: Vec<f64> = values.into_iter().filter(|value| !value.is_nan()).collect();
         sorted.sort_by(f64::total_cmp);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
         let half = sorted.len() / 2;
@@ -106,5 +126,6 @@ mod tests {
         let even = Spread::of([4.0, 1.0, 2.0, 100.0]).unwrap();
         assert_eq!(even, Spread { median: 3.0, min: 1.0, max: 100.0 });
         assert_eq!(Spread::of([]), None);
+        assert_eq!(Spread::of([f64::NAN]), None);
     }
 }

@@ -36,7 +36,9 @@ impl Floor {
             tcp,
             http,
             topic: "t".to_owned(),
+            topics: 1,
             channel: "c".to_owned(),
+            channels: 1,
             broker_pid: Some(child.id()),
         };
         let floor = Self { child, target };
@@ -67,8 +69,7 @@ fn steady() -> Flow {
 
 fn drain(target: &Target, rdy: u32) -> loadtest::Result<Report> {
     let count = publish::fill(target, 10_000, 100)?;
-    let whole = Timing { warmup: Duration::ZERO, window: Duration::MAX };
-    consume::run("sub", target, Consume { connections: 2, rdy, count }, whole)
+    consume::run("sub", target, Consume { connections: 2, rdy, count }, Timing::WHOLE)
 }
 
 #[test]
@@ -115,6 +116,26 @@ fn a_steady_flow_ends_in_balance() {
 }
 
 #[test]
+fn requests_that_go_through_many_topics_are_whole() {
+    let floor = Floor::start(&[]);
+    let target = Target { topics: 7, ..floor.target.clone() };
+    for request in [Request::Pub, Request::Mpub(3), Request::Http] {
+        let report = publish::run(&target, shape(request, 16), TIMING).unwrap();
+        assert!(report.published > 0, "{request:?}");
+    }
+}
+
+#[test]
+fn a_broker_that_does_not_copy_into_every_channel_is_noticed() {
+    let floor = Floor::start(&[]);
+    let of = |channels| Target { channels, ..floor.target.clone() };
+    let without_consumer = flow::run(&of(3), steady(), TIMING);
+    assert!(matches!(without_consumer, Err(Error::Unfit(_))), "{without_consumer:?}");
+    let flow = flow::run(&of(2), steady(), TIMING);
+    assert!(matches!(flow, Err(Error::Stalled(_))), "{flow:?}");
+}
+
+#[test]
 fn a_broker_that_repeats_messages_is_noticed() {
     let floor = Floor::start(&["--repeat-every=1000"]);
     let flow = flow::run(&floor.target, steady(), TIMING);
@@ -148,7 +169,7 @@ fn a_whole_comparison_prints_its_table_and_writes_its_lines() {
     ]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("| MPUB of 200, backlog growing | – | – | 0."), "{text}");
+    assert!(text.contains("| MPUB of 200, backlog growing | – | – | – | 0."), "{text}");
     let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
     let lines = std::fs::read_to_string(file).unwrap();
     assert_eq!(lines.lines().count(), 1 + 2 * 5, "{lines}");

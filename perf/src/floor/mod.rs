@@ -208,7 +208,8 @@ impl Loop {
         if deliver == 0 && idle {
             return Ok(());
         }
-        if client.frames.is_between() {
+        let message = self.message.as_ref();
+        if message.is_none_or(|message| client.frames.is_between(message)) {
             client.answers.flush(&mut client.conn, &self.poller)?;
         }
         if let Some(message) = &self.message {

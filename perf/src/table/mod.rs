@@ -1,31 +1,41 @@
-//! The results as a markdown table: median, spread, ratios, and what speaks against them.
+//! The results as markdown tables: median, spread, ratios, and what speaks against them.
+
+mod cells;
+mod kept;
+mod promises;
 
 use std::fmt::Write;
 
 use loadtest::Report;
 
-use crate::broker::Kind;
+use cells::{figure, line, median, missing, ratio, whole, with_range};
+
+use crate::broker::{Durability, Kind};
 use crate::rows::{Goal, Row};
 use crate::sample::{Sample, Spread};
 
 /// From this share of a core on, other processes have disturbed a measurement.
 const NOISE_MAX: f64 = 0.05;
 
-/// The whole text: costs, latencies, then remarks.
+/// The whole text: costs, latencies, what promises cost, what is kept, then remarks.
 pub fn render(rows: &[Row], samples: &[Sample]) -> String {
     let (costs, latencies): (Vec<Row>, Vec<Row>) =
-        rows.iter().partition(|row| matches!(row.goal, Goal::CpuUs(_)));
+        rows.iter().partition(|row| !matches!(row.goal, Goal::LatencyMs { .. }));
     let mut text = String::new();
     if !costs.is_empty() {
         text.push_str(
             "CPU microseconds of the broker per message: median (lowest to highest).\n\n",
         );
         text.push_str(
-            "| work | Shoal | original | floor | original ÷ Shoal | Shoal ÷ floor | goal \
-             | Shoal msg/s | original msg/s | Shoal MiB | original MiB |\n",
+            "| work | durability | Shoal | original | floor | original ÷ Shoal | Shoal ÷ floor \
+             | goal | Shoal msg/s | original msg/s | Shoal MiB | original MiB |\n",
         );
-        text.push_str("|---|---|---|---|---|---|---|---|---|---|---|\n");
-        costs.iter().for_each(|row| cost_line(&mut text, row, samples));
+        text.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+        for row in &costs {
+            for durability in promised(row, samples) {
+                cost_line(&mut text, row, durability, samples);
+            }
+        }
     }
     if !latencies.is_empty() {
         text.push_str("\nMilliseconds from the intended send time to the receipt: medians.\n\n");
@@ -35,6 +45,8 @@ pub fn render(rows: &[Row], samples: &[Sample]) -> String {
         text.push_str("|---|---|---|---|---|---|---|---|---|\n");
         latencies.iter().for_each(|row| latency_lines(&mut text, row, samples));
     }
+    promises::render(&mut text, rows, samples);
+    kept::render(&mut text, rows, samples);
     let remarks = remarks(rows, samples);
     if !remarks.is_empty() {
         text.push('\n');
@@ -43,8 +55,10 @@ pub fn render(rows: &[Row], samples: &[Sample]) -> String {
     text
 }
 
-fn cost_line(text: &mut String, row: &Row, samples: &[Sample]) {
-    let spread = |kind, value: fn(&Report) -> f64| spread(row, samples, kind, value);
+fn cost_line(text: &mut String, row: &Row, durability: Option<Durability>, samples: &[Sample]) {
+    let spread = |kind, value: fn(&Report) -> f64| {
+        spread(row, samples, (kind, durability), |sample| value(&sample.report))
+    };
     let cost = |kind| spread(kind, |report| report.broker_us_per_message.unwrap_or(f64::NAN));
     let rate = |kind| spread(kind, |report| report.rate);
     let memory = |kind| {
@@ -55,10 +69,11 @@ fn cost_line(text: &mut String, row: &Row, samples: &[Sample]) {
     let (shoal, original, floor) = (cost(Kind::Shoal), cost(Kind::Original), cost(Kind::Floor));
     let goal = match row.goal {
         Goal::CpuUs(limit) => format!("≤ {}", figure(limit)),
-        Goal::LatencyMs { .. } => String::new(),
+        Goal::Told | Goal::LatencyMs { .. } => missing(),
     };
     let cells = [
         row.title.to_owned(),
+        durability.map_or_else(missing, |one| one.name().to_owned()),
         with_range(shoal),
         with_range(original),
         with_range(floor),
@@ -74,18 +89,19 @@ fn cost_line(text: &mut String, row: &Row, samples: &[Sample]) {
 }
 
 fn latency_lines(text: &mut String, row: &Row, samples: &[Sample]) {
-    for (kind, name) in [(Kind::Shoal, "Shoal"), (Kind::Original, "original")] {
-        let of = |value: fn(&Report) -> f64| spread(row, samples, kind, value);
+    for who in measured(row, samples) {
+        let of =
+            |value: fn(&Report) -> f64| spread(row, samples, who, |sample| value(&sample.report));
         let Some(p50) = of(|report| report.latency.map_or(f64::NAN, |all| all.p50_us / 1e3)) else {
             continue;
         };
         let goal = match row.goal {
-            Goal::LatencyMs { p50, p99 } if kind == Kind::Shoal => format!("≤ {p50} / {p99}"),
+            Goal::LatencyMs { p50, p99 } if who.0 == Kind::Shoal => format!("≤ {p50} / {p99}"),
             _ => String::new(),
         };
         let cells = [
             row.title.to_owned(),
-            name.to_owned(),
+            name(who),
             figure(p50.median),
             median(of(|report| report.latency.map_or(f64::NAN, |all| all.p99_us / 1e3))),
             median(of(|report| report.latency.map_or(f64::NAN, |all| all.p999_us / 1e3))),
@@ -111,8 +127,9 @@ fn remarks(rows: &[Row], samples: &[Sample]) -> String {
     }
     for sample in samples {
         if let Some(problem) = &sample.problem {
-            let Sample { row, broker, round, .. } = sample;
-            let _ = writeln!(text, "- WRONG: {row}, {broker:?}, round {round}: {problem}");
+            let Sample { row, round, .. } = sample;
+            let who = sample.who();
+            let _ = writeln!(text, "- WRONG: {row}, {who}, round {round}: {problem}");
         }
     }
     for row in rows {
@@ -149,62 +166,52 @@ fn remarks(rows: &[Row], samples: &[Sample]) -> String {
     text
 }
 
-fn spread(row: &Row, samples: &[Sample], kind: Kind, value: fn(&Report) -> f64) -> Option<Spread> {
-    let of_kind = samples.iter().filter(|sample| sample.row == row.name && sample.broker == kind);
-    // A wrong measurement has no cost; it is listed below the table.
-    let sound = of_kind.filter(|sample| sample.problem.is_none());
-    Spread::of(sound.map(|sample| value(&sample.report)))
-}
+/// A broker, and what it promised if it is Shoal.
+type Who = (Kind, Option<Durability>);
 
-fn line(text: &mut String, cells: &[String]) {
-    let _ = writeln!(text, "| {} |", cells.join(" | "));
-}
-
-fn with_range(spread: Option<Spread>) -> String {
-    spread.map_or_else(missing, |all| {
-        format!("{} ({} to {})", figure(all.median), figure(all.min), figure(all.max))
-    })
-}
-
-fn median(spread: Option<Spread>) -> String {
-    spread.map_or_else(missing, |all| figure(all.median))
-}
-
-fn whole(spread: Option<Spread>) -> String {
-    spread.map_or_else(missing, |all| thousands(all.median as u64))
-}
-
-fn ratio(above: Option<Spread>, below: Option<Spread>) -> String {
-    match (above, below) {
-        (Some(above), Some(below)) => format!("{:.1}", above.median / below.median),
-        _ => missing(),
-    }
-}
-
-fn missing() -> String {
-    "–".to_owned()
-}
-
-/// Three digits that count.
-fn figure(value: f64) -> String {
-    match value.abs() {
-        below if below < 1.0 => format!("{value:.3}"),
-        below if below < 10.0 => format!("{value:.2}"),
-        below if below < 100.0 => format!("{value:.1}"),
-        _ => format!("{value:.0}"),
-    }
-}
-
-fn thousands(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
+/// Who was measured in a row, in the order of the tables.
+fn measured(row: &Row, samples: &[Sample]) -> Vec<Who> {
+    let mut all: Vec<Who> = Vec::new();
+    for sample in samples.iter().filter(|sample| sample.row == row.name) {
+        let who = (sample.broker, sample.durability);
+        if !all.contains(&who) {
+            all.push(who);
         }
-        text.push(digit);
     }
-    text
+    all.sort_by_key(|(kind, durability)| (*kind as u8, durability.map(|one| one as u8)));
+    all
+}
+
+/// What Shoal promised in a row; a line without a promise where it was not measured.
+fn promised(row: &Row, samples: &[Sample]) -> Vec<Option<Durability>> {
+    let all = measured(row, samples).into_iter();
+    let mut promises: Vec<_> =
+        all.filter(|(kind, _)| *kind == Kind::Shoal).map(|(_, durability)| durability).collect();
+    if promises.is_empty() {
+        promises.push(None);
+    }
+    promises
+}
+
+fn name((kind, durability): Who) -> String {
+    let kind = match kind {
+        Kind::Shoal => "Shoal",
+        Kind::Original => "original",
+        Kind::Floor => "floor",
+    };
+    durability.map_or_else(|| kind.to_owned(), |one| format!("{kind}, {}", one.name()))
+}
+
+fn spread(
+    row: &Row,
+    samples: &[Sample],
+    (kind, durability): Who,
+    value: impl Fn(&Sample) -> f64,
+) -> Option<Spread> {
+    let of_row = samples.iter().filter(|sample| sample.row == row.name);
+    // A wrong measurement has no cost; it is listed below the table.
+    let sound = of_row.filter(|sample| sample.problem.is_none());
+    Spread::of(sound.filter(|sample| sample.is_of(kind, durability)).map(value))
 }
 
 #[cfg(test)]
@@ -212,6 +219,8 @@ mod tests {
     use super::*;
     use crate::reserve::WarmMemory;
     use crate::rows::ROWS;
+    use crate::storage::{Disk, Rest};
+    use loadtest::cpu::{Io, Memory};
     use loadtest::report::Limit;
 
     fn sample(row: &'static str, broker: Kind, us: f64) -> Sample {
@@ -227,13 +236,27 @@ mod tests {
             broker_us_per_message: Some(us),
             other_cpu_seconds: Some(0.01),
             broker_memory: None,
+            broker_io: None,
             limited_by: Limit::Broker,
             latency: None,
             total_published: 1000,
             total_received: 0,
         };
         let warm_memory = WarmMemory { reserve_mib: 0, given_mib: 0 };
-        Sample { row, broker, round: 0, problem: None, on_disk: 0, warm_memory, report }
+        let durability = (broker == Kind::Shoal).then_some(Durability::Written);
+        Sample {
+            row,
+            broker,
+            durability,
+            arguments: Vec::new(),
+            round: 0,
+            problem: None,
+            on_disk: 0,
+            disk: Disk::default(),
+            rest: None,
+            warm_memory,
+            report,
+        }
     }
 
     #[test]
@@ -249,9 +272,44 @@ mod tests {
             sample("mpub", Kind::Floor, 0.1),
         ];
         let text = render(&ROWS[..1], &samples);
-        assert!(text.contains("| 0.250 (0.200 to 0.300) |"), "{text}");
+        assert!(text.contains("| written | 0.250 (0.200 to 0.300) |"), "{text}");
+        assert!(!text.contains("÷ base"), "of one promise there is no ratio: {text}");
         assert!(text.contains("| 6.0 | 2.5 | ≤ 0.300 | 1,234,567 |"), "{text}");
-        assert!(text.contains("WRONG: mpub, Shoal, round 0: lost 3"), "{text}");
+        assert!(text.contains("WRONG: mpub, Shoal written, round 0: lost 3"), "{text}");
+    }
+
+    #[test]
+    fn promises_are_compared_round_by_round() {
+        let mut samples = Vec::new();
+        // The machine was twice as slow in the second round, for both.
+        for (round, us) in [0.2, 0.4, 0.2].into_iter().enumerate() {
+            for (durability, factor) in [(Durability::Memory, 1.0), (Durability::Written, 1.5)] {
+                let mut one = sample("mpub", Kind::Shoal, us * factor);
+                one.durability = Some(durability);
+                one.round = round;
+                samples.push(one);
+            }
+        }
+        // Nothing to compare it with.
+        samples.push(sample("mpub", Kind::Shoal, 90.0));
+        samples.last_mut().unwrap().round = 3;
+        let text = render(&ROWS[..1], &samples);
+        assert!(text.contains("| MPUB of 200, backlog growing | memory | 0.200 (0.2"), "{text}");
+        assert!(text.contains("| written | 1.50 (1.50 to 1.50) | 3 | ≤ 2 |"), "{text}");
+    }
+
+    #[test]
+    fn what_is_kept_is_told_for_one_message() {
+        let row = ROWS.iter().find(|row| row.name == "quiet-topics").unwrap();
+        let mut kept = sample("quiet-topics", Kind::Shoal, 1.0);
+        let memory = Memory { rss_bytes: 3 << 20, rss_max_bytes: 7 << 20 };
+        kept.report.broker_memory = Some(memory);
+        kept.report.broker_io = Some(Io { write_bytes: 5_000, wchar: 6_000 });
+        kept.disk = Disk { log_bytes: 8_000, journal_bytes: 1 << 20 };
+        kept.rest = Some(Rest { cpu_share: 0.015, memory });
+        let text = render(&[*row], &[kept]);
+        let line = "| Shoal, written | 7 | 3 | 1.50 | 5.00 | 6.00 | 8.00 | 1 |";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]
