@@ -229,13 +229,6 @@ impl Store {
             .collect()
     }
 
-    /// Bytes in files, and how many of them are wanted.
-    #[must_use]
-    pub fn bytes(&self) -> (u64, u64) {
-        let sum = |of: fn(&File) -> u64| self.files.values().map(of).sum();
-        (sum(|file| file.bytes), sum(|file| file.live_bytes))
-    }
-
     /// A file of an earlier start, of which more is needed than the segments in it.
     pub fn hold(&mut self, number: u32) {
         self.used = true;
@@ -288,11 +281,5 @@ impl Store {
         let sparse =
             |file: &File| file.full && file.writing == 0 && file.live_bytes < file.bytes / 4;
         self.files.iter().find(|(_, file)| sparse(file)).map(|(&number, _)| number)
-    }
-
-    /// Writes under way, in bytes.
-    #[must_use]
-    pub fn writing_bytes(&self) -> usize {
-        self.writing_bytes
     }
 }

@@ -51,8 +51,18 @@ pub struct Segment {
 impl Segment {
     /// An empty segment in memory.
     pub fn new(block: Block, first: u64) -> Segment {
+        Segment::empty(Some(block), first)
+    }
+
+    /// A segment that is only on the disk.
+    pub fn stored(first: u64, last: u64, count: u32, deferred: bool, place: Place) -> Segment {
+        let (used, sealed, home) = (place.bytes, true, Some(place));
+        Segment { used, last, count, deferred, sealed, home, ..Segment::empty(None, first) }
+    }
+
+    fn empty(block: Option<Block>, first: u64) -> Segment {
         Segment {
-            block: Some(block),
+            block,
             used: 0,
             first,
             last: first,
@@ -61,27 +71,6 @@ impl Segment {
             pins: 0,
             sealed: false,
             home: None,
-            storing: false,
-            loading: false,
-            journal: UNCOVERED,
-            replaces: Vec::new(),
-            shifted: false,
-            index: Vec::new(),
-        }
-    }
-
-    /// A segment that is only on the disk.
-    pub fn stored(first: u64, last: u64, count: u32, deferred: bool, place: Place) -> Segment {
-        Segment {
-            block: None,
-            used: place.bytes,
-            first,
-            last,
-            count,
-            deferred,
-            pins: 0,
-            sealed: true,
-            home: Some(place),
             storing: false,
             loading: false,
             journal: UNCOVERED,

@@ -29,7 +29,6 @@ pub(super) struct Checkpoint {
     failed: bool,
     last_ticket: u32,
     retry_at_ms: u64,
-    pub(super) done: u64,
     /// The journal file during which it was last tried to free the oldest one at no cost.
     looked_at: u32,
     /// Files of earlier starts.
@@ -128,8 +127,7 @@ impl Shard {
         let files = &self.journal.files;
         let oldest = files.front().filter(|_| files.len() > 1);
         let Some(number) = oldest.map(|file| file.number) else { return };
-        let due = self.topics.iter().filter(|(_, topic)| topic.journal_from <= number);
-        self.checkpoint.topics = due.map(|(key, _)| key).collect();
+        self.checkpoint.topics = self.topics_covered_by(number);
         self.checkpoint.file = number;
         self.checkpoint.noted_from = files.back().map_or(0, |file| file.number);
         self.checkpoint.stage = Stage::Topics;
@@ -156,13 +154,17 @@ impl Shard {
         if self.topics.iter().any(|(_, topic)| topic.journal_from <= number && unstored(topic)) {
             return false;
         }
-        let due = self.topics.iter().filter(|(_, topic)| topic.journal_from <= number);
-        let due: Vec<Key> = due.map(|(key, _)| key).collect();
-        due.into_iter().for_each(|key| self.renew(key));
+        self.topics_covered_by(number).into_iter().for_each(|key| self.renew(key));
         self.checkpoint.file = number;
         self.checkpoint.noted_from = self.journal.files.back().map_or(0, |file| file.number);
         self.checkpoint.stage = Stage::Noted;
         true
+    }
+
+    /// The topics that depend on a journal file, or on an older one.
+    fn topics_covered_by(&self, number: u32) -> Vec<Key> {
+        let covered = self.topics.iter().filter(|(_, topic)| topic.journal_from <= number);
+        covered.map(|(key, _)| key).collect()
     }
 
     /// Writes down where a topic stands: from now on it depends on what is not stored, and on that.
@@ -272,10 +274,7 @@ impl Shard {
                 self.journal_failed(&error);
                 self.refuse_next_sync(&error.text);
             }
-            (None, Err(_)) => {
-                self.disk_errors += 1;
-                self.move_out_of(number);
-            }
+            (None, Err(_)) => self.move_out_of(number),
             (_, Ok(())) => {}
         }
         self.end_checkpoint();
@@ -288,13 +287,12 @@ impl Shard {
         if core::mem::take(&mut self.checkpoint.failed) {
             return self.checkpoint_failed();
         }
-        self.checkpoint.done += 1;
         if self.checkpoint.file == ALL {
             self.checkpoint.stage = Stage::Stopped;
             return;
         }
-        self.checkpoint.stage = Stage::Idle;
         if self.checkpoint.file == OLD {
+            self.checkpoint.stage = Stage::Idle;
             for file in core::mem::take(&mut self.checkpoint.old_files) {
                 if self.space.store.let_go(file) {
                     self.space.requests.push_back(DiskRequest::Release(file));

@@ -44,8 +44,6 @@ pub(super) struct Journal {
     pub(super) trouble: Option<String>,
     /// Messages appended since the last sync began.
     pub(super) unsynced: u64,
-    /// Bytes appended since the start.
-    pub(super) bytes: u64,
     /// The last time that a file was asked for, there was none.
     pub(super) short: bool,
     /// Something was not written down that should have been.
@@ -170,9 +168,7 @@ impl Shard {
             Some(last) if last.last + 1 == sequence => last.last = sequence,
             _ => channel.finished.push(Sequences { first: sequence, last: sequence }),
         }
-        if !core::mem::replace(&mut channel.noted, true) {
-            self.journal.channels.push(key);
-        }
+        self.note_deltas(key);
     }
 
     /// A channel's message waits to be delivered again, for this long.
@@ -183,7 +179,14 @@ impl Shard {
             return;
         }
         channel.requeued.push(Delta { sequence, attempts, due_ms });
-        if !core::mem::replace(&mut channel.noted, true) {
+        self.note_deltas(key);
+    }
+
+    /// A channel has finishes or requeues of this turn.
+    fn note_deltas(&mut self, key: Key) {
+        if let Some(channel) = self.channels.get_mut(key)
+            && !core::mem::replace(&mut channel.noted, true)
+        {
             self.journal.channels.push(key);
         }
     }
@@ -208,11 +211,10 @@ impl Shard {
 
     /// Writes down where a topic stands.
     pub(super) fn note_topic_state(&mut self, key: Key) {
+        let nonce = self.journal.nonce();
         let Some(topic) = self.topics.get(key).filter(|topic| topic.journaled) else { return };
         let handed = (!topic.is_flowing()).then_some(topic.handed);
         let state = TopicState { handed, head: topic.head };
-        let nonce = self.journal.nonce();
-        let Some(topic) = self.topics.get(key) else { return };
         entry::topic(&mut self.journal.notes, nonce, &topic.name, &state);
         self.cover(key);
     }
@@ -392,7 +394,6 @@ impl Shard {
             Ok(()) => {
                 file.offset += bytes as u32;
                 file.unsynced = true;
-                self.journal.bytes += bytes;
                 self.turn_written();
             }
             Err(error) => {
@@ -507,8 +508,6 @@ impl Shard {
                 // There is time as long as the current file has room.
                 if self.journal_room() < self.options.journal_file_bytes / 4 {
                     self.journal_failed(&error);
-                } else {
-                    self.disk_errors += 1;
                 }
             }
         }
@@ -537,7 +536,6 @@ impl Shard {
     /// The disk refused something. Publishes are refused until it works again.
     pub(super) fn journal_failed(&mut self, error: &DiskError) {
         self.journal.trouble = Some(error.text.clone());
-        self.disk_errors += 1;
     }
 
     /// Why the disk is not to be relied on, while that is so.

@@ -113,7 +113,6 @@ pub struct Shard {
     journal: Journal,
     promises: Promises,
     checkpoint: Checkpoint,
-    disk_errors: u64,
     /// Channels that may have something to deliver.
     marked: Vec<Key>,
     /// Topics that something happened to.
@@ -168,7 +167,6 @@ impl Shard {
             journal: Journal::new(disk),
             promises: Promises::default(),
             checkpoint: Checkpoint::default(),
-            disk_errors: 0,
             options,
             placement,
             now,

@@ -55,7 +55,6 @@ impl Shard {
         let Some((_, file)) = self.tiers.retiring.sync.take() else { return };
         let failed = result.is_err();
         if failed {
-            self.disk_errors += 1;
             self.move_out_of(file);
         }
         for Retired { topic, first, old, .. } in core::mem::take(&mut self.tiers.retiring.syncing) {

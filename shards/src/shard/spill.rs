@@ -45,9 +45,6 @@ pub(super) struct Tiers {
     /// The store takes nothing until then.
     retry_at_ms: u64,
     trouble: Option<String>,
-    pub(super) loaded_segments: u64,
-    pub(super) stored_segments: u64,
-    pub(super) messages_damaged: u64,
 }
 
 /// Reads that failed, which happens for other reasons than damage, too.
@@ -124,15 +121,8 @@ impl Shard {
             return true;
         }
         let slack = (self.space.pool.limit_bytes() / 16).min(1 << 20);
-        let room = self.space.pool.limit_bytes().saturating_sub(self.space.pool.used_bytes());
-        if room >= bytes + slack {
-            return false;
-        }
-        self.make_room(bytes + slack);
-        let room = self.space.pool.limit_bytes().saturating_sub(self.space.pool.used_bytes());
-        let hope = self.tiers.trouble.is_none()
-            && (!self.tiers.to_store.is_empty() || !self.tiers.writes.is_empty());
-        room < bytes + slack && hope
+        // There is hope while segments are on their way to the disk.
+        !self.make_room(bytes + slack) && self.tiers.trouble.is_none() && self.is_storing()
     }
 
     /// Lets a client's publish wait for room.
@@ -489,7 +479,6 @@ impl Shard {
     fn store_failed(&mut self, error: &DiskError) {
         self.tiers.retry_at_ms = self.now.mono_ms + JOURNAL_RETRY_MS;
         self.tiers.trouble = Some(error.text.clone());
-        self.disk_errors += 1;
     }
 
     fn store_written(&mut self, ticket: u32, bytes: Vec<u8>, result: Result<(), DiskError>) {
@@ -503,7 +492,6 @@ impl Shard {
         match result {
             Ok(()) => {
                 self.tiers.trouble = None;
-                self.tiers.stored_segments += 1;
                 self.touch(key);
                 let log = self.topics.get_mut(key).map(|topic| &mut topic.log);
                 match log.and_then(|log| log.stored(first, place)) {
@@ -546,11 +534,8 @@ impl Shard {
                 Vec::new()
             }
         };
-        let count = segment.count;
         let holes = segment.load(block, &bytes, salt);
-        tiers.loaded_segments += 1;
         tiers.reads.times.remove(&(key, first));
-        tiers.messages_damaged += u64::from(count.saturating_sub(segment.count));
         if !holes.is_empty() {
             self.lose(key, &holes);
         }

@@ -20,6 +20,11 @@ pub struct FileReader {
 }
 
 impl FileReader {
+    /// A file that is open already, its name for errors, and its length.
+    pub fn new(file: File, name: String, bytes: u64) -> FileReader {
+        FileReader { file, name, bytes }
+    }
+
     /// Opens a file.
     ///
     /// # Errors
@@ -32,7 +37,7 @@ impl FileReader {
             Ok((file, bytes))
         };
         match open() {
-            Ok((file, bytes)) => Ok(FileReader { file, name, bytes }),
+            Ok((file, bytes)) => Ok(FileReader::new(file, name, bytes)),
             Err(error) => Err(failed("open", &name, &error)),
         }
     }

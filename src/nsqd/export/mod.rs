@@ -29,13 +29,14 @@ use shards::recover::{LogFile, Recovered, RecoveredTopic};
 use shards::wire::frame::MESSAGE_HEADER_BYTES;
 use shards::wire::names::Name;
 
+use super::disk::FileReader;
 use super::metadata::file::MetadataFile;
 use super::metadata::{self, Topics};
 use super::startup::data_path::DataPathLock;
 use super::startup::memory::size_text;
 use super::takeover;
 use super::takeover::disk::{create_directory, failed, sync_directory};
-use super::takeover::past::{self, FileReader};
+use super::takeover::past;
 use crate::config::export::ExportOptions;
 use crate::config::stop::Stop;
 use queue::QueueWriter;

@@ -9,8 +9,8 @@ use shards::journal::entry::Run;
 use shards::journal::scan::ReadAt;
 use shards::recover::{BlockSink, LogFile};
 
+use crate::nsqd::disk::FileReader;
 use crate::nsqd::takeover::disk::{create, failed};
-use crate::nsqd::takeover::past::FileReader;
 
 /// Name of the file for what the recovery rewrites. It has it for a moment only.
 const SCRATCH: &str = "export.tmp";

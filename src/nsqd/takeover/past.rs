@@ -5,20 +5,19 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use shards::disk::Place;
 use shards::disk::{DiskError, Role};
 use shards::journal::entry::Run;
 use shards::journal::file::{FILE_HEADER_BYTES, FileHeader};
-use shards::journal::scan::ReadAt;
 use shards::recover::{self, BlockSink, LogFile, Recovered, RecoveredTopic};
 use shards::wire::names::Name;
 
 use super::disk::failed;
 use super::log_file;
 use super::topic::Existing;
+use crate::nsqd::disk::FileReader;
 use crate::nsqd::metadata::Topics;
 
 /// Digits of a number in a file's name.
@@ -44,14 +43,6 @@ pub struct LogFiles {
     pub files: Vec<LogFile<FileReader>>,
     /// The highest number in any name.
     pub number_max: u32,
-}
-
-/// A file, read where it is wanted.
-#[derive(Debug)]
-pub struct FileReader {
-    file: File,
-    name: String,
-    bytes: u64,
 }
 
 /// Opens all log files of a directory; without a directory there are none.
@@ -82,7 +73,7 @@ pub fn log_files(directory: &Path) -> Result<LogFiles, String> {
         read.map_err(|error| failed("read", &path, &error))?;
         let Ok(header) = FileHeader::decode(&header) else { continue };
         if (header.role, header.number) == (role, number) {
-            found.files.push(LogFile { header, bytes: FileReader { file, name, bytes } });
+            found.files.push(LogFile { header, bytes: FileReader::new(file, name, bytes) });
         }
     }
     found.files.sort_by_key(|file| (file.header.generation, file.header.number));
@@ -94,28 +85,6 @@ fn number(name: &str) -> Option<u32> {
     let (digits, rest) = name.split_at_checked(DIGITS)?;
     let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
     if all_digits && rest.starts_with('.') { digits.parse().ok() } else { None }
-}
-
-impl ReadAt for FileReader {
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, DiskError> {
-        let mut got = 0;
-        while got < into.len() {
-            match self.file.read_at(&mut into[got..], offset + got as u64) {
-                Ok(0) => break,
-                Ok(bytes) => got += bytes,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let text = failed("read", self.name.as_ref(), &error);
-                    return Err(DiskError { full: false, text });
-                }
-            }
-        }
-        Ok(got)
-    }
-
-    fn length(&self) -> u64 {
-        self.bytes
-    }
 }
 
 /// What an earlier time has left in this directory. The topics are those of `topics`, the
