@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 use crate::disk::{DiskRequest, Opened, Place, Role};
 use crate::journal::entry::{self, Run};
 use crate::journal::file::FILE_HEADER_BYTES;
-use crate::log::record::{self, Salt};
 use crate::log::{Pool, Segment};
 
 /// Bytes on their way to store files at a time.
@@ -107,7 +106,7 @@ impl Space {
 
     /// Room in a store file for a segment; `None` when it has to wait, for a file or for other
     /// writes to be done.
-    pub fn place(&mut self, run: &Run, records: &[u8], sealed: bool) -> Option<Write> {
+    pub fn place(&mut self, run: &Run, records: &[u8]) -> Option<Write> {
         let store = &mut self.store;
         if store.writing_bytes >= WRITING_BYTES_MAX {
             return None;
@@ -118,7 +117,7 @@ impl Space {
             }
             return None;
         }
-        let write = store.write(run, records, sealed);
+        let write = store.write(run, records);
         if let Some(full) = store.roll() {
             self.requests.push_back(DiskRequest::Release(full));
         }
@@ -127,16 +126,13 @@ impl Space {
 }
 
 impl Store {
-    fn write(&mut self, run: &Run, records: &[u8], sealed: bool) -> Option<Write> {
+    fn write(&mut self, run: &Run, records: &[u8]) -> Option<Write> {
         let current = self.current.as_mut()?;
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.clear();
         entry::run_start(&mut bytes, current.nonce, run);
         let head = bytes.len() as u32;
         bytes.extend_from_slice(records);
-        if !sealed {
-            record::seal_all(&mut bytes[head as usize..], Salt::of(&run.topic));
-        }
         entry::run_end(&mut bytes, current.nonce, run);
         let offset = current.offset;
         current.offset += bytes.len() as u32;

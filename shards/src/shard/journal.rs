@@ -333,7 +333,8 @@ impl Shard {
         heads.clear();
         pieces.clear();
         for &key in &journal.topics {
-            let Some(topic) = topics.get(key) else { continue };
+            let Some(topic) = topics.get_mut(key) else { continue };
+            topic.log.add_checksums_from(topic.journaled_at.segment);
             let mut first = topic.journaled_to;
             for (segment, found) in topic.log.segments_from(topic.journaled_at.segment) {
                 let from = match segment == topic.journaled_at.segment {

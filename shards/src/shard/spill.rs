@@ -15,7 +15,7 @@ use super::Shard;
 use super::retire::Retiring;
 use crate::disk::{DiskError, DiskEvent, DiskRequest, Place, Role};
 use crate::journal::state::Range;
-use crate::limits::{Durability, JOURNAL_RETRY_MS, READ_AHEAD_SEGMENTS};
+use crate::limits::{JOURNAL_RETRY_MS, READ_AHEAD_SEGMENTS};
 use crate::log::Cold;
 use crate::log::pool::Block;
 use crate::mail::Batch;
@@ -293,18 +293,19 @@ impl Shard {
         while let Some(&(key, first)) = self.tiers.to_store.front() {
             let Shard { topics, space, tiers, .. } = self;
             let found = topics.get_mut(key).and_then(|topic| {
-                let (name, sealed) = (topic.name, topic.durability != Durability::Memory);
-                Some((name, sealed, topic.log.by_first(first)?))
+                let (name, salt) = (topic.name, topic.log.salt);
+                Some((name, salt, topic.log.by_first(first)?))
             });
-            let Some((name, sealed, segment)) = found.filter(|(.., segment)| segment.storing)
+            let Some((name, salt, segment)) = found.filter(|(.., segment)| segment.storing)
             else {
                 tiers.to_store.pop_front();
                 continue;
             };
+            segment.add_checksums(salt);
             let run = segment.run(name);
             let records =
                 segment.bytes().expect("a segment is stored before its memory is given up");
-            let Some(write) = space.place(&run, records, sealed) else { return };
+            let Some(write) = space.place(&run, records) else { return };
             tiers.to_store.pop_front();
             let ticket = tiers.next_ticket();
             let place = write.place;
