@@ -60,7 +60,16 @@ impl Segment {
     pub fn stored(first: u64, last: u64, count: u32, deferred: bool, place: Place) -> Segment {
         let (used, sealed, home) = (place.bytes, true, Some(place));
         let checked = used;
-        Segment { used, checked, last, count, deferred, sealed, home, ..Segment::empty(None, first) }
+        Segment {
+            used,
+            checked,
+            last,
+            count,
+            deferred,
+            sealed,
+            home,
+            ..Segment::empty(None, first)
+        }
     }
 
     fn empty(block: Option<Block>, first: u64) -> Segment {

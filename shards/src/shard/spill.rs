@@ -19,6 +19,7 @@ use crate::limits::{JOURNAL_RETRY_MS, READ_AHEAD_SEGMENTS};
 use crate::log::Cold;
 use crate::log::pool::Block;
 use crate::mail::Batch;
+use crate::page_buffer::PageBuffer;
 use crate::request::Publish;
 use crate::slots::Key;
 
@@ -296,8 +297,7 @@ impl Shard {
                 let (name, salt) = (topic.name, topic.log.salt);
                 Some((name, salt, topic.log.by_first(first)?))
             });
-            let Some((name, salt, segment)) = found.filter(|(.., segment)| segment.storing)
-            else {
+            let Some((name, salt, segment)) = found.filter(|(.., segment)| segment.storing) else {
                 tiers.to_store.pop_front();
                 continue;
             };
@@ -482,7 +482,7 @@ impl Shard {
         self.tiers.trouble = Some(error.text.clone());
     }
 
-    fn store_written(&mut self, ticket: u32, bytes: Vec<u8>, result: Result<(), DiskError>) {
+    fn store_written(&mut self, ticket: u32, bytes: PageBuffer, result: Result<(), DiskError>) {
         let Some(Writing { topic: key, first, place }) = self.tiers.writes.remove(&ticket) else {
             return;
         };
@@ -513,7 +513,7 @@ impl Shard {
         }
     }
 
-    fn segment_read(&mut self, ticket: u32, result: Result<Vec<u8>, DiskError>) {
+    fn segment_read(&mut self, ticket: u32, result: Result<PageBuffer, DiskError>) {
         let Some(Loading { topic: key, first, block }) = self.tiers.loads.remove(&ticket) else {
             return;
         };
@@ -532,7 +532,7 @@ impl Shard {
             // given back, so that the next start may find it.
             Err(_) => {
                 segment.home = None;
-                Vec::new()
+                PageBuffer::default()
             }
         };
         let holes = segment.load(block, &bytes, salt);

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use shards::disk::{DiskError, DiskEvent, DiskRequest, Opened, Place, Role};
 use shards::journal::file::{FILE_HEADER_BYTES, FileHeader};
+use shards::page_buffer::PageBuffer;
 use shards::recover::StoredSegment;
 use shards::shard::Batch;
 
@@ -365,7 +366,7 @@ impl Folder {
         wrong
     }
 
-    fn read(&mut self, place: Place) -> Result<Vec<u8>, DiskError> {
+    fn read(&mut self, place: Place) -> Result<PageBuffer, DiskError> {
         self.reads += 1;
         let fault = self.fault(place.file);
         let flips = self.random.below(1000) < self.settings.rot;
@@ -394,7 +395,7 @@ impl Folder {
             let hit = good_messages(&sound).filter(|(record, _)| hit(record));
             self.endangered.extend(hit.map(|(_, number)| number));
         }
-        fault.map_or(Ok(file.bytes[range].to_vec()), Err)
+        fault.map_or(Ok(PageBuffer::new(file.bytes[range].to_vec(), 0)), Err)
     }
 
     fn sync(&mut self, number: u32, asked_at: u64) -> Result<(), DiskError> {
