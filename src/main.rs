@@ -6,6 +6,8 @@ mod client;
 mod config;
 mod http;
 mod log;
+#[allow(dead_code, reason = "its first programs are being written")]
+mod net;
 mod nsqd;
 mod tools;
 

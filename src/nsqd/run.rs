@@ -26,7 +26,6 @@ use super::metadata::keeper::{Keeper, Reporter};
 use super::metadata::{self, Loaded, Topics};
 use super::recovery::{self, Part, Recovery};
 use super::ring;
-use super::startup::listeners::{BoundListener, ListenerSocket, UnixFile};
 use super::startup::{self, Prepared};
 use super::takeover;
 use super::worker::{Listening, Mail, Worker, WorkerParts};
@@ -35,6 +34,7 @@ use crate::config::nsqd::NsqdOptions;
 use crate::config::value::TlsRequired;
 use crate::config::version::{self, NSQ_VERSION};
 use crate::log;
+use crate::net::listeners::{BoundListener, ListenerSocket, UnixFile};
 
 /// Letters that fit between two workers; what finds no room waits with the sender.
 const LANES: LaneCapacities = LaneCapacities { data: 256, answer: 1024 };
