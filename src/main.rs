@@ -9,6 +9,8 @@ mod log;
 #[allow(dead_code, reason = "its first programs are being written")]
 mod net;
 mod nsqd;
+#[allow(dead_code, unused_imports, reason = "its users come one after the other")]
+mod tls;
 mod tools;
 
 use std::ffi::{OsStr, OsString};
