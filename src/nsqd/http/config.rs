@@ -6,9 +6,9 @@ use serde_json::Value;
 use crate::http::respond::{Failure, Response, v1_json, v1_text};
 
 use super::Call;
-use super::body::{Body, BodyError};
 use super::desk::Desk;
 use super::facts::NotSet;
+use crate::http::body::{Body, BodyError};
 
 /// GET shows the option's value; PUT sets it from the body and shows it.
 ///

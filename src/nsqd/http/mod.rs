@@ -17,7 +17,6 @@ mod routes;
 pub mod serve;
 
 // The main road.
-mod body;
 mod publish;
 mod split;
 

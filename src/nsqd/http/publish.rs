@@ -11,9 +11,9 @@ use crate::http::query::Query;
 use crate::http::respond::{Failure, Response, v1_text};
 
 use super::Call;
-use super::body::{Body, BodyError};
 use super::desk::Desk;
 use super::split::{Batch, BatchLimits, Binary, Lines};
+use crate::http::body::{Body, BodyError};
 
 /// Queues the body as one message.
 ///

@@ -6,7 +6,7 @@ use memchr::memchr;
 
 use crate::http::respond::Failure;
 
-use super::body::append;
+use crate::http::body::append;
 
 /// Limits on a batch and on each of its messages.
 #[derive(Clone, Copy, Debug)]

@@ -6,15 +6,14 @@
 pub mod cgroup;
 pub mod cores;
 pub mod data_path;
-pub mod listeners;
 pub mod memory;
 pub mod resources;
 
 use crate::config::nsqd::NsqdOptions;
 
+use crate::net::listeners::{self, BoundListener};
 use cores::CorePlan;
 use data_path::DataPathLock;
-use listeners::BoundListener;
 use resources::Resources;
 
 /// Everything that a start has found and taken hold of.

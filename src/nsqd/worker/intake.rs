@@ -1,6 +1,5 @@
 //! What arrives: events of the ring, mail of other workers, new connections.
 
-use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -14,6 +13,7 @@ use socket2::{SockAddr, SockRef};
 
 use super::sockets::Owner;
 use super::{Mail, Worker};
+use crate::net::shield::panic_text;
 use crate::nsqd::ring::{Event, Reading, SocketKey};
 
 /// How long accepting rests when descriptors have run out.
@@ -184,12 +184,6 @@ pub fn guarded(shard: &mut Shard, client: Key, handle: impl FnOnce(&mut Shard)) 
         tracing::error!("handling a client panicked, it is closed - {}", panic_text(&*panic));
         shard.panicked(client);
     }
-}
-
-/// What a panic said.
-pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 fn peer(socket: &OwnedFd) -> io::Result<Peer> {

@@ -21,7 +21,7 @@ use shards::wire::names::Name;
 use slab::Slab;
 
 use super::Worker;
-use super::intake::panic_text;
+use crate::net::shield::panic_text;
 use crate::nsqd::http::desk::{Answers, Desk};
 use crate::nsqd::http::facts::Facts;
 use crate::nsqd::http::serve::serve;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::serve::{HEAD_BYTES_MAX, HEAD_TIME_MIN};
+use super::super::serve::HEAD_TIME_MIN;
 use super::super::testing::{Connection, FakeDesk, ask, facts, get, short, without_date};
+use crate::http::dispatch::HEAD_BYTES_MAX;
 
 fn desk() -> FakeDesk {
     FakeDesk::new(facts())
