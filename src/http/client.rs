@@ -83,7 +83,7 @@ impl Client {
     /// When there is no whole answer in time. A status of 4xx or 5xx is an answer.
     pub async fn send(&self, request: Request) -> Result<Reply, ClientError> {
         let name = request.go_name();
-        let first = request.url.clone();
+        let first = Box::new(request.url.clone());
         let limit = request.timeout.unwrap_or(self.options.request_timeout);
         let outcome = match within(limit, self.follow(request)).await {
             Some(outcome) => outcome,
