@@ -1,0 +1,3 @@
+export function ChannelPage(_: { topic: string; channel: string }) {
+  return null;
+}

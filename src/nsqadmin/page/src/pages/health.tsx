@@ -1,0 +1,3 @@
+export function HealthPage(_: {  }) {
+  return null;
+}

@@ -1,0 +1,3 @@
+export function LookupPage(_: {  }) {
+  return null;
+}

@@ -1,0 +1,3 @@
+export function NodePage(_: { node: string }) {
+  return null;
+}

@@ -1,0 +1,3 @@
+export function TopicPage(_: { topic: string }) {
+  return null;
+}
