@@ -15,6 +15,7 @@ import { TopicPage } from './pages/topic';
 import { TopicsPage } from './pages/topics';
 import { Asked } from './ui/confirm';
 import { Shell } from './ui/shell';
+import { Publishing } from './ui/publish';
 import { Toasts } from './ui/toast';
 
 function pageOf(route: Route): ComponentChildren {
@@ -46,6 +47,7 @@ function App() {
     <>
       <Shell page={route.page}>{pageOf(route)}</Shell>
       <Asked />
+      <Publishing />
       <Toasts />
     </>
   );

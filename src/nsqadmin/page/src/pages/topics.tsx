@@ -7,6 +7,7 @@ import { usePolled } from '../lib/live';
 import { useParam } from '../lib/router';
 import type { Overview, OverviewTopic } from '../lib/types';
 import { Badge, Ephemeral, Paused, isEphemeral } from '../ui/badge';
+import { Count, Rate, splitColumn } from '../ui/columns';
 import { Choices, Search } from '../ui/filter';
 import { HistoryCharts } from '../ui/history';
 import { TopicLink } from '../ui/link';
@@ -44,8 +45,8 @@ function columnsFor(totals: Overview['totals'] | undefined): Column<OverviewTopi
       title: 'In/s',
       hint: 'Messages published per second',
       value: (topic) => topic.rate_in,
-      cell: (topic) => rate(topic.rate_in),
-      total: rate(totals?.rate_in),
+      cell: (topic) => <Rate value={topic.rate_in} />,
+      total: <Rate value={totals?.rate_in} />,
     },
     {
       id: 'spark',
@@ -60,22 +61,25 @@ function columnsFor(totals: Overview['totals'] | undefined): Column<OverviewTopi
       title: 'Out/s',
       hint: 'Messages finished per second, by all channels',
       value: (topic) => topic.rate_out,
-      cell: (topic) => rate(topic.rate_out),
-      total: rate(totals?.rate_out),
+      cell: (topic) => <Rate value={topic.rate_out} />,
+      total: <Rate value={totals?.rate_out} />,
     },
     {
       id: 'depth',
       title: 'Depth',
       hint: 'Messages that wait in the topic, because it has no channel or is paused',
       value: (topic) => topic.depth,
-      total: count(totals?.depth),
+      cell: (topic) => <Count value={topic.depth} />,
+      total: <Count value={totals?.depth} />,
     },
+    splitColumn((topic) => topic, totals ?? null),
     {
       id: 'channel_depth',
-      title: 'Channel depth',
+      title: 'In channels',
       hint: 'Messages that wait in all its channels',
       value: (topic) => topic.channel_depth,
-      total: count(totals?.channel_depth),
+      cell: (topic) => <Count value={topic.channel_depth} />,
+      total: <Count value={totals?.channel_depth} />,
     },
     ...counted('in_flight_count', 'In flight', totals),
     ...counted('deferred_count', 'Deferred', totals),
@@ -94,7 +98,15 @@ function counted(
   totals: Overview['totals'] | undefined,
 ): Column<OverviewTopic>[] {
   const total = totals?.[field];
-  return [{ id: field, title, value: (topic) => topic[field], total: count(total) }];
+  return [
+    {
+      id: field,
+      title,
+      value: (topic) => topic[field],
+      cell: (topic) => <Count value={topic[field]} />,
+      total: <Count value={total} />,
+    },
+  ];
 }
 
 function Name({ topic }: { topic: OverviewTopic }) {

@@ -58,10 +58,14 @@ interface Props {
   lines: Kind[];
 }
 
-export function HistoryCharts({ of, lines }: Props) {
+/** A server that does not poll has nothing to draw. */
+export function HistoryCharts(props: Props) {
+  return config.POLL_INTERVAL_MS > 0 ? <Drawn {...props} /> : null;
+}
+
+function Drawn({ of, lines }: Props) {
   const path = api.history(of);
   const { data } = usePolled(path, () => get<History>(path));
-  if (config.POLL_INTERVAL_MS === 0) return null;
   const at = data?.at ?? [];
   const minutes = Math.max(1, Math.round(config.HISTORY_S / 60));
   return (

@@ -38,6 +38,8 @@ interface Props<R> {
   note?: (row: R) => ComponentChildren;
   rowClass?: (row: R) => string;
   totals?: boolean;
+  /** Rows of different heights: all are rendered. */
+  whole?: boolean;
 }
 
 const collator = new Intl.Collator('en', { numeric: true });
@@ -74,9 +76,9 @@ export function DataTable<R>(props: Props<R>) {
     [rows, column?.id, descending],
   );
   const body = useRef<HTMLTableSectionElement>(null);
-  const span = useWindowing(body, list.length);
+  const span = useWindowing(body, list.length, props.whole ?? false);
   const shown = list.slice(span.from, span.to);
-  const isLong = list.length > WHOLE_MAX;
+  const isLong = !props.whole && list.length > WHOLE_MAX;
   return (
     <div class="table-scroll" role="region" aria-label={props.label} tabIndex={0}>
       <table class={isLong ? 'long' : ''} aria-rowcount={isLong ? list.length + 1 : undefined}>

@@ -24,7 +24,11 @@ function visible(body: HTMLElement | null, rows: number): Span {
 }
 
 /** The rows to render, as the page is scrolled. */
-export function useWindowing(body: RefObject<HTMLElement | null>, rows: number): Span {
+export function useWindowing(
+  body: RefObject<HTMLElement | null>,
+  rows: number,
+  whole: boolean,
+): Span {
   const [span, setSpan] = useState<Span>(() => visible(null, rows));
   useEffect(() => {
     let frame = 0;
@@ -45,5 +49,6 @@ export function useWindowing(body: RefObject<HTMLElement | null>, rows: number):
       removeEventListener('resize', soon);
     };
   }, [rows]);
+  if (whole || rows <= WHOLE_MAX) return { from: 0, to: rows };
   return { from: Math.min(span.from, rows), to: Math.min(span.to, rows) };
 }
