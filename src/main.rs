@@ -8,6 +8,7 @@ mod config;
 mod http;
 mod log;
 mod net;
+mod nsqadmin;
 mod nsqd;
 mod nsqlookupd;
 #[allow(dead_code, unused_imports, reason = "its users come one after the other")]
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use config::export::ExportOptions;
+use config::nsqadmin::AdminOptions;
 use config::nsqd::NsqdOptions;
 use config::nsqlookupd::LookupdOptions;
 use config::stop::Stop;
@@ -40,6 +42,7 @@ struct Entry {
 const PROGRAMS: &[Entry] = &[
     Entry { name: "nsqd", about: "receives, keeps and delivers messages", run: run_nsqd },
     Entry { name: "nsqlookupd", about: "tells who has which topics", run: run_nsqlookupd },
+    Entry { name: "nsqadmin", about: "shows and steers a cluster", run: run_nsqadmin },
     Entry { name: "nsq_tail", about: "prints the messages of topics", run: run_nsq_tail },
     Entry { name: "export", about: "writes a data path for the original nsqd", run: run_export },
 ];
@@ -123,6 +126,13 @@ fn run_nsqlookupd(args: &[OsString]) -> ExitCode {
     match LookupdOptions::load(args) {
         Ok(options) => nsqlookupd::run::run(options),
         Err(stop) => stop.report("nsqlookupd"),
+    }
+}
+
+fn run_nsqadmin(args: &[OsString]) -> ExitCode {
+    match AdminOptions::load(args) {
+        Ok(options) => nsqadmin::program::run(options),
+        Err(stop) => stop.report("nsqadmin"),
     }
 }
 
