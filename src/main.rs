@@ -48,7 +48,8 @@ const PROGRAMS: &[Entry] = &[
 ];
 
 /// What `shoal` alone tells nsqd, which is the first program.
-static EVERYTHING: LazyLock<[OsString; 1]> = LazyLock::new(|| ["--with-lookupd".into()]);
+static EVERYTHING: LazyLock<[OsString; 2]> =
+    LazyLock::new(|| ["--with-lookupd".into(), "--with-admin".into()]);
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -183,8 +184,8 @@ mod tests {
         assert_eq!(chosen("/usr/bin/nsqd -node-id 5"), "nsqd(-node-id 5)");
         assert_eq!(chosen("nsqd nsqd"), "nsqd(nsqd)");
         assert_eq!(chosen("./shoal nsqd -node-id 5"), "nsqd(-node-id 5)");
-        assert_eq!(chosen("shoal"), "nsqd(--with-lookupd)");
-        assert_eq!(chosen("/opt/shoal-0.1"), "nsqd(--with-lookupd)");
+        assert_eq!(chosen("shoal"), "nsqd(--with-lookupd --with-admin)");
+        assert_eq!(chosen("/opt/shoal-0.1"), "nsqd(--with-lookupd --with-admin)");
         assert_eq!(chosen("shoal nsqlookupd -config x"), "nsqlookupd(-config x)");
     }
 

@@ -28,6 +28,9 @@ mod stats;
 mod shoal;
 
 #[cfg(test)]
+mod nsqadmin;
+
+#[cfg(test)]
 mod crash;
 
 #[cfg(test)]

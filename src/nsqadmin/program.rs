@@ -53,7 +53,8 @@ pub fn run(options: AdminOptions) -> ExitCode {
     if let Err(problem) = check_addresses(&options.sources) {
         return failed(problem);
     }
-    let admin = match start(options) {
+    tracing::info!("{}", version::daemon_line(NSQADMIN));
+    let admin = match start(options, "HTTP") {
         Ok(admin) => admin,
         Err(problem) => return failed(problem),
     };
@@ -72,22 +73,21 @@ pub struct Admin {
 impl Admin {
     /// Ends it.
     pub fn stop(self) {
-        tracing::info!("HTTP: closing");
+        tracing::info!("{NSQADMIN}: closing");
         self.thread.stop(STOP_PATIENCE);
     }
 }
 
-/// Starts nsqadmin on a thread of its own. The log runs already.
+/// Starts nsqadmin on a thread of its own; `name` is its listener's in the log, which runs already.
 ///
 /// # Errors
 /// When it cannot be; the text is complete.
-pub fn start(options: AdminOptions) -> Result<Admin, String> {
-    tracing::info!("{}", version::daemon_line(NSQADMIN));
+pub fn start(options: AdminOptions, name: &'static str) -> Result<Admin, String> {
     options.settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let bound = listeners::bind("HTTP", &options.http_address)?
+    let bound = listeners::bind(name, &options.http_address)?
         .ok_or_else(|| "--http-address must not be empty".to_owned())?;
     let client = client_options(&options.upstream)?;
-    tracing::info!("HTTP: listening on {}", bound.address);
+    tracing::info!("{name}: listening on {}", bound.address);
     let (ready, readiness) = flume::bounded(1);
     let thread = LightThread::start(NSQADMIN, move |stop| async move {
         match serve(options, client, bound) {

@@ -96,7 +96,9 @@ impl AdminSite {
             | E::DeleteTopic
             | E::ChangeChannel
             | E::DeleteChannel
-            | E::Tombstone => self.act(endpoint, request).await,
+            | E::Tombstone
+            | E::Publish
+            | E::Peek => self.act(endpoint, request).await,
             E::Config => config::config(self, request),
             endpoint => self.read(endpoint, request).await,
         }
@@ -137,7 +139,7 @@ impl AdminSite {
             E::Overview => own::overview(self).await,
             E::History => own::history(self, request.query()?)?,
             E::Health => own::health(self).await,
-            E::Topics => read::topics(cluster, request.query()?).await,
+            E::Topics => read::topics(cluster, request.parts.uri.query()).await?,
             E::Topic => read::topic(cluster, param("topic")).await,
             E::Channel => read::channel(cluster, param("topic"), param("channel")).await,
             E::Nodes => read::nodes(cluster).await,

@@ -110,7 +110,7 @@ mod tests {
     fn messages_are_the_originals() {
         let (a, b) = (failed("a:1", "x"), failed("b:1", "y"));
         assert_eq!(warning(&[&[], &[]]), "");
-        let stages: [&[Failed]; 3] = [&[a.clone(), b.clone()], &[], &[b.clone()]];
+        let stages: [&[Failed]; 3] = [&[a.clone(), b.clone()], &[], std::slice::from_ref(&b)];
         assert_eq!(warning(&stages), "WARNING: x\ny; y");
         let nobody = Unanswered { kind: Kind::Lookupd, failed: vec![a, b] };
         assert_eq!(nobody.to_string(), "failed to query any nsqlookupd: x\ny");

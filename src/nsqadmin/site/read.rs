@@ -8,36 +8,40 @@ use serde_json::{Value, json};
 
 use super::reply::{refused, told, unanswered};
 use crate::http::query::Query;
-use crate::http::respond::Response;
+use crate::http::respond::{Failure, Response};
 use crate::nsqadmin::cluster::{
     ChannelStats, ClientStats, Cluster, Kind, Node, NodeInfo, Only, TopicStats, sort_by_topology,
     unix_seconds,
 };
 
 /// All topics, or with `inactive=true` those that no node has.
-pub async fn topics(cluster: &Cluster, query: Query<'_>) -> Response {
-    if query.get("inactive").as_deref() == Some(b"true") {
-        return match cluster.inactive_topics().await {
-            Ok(found) => {
-                let null_when_empty = |channels: Vec<String>| match channels.is_empty() {
-                    true => Value::Null,
-                    false => Value::from(channels),
-                };
-                let topics: BTreeMap<String, Value> = found
-                    .value
-                    .into_iter()
-                    .map(|(topic, channels)| (topic, null_when_empty(channels)))
-                    .collect();
-                told(json!({ "topics": topics }), &[&found.failed])
-            }
+pub async fn topics(cluster: &Cluster, query: Option<&str>) -> Result<Response, Failure> {
+    let query = Query::parse(query.unwrap_or_default()).map_err(|fault| Failure {
+        status: StatusCode::BAD_REQUEST,
+        message: fault.to_string().into(),
+    })?;
+    Ok(match query.get("inactive").as_deref() {
+        Some(b"true") => inactive_topics(cluster).await,
+        _ => match cluster.topics().await {
+            Ok(found) if found.value.is_empty() => told(json!({"topics": null}), &[&found.failed]),
+            Ok(found) => told(json!({ "topics": found.value }), &[&found.failed]),
             Err(nobody) => unanswered("get topics", &nobody),
-        };
-    }
-    match cluster.topics().await {
-        Ok(found) if found.value.is_empty() => told(json!({"topics": null}), &[&found.failed]),
-        Ok(found) => told(json!({ "topics": found.value }), &[&found.failed]),
-        Err(nobody) => unanswered("get topics", &nobody),
-    }
+        },
+    })
+}
+
+async fn inactive_topics(cluster: &Cluster) -> Response {
+    let found = match cluster.inactive_topics().await {
+        Ok(found) => found,
+        Err(nobody) => return unanswered("get topics", &nobody),
+    };
+    let null_when_empty = |channels: Vec<String>| match channels.is_empty() {
+        true => Value::Null,
+        false => Value::from(channels),
+    };
+    let topics = found.value.into_iter().map(|(topic, of)| (topic, null_when_empty(of)));
+    let topics: BTreeMap<String, Value> = topics.collect();
+    told(json!({ "topics": topics }), &[&found.failed])
 }
 
 /// One topic over all nodes.
