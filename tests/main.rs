@@ -32,6 +32,9 @@ mod nsqlookupd;
 mod shoal;
 
 #[cfg(test)]
+mod nsqadmin;
+
+#[cfg(test)]
 mod crash;
 
 #[cfg(test)]

@@ -46,10 +46,8 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         broadcast_tcp_port: read_port(s, "broadcast-tcp-port")?,
         broadcast_http_port: read_port(s, "broadcast-http-port")?,
         lookupd_tcp_addresses: s.texts("lookupd-tcp-address"),
-        with_lookupd: s.bool("with-lookupd").then(|| WithLookupd {
-            tcp_address: s.text("with-lookupd-tcp-address"),
-            http_address: s.text("with-lookupd-http-address"),
-        }),
+        with_lookupd: s.bool("with-lookupd").then(|| read_lookupd(s)),
+        with_admin: s.bool("with-admin").then(|| s.text("with-admin-http-address")),
         topology_region: s.text("topology-region"),
         topology_zone: s.text("topology-zone"),
         topology_aware_consumption,
@@ -97,6 +95,13 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
     // `/config` shows what holds, which is more than what was asked for.
     settings.set("tls-required", Value::TlsRequired(options.tls.required));
     Ok(NsqdOptions { settings, ..options })
+}
+
+fn read_lookupd(s: &Settings) -> WithLookupd {
+    WithLookupd {
+        tcp_address: s.text("with-lookupd-tcp-address"),
+        http_address: s.text("with-lookupd-http-address"),
+    }
 }
 
 fn read_tls(s: &Settings) -> Result<TlsOptions, String> {

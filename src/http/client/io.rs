@@ -1,0 +1,67 @@
+//! A server's stream, plain or encrypted, as hyper sees it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncRead, AsyncWrite};
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+use super::tls::TlsStream;
+use crate::net::stream::Stream;
+
+/// The way to a server.
+#[derive(Debug)]
+pub enum ServerStream {
+    /// As it is.
+    Plain(Stream),
+    /// Encrypted.
+    Tls(Box<TlsStream<Stream>>),
+}
+
+impl ServerStream {
+    fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Unpin)> {
+        match self {
+            ServerStream::Plain(stream) => Pin::new(stream),
+            ServerStream::Tls(stream) => Pin::new(&mut **stream),
+        }
+    }
+
+    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
+        match self {
+            ServerStream::Plain(stream) => Pin::new(stream),
+            ServerStream::Tls(stream) => Pin::new(&mut **stream),
+        }
+    }
+}
+
+impl Read for ServerStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let count = ready!(self.reader().poll_read(cx, buf.initialize_unfilled()))?;
+        // SAFETY: the whole of the unfilled part was initialized above, and `count` is no more.
+        unsafe { buf.advance(count.min(buf.remaining())) };
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for ServerStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writer().poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer().poll_close(cx)
+    }
+}
