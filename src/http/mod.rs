@@ -9,6 +9,8 @@
 
 pub mod body;
 pub mod dispatch;
+#[allow(dead_code, reason = "not every program uses all of it yet")]
+pub mod client;
 pub mod duration;
 pub mod query;
 pub mod respond;
