@@ -30,6 +30,7 @@ use pool::Pool;
 
 pub use error::{Cause, ClientError};
 pub use request::{Reply, Request, Url};
+pub use resolve::resolve;
 #[allow(unused_imports, reason = "as above")]
 pub use v1::V1Error;
 

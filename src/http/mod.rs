@@ -8,9 +8,9 @@
 //! a slash too many, an unknown escape failing the whole query), that is why.
 
 pub mod body;
-pub mod dispatch;
 #[allow(dead_code, reason = "not every program uses all of it yet")]
 pub mod client;
+pub mod dispatch;
 pub mod duration;
 pub mod query;
 pub mod respond;

@@ -17,6 +17,8 @@ use shards::placement::Placement;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::control::line::Line;
+use super::control::{Control, Inbox, discovery_timeout};
 use super::disk::limits::JOURNAL_BYTES;
 use super::doorbell::Doorbell;
 use super::http::facts::{Facts, Health, Limits, Options as ShownOptions};
@@ -118,7 +120,8 @@ fn serve(
     mut signals: Signals,
 ) -> Result<(), String> {
     let Prepared { cores, memory_limit_bytes, data_path, tcp, http, .. } = prepared;
-    let facts = Arc::new(facts(&options, tcp.as_ref(), http.as_ref(), started));
+    let inbox = Inbox::new();
+    let facts = Arc::new(facts(&options, &inbox, tcp.as_ref(), http.as_ref(), started));
     let shards = cores.of_shards.len();
     let crew = Crew::new(shards + 1).map_err(|error| format!("cannot make doorbells - {error}"))?;
     let listeners: Vec<_> = [&tcp, &http].into_iter().flatten().map(announcement).collect();
@@ -147,6 +150,8 @@ fn serve(
     let mut parts = parts.into_iter();
     let (keeper, reporters) = keep(loaded, &crew.doorbells)?;
     let mut reporters = reporters.into_iter();
+    let (control, lines) = Control::start(inbox, &options, &facts, &crew.doorbells)?;
+    let mut lines = lines.into_iter();
     let mut listening = Some(listening);
     let core_of = |worker: usize| cores.of_shards.get(worker).copied();
     let crew = crew.start(core_of, |worker| PartsOf {
@@ -158,6 +163,7 @@ fn serve(
         part: parts.next(),
         sequence_floor,
         reporter: reporters.next().expect("there is a reporter for each worker"),
+        line: lines.next().expect("there is a line for each worker"),
         facts: facts.clone(),
         started,
     })?;
@@ -167,6 +173,8 @@ fn serve(
     tracing::info!("ready in {} ms", started.elapsed().as_millis());
     let signal = signals.forever().next();
     tracing::info!("{}", closing_line(signal));
+    // First, so that nobody is sent here any more.
+    control.stop();
     crew.stop();
     keeper.stop();
     clerk.stop();
@@ -249,6 +257,7 @@ struct PartsOf {
     part: Option<Part>,
     sequence_floor: u64,
     reporter: Reporter,
+    line: Line,
     facts: Arc<Facts>,
     started: Instant,
 }
@@ -305,6 +314,7 @@ impl Crew {
                 sequence_floor: of.sequence_floor,
                 old_files,
                 reporter: of.reporter,
+                line: of.line,
                 facts: of.facts,
                 started: of.started,
                 seed,
@@ -417,6 +427,7 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize
         sync_every: options.sync_every,
         sync_timeout_ms: options.sync_timeout_ms,
         greeting_timeout_ms: options.greeting_timeout_ms,
+        discovery_timeout_ms: discovery_timeout(options).as_millis() as u64,
         topology_region: options.topology_region.clone(),
         topology_zone: options.topology_zone.clone(),
     }
@@ -424,6 +435,7 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize
 
 fn facts(
     options: &NsqdOptions,
+    inbox: &Inbox,
     tcp: Option<&BoundListener>,
     http: Option<&BoundListener>,
     started: Instant,
@@ -450,7 +462,7 @@ fn facts(
         topology_region: options.topology_region.clone(),
         topology_zone: options.topology_zone.clone(),
         health: Health::default(),
-        options: shown_options(options),
+        options: shown_options(options).on_lookupd_addresses(inbox.lookupds()),
     }
 }
 

@@ -21,6 +21,7 @@ impl Worker {
             self.after_events();
             self.take_mail();
             self.reporter.hear(&mut self.shard);
+            self.line.hear(&mut self.shard);
             self.hear_disk();
             self.run_web().await;
             self.write_journal();
@@ -29,6 +30,7 @@ impl Worker {
             self.settle_clients();
             self.reread();
             self.reporter.report(&mut self.shard);
+            self.line.report(&mut self.shard);
             self.post_letters();
         }
         self.reporter.report_last(&mut self.shard);
@@ -45,10 +47,11 @@ impl Worker {
         if timeout == Some(Duration::ZERO) {
             return self.ring.poll();
         }
-        let Worker { ring, mailbox, stop, reporter, disk, .. } = self;
+        let Worker { ring, mailbox, stop, reporter, line, disk, .. } = self;
         ring.wait(timeout, || {
             mailbox.is_idle()
                 && !reporter.has_news()
+                && !line.has_news()
                 && !disk.as_ref().is_some_and(Disk::has_news)
                 && !stop.load(Ordering::SeqCst)
         })
