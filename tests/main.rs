@@ -31,6 +31,9 @@ mod shoal;
 mod crash;
 
 #[cfg(test)]
+mod cluster;
+
+#[cfg(test)]
 mod clients;
 
 #[cfg(test)]

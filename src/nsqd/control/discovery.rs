@@ -15,7 +15,7 @@ use serde::Deserialize;
 use shards::slots::Key;
 use shards::wire::names::Name;
 
-use super::limits::{CHANNELS_MAX, QUESTIONS_AT_ONCE};
+use super::limits::{CHANNELS_MAX, DIAL_TIMEOUT, QUESTIONS_AT_ONCE};
 use super::line::End;
 use super::peers::{Peers, settled};
 use crate::http::client::{Client, within};
@@ -76,8 +76,9 @@ impl Questions {
 
     async fn answer(self: Rc<Self>, question: Question, running: Running) {
         let Question { worker, topic, name, answer_by } = question;
+        // Who is still being dialled may be the one that knows; but time is left for the others.
         let left = answer_by.saturating_duration_since(Instant::now());
-        within(left, settled(&self.peers)).await;
+        within(left.min(DIAL_TIMEOUT) / 2, settled(&self.peers)).await;
         let channels = self.find(&name, answer_by).await;
         self.ends[worker].channels(topic, channels);
         drop(running);

@@ -108,12 +108,15 @@ pub const LOOKUPD_ADDRESSES: &str = "nsqlookupd_tcp_addresses";
 /// The option that PUT changes and the log follows.
 pub const LOG_LEVEL: &str = "log_level";
 
+/// What follows the addresses of nsqlookupds.
+type SetAddresses = Box<dyn Fn(&[String]) + Send + Sync>;
+
 /// The options of the process by their names in a configuration file.
 pub struct Options {
     /// Texts are shown bare, everything else as JSON; durations are nanoseconds.
     fixed: BTreeMap<String, Value>,
     lookupd_addresses: Mutex<Option<Vec<String>>>,
-    set_lookupd_addresses: Box<dyn Fn(&[String]) + Send + Sync>,
+    set_lookupd_addresses: SetAddresses,
     log_level: Mutex<LogLevel>,
     set_log_level: Box<dyn Fn(LogLevel) + Send + Sync>,
 }

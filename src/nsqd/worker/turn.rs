@@ -13,6 +13,8 @@ impl Worker {
     /// # Errors
     /// When the ring is unusable.
     pub async fn run(mut self) -> io::Result<()> {
+        // What there was before a restart: nothing else may happen for a while.
+        self.line.report(&mut self.shard);
         while !self.stop.load(Ordering::Relaxed) {
             self.sleep()?;
             let now = self.clock.tick();

@@ -202,6 +202,7 @@ impl Peer {
                 self.tried.set(true);
                 of.counters.connected();
             }
+            News::Registered(0) => {}
             News::Registered(commands) => {
                 let topics = of.registry.borrow().names().count();
                 tracing::info!(
