@@ -2,21 +2,26 @@
 //!
 //! `shoal` alone runs everything there is on defaults.
 
+mod beside;
 mod client;
 mod config;
 mod http;
 mod log;
-#[allow(dead_code, reason = "its first programs are being written")]
 mod net;
 mod nsqd;
+mod nsqlookupd;
+#[allow(dead_code, unused_imports, reason = "its users come one after the other")]
+mod tls;
 mod tools;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use config::export::ExportOptions;
 use config::nsqd::NsqdOptions;
+use config::nsqlookupd::LookupdOptions;
 use config::stop::Stop;
 use config::tail::TailOptions;
 use config::version;
@@ -34,9 +39,13 @@ struct Entry {
 
 const PROGRAMS: &[Entry] = &[
     Entry { name: "nsqd", about: "receives, keeps and delivers messages", run: run_nsqd },
+    Entry { name: "nsqlookupd", about: "tells who has which topics", run: run_nsqlookupd },
     Entry { name: "nsq_tail", about: "prints the messages of topics", run: run_nsq_tail },
     Entry { name: "export", about: "writes a data path for the original nsqd", run: run_export },
 ];
+
+/// What `shoal` alone tells nsqd, which is the first program.
+static EVERYTHING: LazyLock<[OsString; 1]> = LazyLock::new(|| ["--with-lookupd".into()]);
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -67,7 +76,7 @@ fn choose(args: &[OsString]) -> Choice<'_> {
         return Choice::Run(entry, rest);
     }
     let Some(first) = rest.first() else {
-        return Choice::Run(&PROGRAMS[0], rest);
+        return Choice::Run(&PROGRAMS[0], &EVERYTHING[..]);
     };
     let first = first.to_string_lossy();
     if let Some(entry) = find(&first) {
@@ -92,7 +101,7 @@ fn find(name: &str) -> Option<&'static Entry> {
 fn help() -> String {
     let mut text = format!(
         "A message broker that speaks NSQ's protocol.\n\n\
-         Usage: {SHOAL}                    runs nsqd on defaults, with its data here\n       \
+         Usage: {SHOAL}                    runs nsqd and nsqlookupd on defaults, with data here\n       \
          {SHOAL} <program> [flags]\n       \
          {SHOAL} <program> --help     lists a program's flags\n\nPrograms:\n"
     );
@@ -105,8 +114,15 @@ fn help() -> String {
 
 fn run_nsqd(args: &[OsString]) -> ExitCode {
     match NsqdOptions::load(args) {
-        Ok(options) => nsqd::run::run(options),
+        Ok(options) => nsqd::run::run(options, beside::start),
         Err(stop) => stop.report("nsqd"),
+    }
+}
+
+fn run_nsqlookupd(args: &[OsString]) -> ExitCode {
+    match LookupdOptions::load(args) {
+        Ok(options) => nsqlookupd::run::run(options),
+        Err(stop) => stop.report("nsqlookupd"),
     }
 }
 
@@ -157,8 +173,9 @@ mod tests {
         assert_eq!(chosen("/usr/bin/nsqd -node-id 5"), "nsqd(-node-id 5)");
         assert_eq!(chosen("nsqd nsqd"), "nsqd(nsqd)");
         assert_eq!(chosen("./shoal nsqd -node-id 5"), "nsqd(-node-id 5)");
-        assert_eq!(chosen("shoal"), "nsqd()");
-        assert_eq!(chosen("/opt/shoal-0.1"), "nsqd()");
+        assert_eq!(chosen("shoal"), "nsqd(--with-lookupd)");
+        assert_eq!(chosen("/opt/shoal-0.1"), "nsqd(--with-lookupd)");
+        assert_eq!(chosen("shoal nsqlookupd -config x"), "nsqlookupd(-config x)");
     }
 
     #[test]

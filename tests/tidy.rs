@@ -190,9 +190,10 @@ const DIRECTIONS: [(&str, &[&str]); 11] = [
     ("src/", &["loadtest", "shoal_tests"]),
 ];
 
-/// A folder, and what it may name all the same: the client checks names by the broker's own rule,
-/// so that the tools refuse what the broker would.
-const EXCEPTION: (&str, &str) = ("src/client/", "shards::wire::names::");
+/// Folders, and what they may name all the same: names are checked by the broker's own rule, so
+/// that tools and nsqlookupd refuse what the broker would.
+const EXCEPTIONS: [(&str, &str); 2] =
+    [("src/client/", "shards::wire::names::"), ("src/nsqlookupd/", "shards::wire::names::")];
 
 fn directions(path: &str, text: &str) -> Vec<String> {
     let rules = DIRECTIONS.iter().filter(|(folder, _)| path.starts_with(folder));
@@ -200,8 +201,8 @@ fn directions(path: &str, text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let mut line = code(line);
-        if path.starts_with(EXCEPTION.0) {
-            line = line.replace(EXCEPTION.1, "");
+        for (_, allowed) in EXCEPTIONS.iter().filter(|(folder, _)| path.starts_with(folder)) {
+            line = line.replace(allowed, "");
         }
         for name in &banned {
             if names_path(&line, name) {

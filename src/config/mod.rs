@@ -1,12 +1,13 @@
 //! What the programs are told: flags in Go's style, NSQ's TOML files, and the options from both.
 //!
 //! Each flag is one [`flag::Flag`] in a program's table. The parser, `--help`, the TOML keys and
-//! the defaults come from that value; [`nsqd::NsqdOptions`], [`tail::TailOptions`] and
-//! [`export::ExportOptions`] are what the rest of a program sees. What can go wrong ends as a
+//! the defaults come from that value; [`nsqd::NsqdOptions`], [`nsqlookupd::LookupdOptions`],
+//! [`tail::TailOptions`] and [`export::ExportOptions`] are what the rest of a program sees. What can go wrong ends as a
 //! [`stop::Stop`], which knows its exit code.
 
 pub mod export;
 pub mod nsqd;
+pub mod nsqlookupd;
 pub mod stop;
 pub mod tail;
 

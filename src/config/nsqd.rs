@@ -42,6 +42,8 @@ pub struct NsqdOptions {
     pub broadcast_http_port: u16,
     /// Lookup servers.
     pub lookupd_tcp_addresses: Vec<String>,
+    /// A lookup server in this process, and where it is to listen.
+    pub with_lookupd: Option<WithLookupd>,
     /// The region of this node; may be empty.
     pub topology_region: String,
     /// The zone of this node; may be empty.
@@ -118,6 +120,15 @@ pub struct NsqdOptions {
     pub e2e_percentiles: Vec<f64>,
     /// How far back they look.
     pub e2e_window_ms: u64,
+}
+
+/// Where a lookup server in this process listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithLookupd {
+    /// For producers.
+    pub tcp_address: String,
+    /// For HTTP clients.
+    pub http_address: String,
 }
 
 /// Who says what clients may do.
@@ -274,6 +285,17 @@ mod tests {
         assert_eq!(options.topic_shards, [(names[0], 0), (names[1], 2)]);
         assert_eq!(options.memory_limit_bytes, Some(1 << 30));
         assert_eq!(options.greeting_timeout_ms, 1);
+    }
+
+    #[test]
+    fn a_lookup_server_in_the_process_is_asked_for() {
+        assert_eq!(load("--with-lookupd-tcp-address=:1").unwrap().with_lookupd, None);
+        let with = load("--with-lookupd --with-lookupd-http-address=h:2").unwrap().with_lookupd;
+        let with = with.unwrap();
+        assert_eq!(
+            (with.tcp_address.as_str(), with.http_address.as_str()),
+            ("0.0.0.0:4160", "h:2")
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use shards::limits::Durability;
 use shards::wire::names::Name;
 
 use super::duration::NS_PER_MS;
-use super::nsqd::{AuthOptions, NsqdOptions, StatsdOptions, TlsOptions};
+use super::nsqd::{AuthOptions, NsqdOptions, StatsdOptions, TlsOptions, WithLookupd};
 use super::settings::Settings;
 use super::value::{TlsRequired, Value};
 
@@ -46,6 +46,10 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         broadcast_tcp_port: read_port(s, "broadcast-tcp-port")?,
         broadcast_http_port: read_port(s, "broadcast-http-port")?,
         lookupd_tcp_addresses: s.texts("lookupd-tcp-address"),
+        with_lookupd: s.bool("with-lookupd").then(|| WithLookupd {
+            tcp_address: s.text("with-lookupd-tcp-address"),
+            http_address: s.text("with-lookupd-http-address"),
+        }),
         topology_region: s.text("topology-region"),
         topology_zone: s.text("topology-zone"),
         topology_aware_consumption,

@@ -87,6 +87,24 @@ const ADDRESSES: &[Flag] = &[
     ),
     Flag::list("lookupd-tcp-address", Texts, "A nsqlookupd's TCP address; may be repeated")
         .key("nsqlookupd_tcp_addresses"),
+    Flag::new(
+        "with-lookupd",
+        Bool,
+        "false",
+        "Run a nsqlookupd in this process, and register there",
+    ),
+    Flag::new(
+        "with-lookupd-tcp-address",
+        Text,
+        "0.0.0.0:4160",
+        "Where other nsqds connect to that nsqlookupd: <host>:<port>",
+    ),
+    Flag::new(
+        "with-lookupd-http-address",
+        Text,
+        "0.0.0.0:4161",
+        "Where HTTP clients connect to that nsqlookupd: <host>:<port>",
+    ),
     Flag::new("topology-region", Text, "", "Region of this node, made of one or more zones"),
     Flag::new("topology-zone", Text, "", "Zone of this node, which fails as a whole"),
     Flag::new(

@@ -16,5 +16,4 @@ pub mod query;
 pub mod respond;
 pub mod router;
 
-#[allow(dead_code, reason = "its first programs are being written")]
 pub mod server;

@@ -6,8 +6,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
-use std::io;
+use std::future::Future;
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
@@ -29,15 +29,9 @@ use super::dispatch::{self, CLOSE, HEAD_BYTES_MAX, READ_BYTES_MAX, Step};
 use super::query::Query;
 use super::respond::{Failure, Response};
 use super::router::Router;
-use crate::net::connections::{Connection, Listening, Watch, listen};
+use crate::net::connections::{Connection, LINGER, Listening, Watch, listen};
 use crate::net::listeners::BoundListener;
-use crate::net::stream::{Stream, shutdown};
-
-/// How long what a client still sends is thrown away after the last answer, so that a reset does
-/// not overtake it.
-const LINGER: Duration = Duration::from_millis(500);
-/// How much of it: a request that was refused for its size, but not one without an end.
-const LINGER_BYTES_MAX: usize = 8 << 20;
+use crate::net::stream::{Stream, discard, shutdown};
 
 /// What a program serves. Handlers run on one thread, many at a time.
 pub trait Site: 'static {
@@ -65,6 +59,7 @@ pub trait Site: 'static {
 
 /// A request whose route was found and whose body has arrived.
 #[derive(Debug)]
+#[allow(dead_code, reason = "nsqlookupd's requests have neither bodies nor such paths")]
 pub struct Request<'a> {
     /// Method, URI and headers.
     pub parts: &'a Parts,
@@ -246,18 +241,10 @@ impl Served {
 
     /// Throws away what still comes, for a while.
     async fn linger(&self) {
-        if self.ended.get() {
-            return;
-        }
-        self.enter(Phase::Linger);
-        shutdown(self.stream.borrow().as_raw_fd(), Shutdown::Write);
-        let mut buffer = vec![0; 16 * 1024];
-        let mut discarded_bytes = 0;
-        while discarded_bytes < LINGER_BYTES_MAX {
-            match poll_fn(|cx| self.poll_read(cx, &mut buffer)).await {
-                Ok(0) | Err(_) => return,
-                Ok(read) => discarded_bytes += read,
-            }
+        if !self.ended.get() {
+            self.enter(Phase::Linger);
+            shutdown(self.stream.borrow().as_raw_fd(), Shutdown::Write);
+            discard(|cx, buffer| self.poll_read(cx, buffer)).await;
         }
     }
 }
@@ -284,7 +271,21 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, buf))?;
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    /// So that hyper sends large bodies from where they are.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut stream = self.0.stream.borrow_mut();
+        let written = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, bufs))?;
         if self.0.phase.get() == Phase::Answer {
             self.0.enter(Phase::Answer);
         }

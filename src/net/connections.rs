@@ -8,9 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use futures_io::AsyncRead;
 use glommio::Task;
 use glommio::net::{TcpListener, TcpStream};
 use glommio::timer::Timer;
@@ -31,6 +33,9 @@ const END_TICK: Duration = Duration::from_millis(5);
 /// How long a connection may take to end after its socket was shut down.
 const END_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long what a client still sends is thrown away after the last word to it.
+pub const LINGER: Duration = Duration::from_millis(500);
+
 /// An accepted connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -40,6 +45,17 @@ pub struct Connection {
     pub stream: Stream,
     /// The other side's `ip:port`, or `@` for a unix socket.
     pub remote: String,
+}
+
+impl Connection {
+    /// After the last word: throws away what the client still sends, for a while, so that a reset
+    /// does not overtake that word.
+    pub async fn linger(&mut self) {
+        self.watch.within(Some(LINGER));
+        stream::shutdown(self.stream.as_raw_fd(), Shutdown::Write);
+        let stream = &mut self.stream;
+        stream::discard(|cx, buffer| Pin::new(&mut *stream).poll_read(cx, buffer)).await;
+    }
 }
 
 /// What ends a connection that is silent for too long.
@@ -87,6 +103,17 @@ pub struct ConnectionCounts {
     pub refused: u64,
     /// Connections that were ended for their silence.
     pub silent: u64,
+}
+
+/// Tells the numbers of a listener's connections.
+#[derive(Clone, Debug)]
+pub struct ConnectionCounter(Rc<Inner>);
+
+impl ConnectionCounter {
+    /// The numbers of this moment.
+    pub fn counts(&self) -> ConnectionCounts {
+        ConnectionCounts { open: self.0.open(), ..self.0.counts.get() }
+    }
 }
 
 #[derive(Debug)]
@@ -149,9 +176,9 @@ where
 }
 
 impl Listening {
-    /// Numbers about its connections.
-    pub fn counts(&self) -> ConnectionCounts {
-        ConnectionCounts { open: self.inner.open(), ..self.inner.counts.get() }
+    /// Who can tell the numbers of its connections.
+    pub fn counter(&self) -> ConnectionCounter {
+        ConnectionCounter(self.inner.clone())
     }
 
     /// Accepts no more, lets the clients say no more, and waits until what they are owed is said

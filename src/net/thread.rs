@@ -18,8 +18,10 @@ const PREEMPT_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What tells the thread's work to end. Dropping the other side tells it, too.
 #[derive(Debug)]
+#[allow(dead_code, reason = "nsqlookupd stops when nobody can ask it any more")]
 pub struct StopSignal(flume::Receiver<()>);
 
+#[allow(dead_code, reason = "as above")]
 impl StopSignal {
     /// Waits until it is time to end. Only one task should wait.
     pub async fn wait(&self) {

@@ -47,8 +47,15 @@ const JOURNAL_FILES_MIN: usize = 4;
 /// How long workers may take to stop before the process ends without them.
 const STOP_TIMEOUT: Duration = Duration::from_secs(65);
 
+/// Ends what [runs beside](StartBeside) the broker.
+pub type StopBeside = Box<dyn FnOnce()>;
+
+/// Starts what the options ask to run in the broker's process, and tells the broker of it through
+/// them. It ends after the broker.
+pub type StartBeside = fn(&mut NsqdOptions) -> Result<Option<StopBeside>, String>;
+
 /// Runs nsqd until it is told to stop.
-pub fn run(options: NsqdOptions) -> ExitCode {
+pub fn run(mut options: NsqdOptions, beside: StartBeside) -> ExitCode {
     let started = Instant::now();
     let _log = match log::start(&options.log_prefix, options.log_level) {
         Ok(guard) => guard,
@@ -82,8 +89,13 @@ pub fn run(options: NsqdOptions) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return log::fatal("nsqd", &format!("cannot listen for signals - {error}")),
     };
+    let stop_beside = match beside(&mut options) {
+        Ok(stop_beside) => stop_beside,
+        Err(problem) => return log::fatal("nsqd", &problem),
+    };
     match serve(options, prepared, loaded, started, signals) {
         Ok(()) => {
+            stop_beside.into_iter().for_each(|stop| stop());
             tracing::info!("NSQ: bye");
             ExitCode::SUCCESS
         }

@@ -86,7 +86,7 @@ fn server(limits: Limits) -> Server {
     let thread = LightThread::start("test", move |stop| async move {
         let listening = serve(bound, Rc::new(TestSite::new()), limits).unwrap();
         stop.wait().await;
-        sender.send(listening.counts()).unwrap();
+        sender.send(listening.counter().counts()).unwrap();
         listening.stop(SOON).await;
     });
     Server { address, thread: thread.unwrap(), counts }

@@ -42,7 +42,7 @@ fn server(bound: BoundListener, silence: Option<Duration>) -> Server {
         };
         let listening = listen(bound, 2, serve).unwrap();
         stop.wait().await;
-        let counts = listening.counts();
+        let counts = listening.counter().counts();
         listening.stop(SOON).await;
         sender.send(counts).unwrap();
     });

@@ -4,16 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::StatusCode;
 
+use crate::http::dispatch::NO_PROFILES;
 use crate::http::respond::{Failure, Response, plain_text};
 
 use super::Call;
 use super::desk::Desk;
 use super::memory;
-
-/// Why the profiles are missing.
-const NO_PROFILES: Failure = Failure::not_found(
-    "NOT_FOUND: Go profiles are not available, this broker is not a Go program; use perf instead",
-);
 
 /// `/debug/pprof/…`: the original's profiles have no counterpart.
 ///
