@@ -87,6 +87,21 @@ const ADDRESSES: &[Flag] = &[
     ),
     Flag::list("lookupd-tcp-address", Texts, "A nsqlookupd's TCP address; may be repeated")
         .key("nsqlookupd_tcp_addresses"),
+    Flag::new("lookupd-tls", Bool, "false", "Encrypt the connections with nsqlookupds"),
+    Flag::new(
+        "lookupd-tls-root-ca-file",
+        Text,
+        "",
+        "Path of the authorities of nsqlookupds' certificates (PEM); those of the machine if empty",
+    ),
+    Flag::new("lookupd-tls-cert", Text, "", "Path of the certificate shown to nsqlookupds (PEM)"),
+    Flag::new("lookupd-tls-key", Text, "", "Path of that certificate's key (PEM)"),
+    Flag::new(
+        "lookupd-tls-insecure-skip-verify",
+        Bool,
+        "false",
+        "Take any certificate of a nsqlookupd",
+    ),
     Flag::new(
         "with-lookupd",
         Bool,

@@ -33,7 +33,7 @@ use super::takeover;
 use super::worker::{Listening, Mail, Worker, WorkerParts};
 use crate::config::host;
 use crate::config::nsqd::NsqdOptions;
-use crate::config::value::TlsRequired;
+use crate::config::value::{TlsRequired, Value};
 use crate::config::version::{self, NSQ_VERSION};
 use crate::log;
 use crate::net::listeners::{BoundListener, ListenerSocket, UnixFile};
@@ -125,13 +125,14 @@ fn unkept_promise(options: &NsqdOptions) -> Option<&'static str> {
 
 /// Starts the workers, waits for a signal, stops them.
 fn serve(
-    options: NsqdOptions,
+    mut options: NsqdOptions,
     prepared: Prepared,
     mut loaded: Loaded,
     started: Instant,
     mut signals: Signals,
 ) -> Result<(), String> {
     let Prepared { cores, memory_limit_bytes, data_path, tcp, http, .. } = prepared;
+    complete_ports(&mut options, [tcp.as_ref(), http.as_ref()]);
     let inbox = Inbox::new();
     let facts = Arc::new(facts(&options, &inbox, tcp.as_ref(), http.as_ref(), started));
     let shards = cores.of_shards.len();
@@ -192,6 +193,20 @@ fn serve(
     clerk.stop();
     drop(data_path);
     Ok(())
+}
+
+/// Ports for others that nobody set are those that are listened on, also where options are shown.
+fn complete_ports(options: &mut NsqdOptions, listeners: [Option<&BoundListener>; 2]) {
+    let ports = [&mut options.broadcast_tcp_port, &mut options.broadcast_http_port];
+    let flags = ["broadcast-tcp-port", "broadcast-http-port"];
+    for ((port, listener), flag) in ports.into_iter().zip(listeners).zip(flags) {
+        // A unix socket has none.
+        let real = listener.and_then(|listener| u16::try_from(listener.port()).ok());
+        if let (0, Some(real)) = (*port, real) {
+            *port = real;
+            options.settings.set(flag, Value::Int(real.into()));
+        }
+    }
 }
 
 /// The topics that were read, by the shard that owns them now.

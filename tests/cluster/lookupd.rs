@@ -65,17 +65,27 @@ pub struct Lookupd {
 impl Lookupd {
     /// Starts one on free ports.
     pub fn start(program: Program) -> Lookupd {
-        let nowhere = "127.0.0.1:0".parse().unwrap();
-        Lookupd::start_at(program, nowhere, nowhere)
+        Lookupd::start_with(program, &[])
     }
 
     /// Starts one at these addresses.
     pub fn start_at(program: Program, tcp: SocketAddr, http: SocketAddr) -> Lookupd {
-        let flags = [
+        Lookupd::spawn(program, tcp, http, &[])
+    }
+
+    /// Starts one on free ports, with these flags besides.
+    pub fn start_with(program: Program, flags: &[String]) -> Lookupd {
+        let nowhere = "127.0.0.1:0".parse().unwrap();
+        Lookupd::spawn(program, nowhere, nowhere, flags)
+    }
+
+    fn spawn(program: Program, tcp: SocketAddr, http: SocketAddr, more: &[String]) -> Lookupd {
+        let mut flags = vec![
             format!("--tcp-address={tcp}"),
             format!("--http-address={http}"),
             format!("--broadcast-address={}", tcp.ip()),
         ];
+        flags.extend_from_slice(more);
         let process = Broker::spawn(program.command(&flags), Arc::new(TempDir::new()));
         Lookupd { program, process }
     }

@@ -9,6 +9,7 @@ mod lookupd;
 mod network;
 mod registration;
 mod scripted;
+mod tls;
 
 use std::path::PathBuf;
 use std::thread;

@@ -53,6 +53,10 @@ fn a_node_says_who_it_is() {
         for field in ["broadcast_address", "hostname", "version", "http_port"] {
             assert_eq!(node[field], info[field], "{field} of {node}");
         }
+        for (option, port) in [("tcp", 1234), ("http", broker.http.port())] {
+            let target = format!("/config/broadcast_{option}_port");
+            assert_eq!(broker.request("GET", &target, b"").text(), port.to_string());
+        }
         assert_eq!(node["tcp_port"], 1234, "{node}");
         assert_eq!(node["topology_region"], "r", "{node}");
         assert_eq!(node["topology_zone"], "z", "{node}");

@@ -27,10 +27,12 @@ use shards::metadata::DiscoveryNews;
 
 use super::doorbell::Doorbell;
 use super::http::facts::Facts;
-use crate::config::nsqd::NsqdOptions;
+use crate::config::nsqd::{LookupdTlsOptions, NsqdOptions};
+use crate::config::value::TlsVersion;
 use crate::http::client::{Client, ClientOptions};
 use crate::net::shield::panic_text;
 use crate::net::thread::{LightThread, StopSignal};
+use crate::tls::ClientFiles;
 use discovery::Questions;
 use limits::{CHANNELS_BYTES_MAX, QUESTION_GRACE, SETTLE_TICK, STOP_PATIENCE};
 use line::{End, Line};
@@ -122,6 +124,10 @@ impl Control {
         let pair = |(worker, doorbell)| line::pair(worker, &inbox.notes, doorbell, discovers);
         let (lines, ends): (Vec<Line>, Vec<End>) = doorbells.iter().enumerate().map(pair).unzip();
         let identity = identity(options, facts).map_err(|error| error.to_string())?;
+        let tls = options.lookupd_tls.as_ref().map(files);
+        if let Some(files) = &tls {
+            files.load().map_err(|error| format!("--lookupd-tls: {error}"))?;
+        }
         let client = ClientOptions {
             connect_timeout: timeout(options.auth.connect_timeout_ms),
             request_timeout: question_timeout(options),
@@ -131,7 +137,7 @@ impl Control {
         let question_timeout = question_timeout(options);
         let noted = inbox.noted;
         let thread = LightThread::start("control", move |stop| async move {
-            let peers = Rc::new(Peers::new(identity, Arc::default()));
+            let peers = Rc::new(Peers::new(identity, tls, Arc::default()));
             let ends = Rc::new(ends);
             let client = Client::new(client);
             let questions = Questions::new(client, peers.clone(), ends.clone(), question_timeout);
@@ -148,22 +154,30 @@ impl Control {
     }
 }
 
+/// What connections with nsqlookupds are encrypted with.
+fn files(options: &LookupdTlsOptions) -> ClientFiles {
+    ClientFiles {
+        root_ca: options.root_ca_file.clone(),
+        identity: options.identity.clone(),
+        insecure: options.insecure,
+        oldest: TlsVersion::Tls12,
+    }
+}
+
 /// Who this node is, as nsqlookupds are told: keys in the original's order.
 fn identity(options: &NsqdOptions, facts: &Facts) -> io::Result<Vec<u8>> {
     #[derive(Serialize)]
     struct Identity<'a> {
         broadcast_address: &'a str,
         hostname: &'a str,
-        http_port: i32,
-        tcp_port: i32,
+        http_port: u16,
+        tcp_port: u16,
         topology_region: &'a str,
         topology_zone: &'a str,
         version: &'a str,
     }
-    let port = |told: u16, real: i32| if told == 0 { real } else { i32::from(told) };
-    let http_port = port(options.broadcast_http_port, facts.http_port);
-    let tcp_port = port(options.broadcast_tcp_port, facts.tcp_port);
-    if (http_port < 1 || tcp_port < 1) && !options.lookupd_tcp_addresses.is_empty() {
+    let (http_port, tcp_port) = (options.broadcast_http_port, options.broadcast_tcp_port);
+    if (http_port == 0 || tcp_port == 0) && !options.lookupd_tcp_addresses.is_empty() {
         tracing::warn!(
             "nsqlookupd takes no node without a TCP and an HTTP port: set --broadcast-tcp-port and \
              --broadcast-http-port"

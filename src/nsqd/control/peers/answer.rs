@@ -39,6 +39,9 @@ pub enum Trouble {
     /// The connection broke, or could not be made.
     #[error("{0}")]
     Broken(String),
+    /// TLS failed.
+    #[error("tls: {0}")]
+    Tls(String),
     /// Another address leads to the same nsqlookupd.
     #[error("it is the same as {0}")]
     Twin(std::net::SocketAddr),

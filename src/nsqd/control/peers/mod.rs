@@ -1,7 +1,8 @@
 //! The nsqlookupds of this node: found, kept connected, and told of every topic and channel.
 //!
-//! Reading order: `names` (where they are), `peer` (one of them), `session` (what is said, pure),
-//! `answer` (what comes back, pure), `backoff`, `registry` (what there is to tell).
+//! Reading order: `names` (where they are), `peer` (one of them), `wire` (TLS, or none), `session`
+//! (what is said, pure), `answer` (what comes back, pure), `backoff`, `registry` (what there is to
+//! tell).
 
 mod answer;
 mod backoff;
@@ -9,6 +10,7 @@ mod names;
 mod peer;
 mod registry;
 mod session;
+mod wire;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,13 +19,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use glommio::timer::Timer;
+use rustls::ClientConfig;
 use shards::metadata::Registration;
 use shards::wire::names::Name;
 
 use super::Counters;
 use super::limits::{NAMES_MAX, PEERS_MAX, RETRY_MIN, SETTLE_TICK};
 use crate::net::shield::Shielded;
-use answer::LookupInfo;
+use crate::tls::ClientFiles;
+use answer::{LookupInfo, Trouble};
 use names::Followed;
 use peer::Peer;
 use registry::Registry;
@@ -33,6 +37,7 @@ use registry::Registry;
 pub struct Peers {
     /// The body of IDENTIFY.
     identity: Vec<u8>,
+    tls: Option<ClientFiles>,
     registry: RefCell<Registry>,
     names: RefCell<BTreeMap<String, Rc<Followed>>>,
     peers: RefCell<BTreeMap<SocketAddr, Rc<Peer>>>,
@@ -40,10 +45,11 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Nobody to tell yet.
-    pub fn new(identity: Vec<u8>, counters: Arc<Counters>) -> Peers {
+    /// Nobody to tell yet. Without files for it, there is no TLS.
+    pub fn new(identity: Vec<u8>, tls: Option<ClientFiles>, counters: Arc<Counters>) -> Peers {
         Peers {
             identity,
+            tls,
             registry: RefCell::default(),
             names: RefCell::default(),
             peers: RefCell::default(),
@@ -81,13 +87,14 @@ impl Peers {
 
     /// Connects to all addresses that the names lead to, and to no others.
     fn reconcile(self: &Rc<Self>) {
-        let mut wanted: BTreeMap<SocketAddr, String> = BTreeMap::new();
+        let mut wanted: BTreeMap<SocketAddr, (String, String)> = BTreeMap::new();
         for name in self.names.borrow().values() {
             let shown = |address: SocketAddr| match address.to_string() {
                 text if text == name.text => text,
                 text => format!("{} at {text}", name.text),
             };
-            wanted.extend(name.addresses().into_iter().map(|address| (address, shown(address))));
+            let told = |address| (address, (shown(address), name.host().to_owned()));
+            wanted.extend(name.addresses().into_iter().map(told));
         }
         while wanted.len() > PEERS_MAX {
             let left_out = wanted.pop_last();
@@ -101,12 +108,12 @@ impl Peers {
             }
             stays
         });
-        for (address, shown) in wanted {
+        for (address, (shown, host)) in wanted {
             let known = self.peers.borrow().get(&address).cloned();
             if known.as_ref().is_some_and(|peer| peer.is_running()) {
                 continue;
             }
-            let peer = known.unwrap_or_else(|| Rc::new(Peer::new(address, shown)));
+            let peer = known.unwrap_or_else(|| Rc::new(Peer::new(address, shown, host)));
             self.peers.borrow_mut().insert(address, peer.clone());
             let task = Shielded::new("LOOKUPD", peer.run(self.clone()));
             glommio::spawn_local(task).detach();
@@ -141,6 +148,13 @@ impl Peers {
         self.names.borrow().values().for_each(|name| name.stop());
         self.peers.borrow().values().for_each(|peer| peer.stop());
         !self.peers.borrow().values().any(|peer| peer.is_running())
+    }
+
+    /// What a new connection encrypts with. The files are read each time: they may be new.
+    fn tls(&self) -> Result<Option<Arc<ClientConfig>>, Trouble> {
+        let load = |files: &ClientFiles| files.load();
+        let loaded = self.tls.as_ref().map(load).transpose();
+        loaded.map_err(|error| Trouble::Tls(error.to_string()))
     }
 
     fn is_open(&self, address: SocketAddr) -> bool {

@@ -39,6 +39,11 @@ impl Followed {
         }
     }
 
+    /// The host of it.
+    pub fn host(&self) -> &str {
+        split(&self.text).map_or(&self.text, |(host, _)| host)
+    }
+
     /// Where it leads.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.addresses.borrow().keys().copied().collect()

@@ -18,6 +18,7 @@ use super::Peers;
 use super::answer::{LookupInfo, Trouble};
 use super::backoff::Backoff;
 use super::session::{News, Session};
+use super::wire::Wire;
 use crate::config::go_text::errno_text;
 use crate::net::stream::Stream;
 use crate::nsqd::control::limits::{DIAL_TIMEOUT, FAILURE_LOG_INTERVAL, READ_BYTES};
@@ -30,6 +31,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// How the log names it.
     shown: String,
+    /// What its certificate has to say.
+    host: String,
     /// Topics that it has not been told of; `None` while there is no connection: a new one begins
     /// with all of them.
     changed: RefCell<Option<BTreeSet<Name>>>,
@@ -55,10 +58,11 @@ enum Happened {
 
 impl Peer {
     /// A peer whose task is still to be started.
-    pub fn new(address: SocketAddr, shown: String) -> Peer {
+    pub fn new(address: SocketAddr, shown: String, host: String) -> Peer {
         Peer {
             address,
             shown,
+            host,
             changed: RefCell::default(),
             info: RefCell::default(),
             tried: Cell::default(),
@@ -138,13 +142,14 @@ impl Peer {
     async fn live(&self, of: &Peers) -> Result<(), Trouble> {
         let _connection = Connection(self);
         tracing::debug!("LOOKUP connecting to {}", self.shown);
+        let mut wire = Wire::new(of.tls()?, &self.host)?;
         let mut stream = dial(self.address).await?;
         let mut session = {
             // What comes from now on is not in it.
             self.changed.replace(Some(BTreeSet::new()));
             Session::new(&of.identity, &of.registry.borrow(), Instant::now())
         };
-        let mut buffer = vec![0; READ_BYTES];
+        let (mut buffer, mut outgoing, mut plain) = (vec![0; READ_BYTES], Vec::new(), Vec::new());
         while !self.stopped.get() {
             for topic in self.changed.borrow_mut().iter_mut().flat_map(std::mem::take) {
                 session.changed(topic);
@@ -152,10 +157,14 @@ impl Peer {
             if let Some(news) = session.advance(&of.registry.borrow(), Instant::now())? {
                 self.heard(of, news)?;
             }
-            if let Happened::Received(count) =
-                self.wait(&mut session, &mut stream, &mut buffer).await?
-            {
-                for news in session.received(&buffer[..count], Instant::now())? {
+            let taken = wire.put_out(session.output(), &mut outgoing)?;
+            session.sent(taken);
+            let deadline = session.deadline();
+            let happened = self.wait(deadline, &mut stream, &mut outgoing, &mut buffer).await?;
+            if let Happened::Received(count) = happened {
+                plain.clear();
+                wire.take_in(&buffer[..count], &mut plain)?;
+                for news in session.received(&plain, Instant::now())? {
                     self.heard(of, news)?;
                 }
             }
@@ -166,13 +175,14 @@ impl Peer {
     /// Sends what there is and waits for whatever comes first.
     async fn wait(
         &self,
-        session: &mut Session,
+        deadline: Instant,
         stream: &mut Stream,
+        outgoing: &mut Vec<u8>,
         buffer: &mut [u8],
     ) -> Result<Happened, Trouble> {
-        let mut timer = Timer::new(session.deadline().saturating_duration_since(Instant::now()));
+        let mut timer = Timer::new(deadline.saturating_duration_since(Instant::now()));
         poll_fn(|cx| {
-            send(session, stream, cx)?;
+            send(outgoing, stream, cx)?;
             match Pin::new(&mut *stream).poll_read(cx, buffer) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Trouble::Ended)),
                 Poll::Ready(Ok(count)) => return Poll::Ready(Ok(Happened::Received(count))),
@@ -250,11 +260,11 @@ async fn dial(address: SocketAddr) -> Result<Stream, Trouble> {
 }
 
 /// Sends as much as the other side takes now.
-fn send(session: &mut Session, stream: &mut Stream, cx: &mut Context<'_>) -> Result<(), Trouble> {
-    while !session.output().is_empty() {
-        match Pin::new(&mut *stream).poll_write(cx, session.output()) {
+fn send(outgoing: &mut Vec<u8>, stream: &mut Stream, cx: &mut Context<'_>) -> Result<(), Trouble> {
+    while !outgoing.is_empty() {
+        match Pin::new(&mut *stream).poll_write(cx, outgoing) {
             Poll::Ready(Ok(0)) => return Err(Trouble::Ended),
-            Poll::Ready(Ok(count)) => session.sent(count),
+            Poll::Ready(Ok(count)) => drop(outgoing.drain(..count)),
             Poll::Ready(Err(error)) => return Err(broken(&error)),
             Poll::Pending => break,
         }

@@ -217,5 +217,4 @@ fn tell(
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;
