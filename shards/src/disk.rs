@@ -5,7 +5,8 @@
 //! later turn.
 
 use alloc::string::String;
-use alloc::vec::Vec;
+
+use crate::page_buffer::PageBuffer;
 
 /// What a file of the data path is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +56,9 @@ pub enum DiskRequest {
         file: u32,
         /// Where in it.
         offset: u32,
-        /// What; the buffer comes back with the answer.
-        bytes: Vec<u8>,
+        /// What; the buffer comes back with the answer. It starts at a page of memory and of the
+        /// file, and is whole pages.
+        bytes: PageBuffer,
     },
     /// Reads a place, all of it.
     Read {
@@ -86,7 +88,7 @@ pub enum DiskEvent {
         /// The request's.
         ticket: u32,
         /// The request's buffer.
-        bytes: Vec<u8>,
+        bytes: PageBuffer,
         /// What became of it.
         result: Result<(), DiskError>,
     },
@@ -95,7 +97,7 @@ pub enum DiskEvent {
         /// The request's.
         ticket: u32,
         /// Its bytes.
-        result: Result<Vec<u8>, DiskError>,
+        result: Result<PageBuffer, DiskError>,
     },
     /// A file is synced.
     Synced {

@@ -29,6 +29,7 @@ pub mod client;
 
 pub mod disk;
 pub mod journal;
+pub mod page_buffer;
 pub mod recover;
 pub mod store;
 

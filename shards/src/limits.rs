@@ -41,7 +41,7 @@ pub const OUTPUT_BUFFER_BYTES_DEFAULT: i64 = 16 * 1024;
 pub const JOURNAL_FILES_STEADY: usize = 3;
 /// Time in milliseconds between two syncs that nobody waits for, at least: how many messages a
 /// sync is for depends on how fast they come.
-pub const SYNC_PAUSE_MS: u64 = 10;
+pub const SYNC_PAUSE_MS: u64 = 50;
 /// Time in milliseconds after which what the disk refused is tried again.
 pub const JOURNAL_RETRY_MS: u64 = 1000;
 /// Topics looked at in one turn of a checkpoint.

@@ -1,7 +1,8 @@
 //! Where segments live: the pool's memory, and the shard's store files.
 //!
 //! A store file takes segments of any topic, one behind the other, until it is full. It is
-//! released when nothing in it is wanted any more.
+//! released when nothing in it is wanted any more. Each write is whole pages, so that the kernel
+//! need not keep a copy of what is rarely read again.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -9,8 +10,8 @@ use alloc::vec::Vec;
 use crate::disk::{DiskRequest, Opened, Place, Role};
 use crate::journal::entry::{self, Run};
 use crate::journal::file::FILE_HEADER_BYTES;
-use crate::log::record::{self, Salt};
 use crate::log::{Pool, Segment};
+use crate::page_buffer::PageBuffer;
 
 /// Bytes on their way to store files at a time.
 const WRITING_BYTES_MAX: usize = 8 << 20;
@@ -39,7 +40,7 @@ pub struct Store {
     /// There is or was a file.
     used: bool,
     writing_bytes: usize,
-    spare: Vec<Vec<u8>>,
+    spare: Vec<PageBuffer>,
 }
 
 #[derive(Debug)]
@@ -75,8 +76,8 @@ pub struct Write {
     pub place: Place,
     /// Where the write starts.
     pub offset: u32,
-    /// Header, records, trailer.
-    pub bytes: Vec<u8>,
+    /// Header, records, trailer, and zeros up to the end of a page.
+    pub bytes: PageBuffer,
 }
 
 impl Space {
@@ -107,7 +108,7 @@ impl Space {
 
     /// Room in a store file for a segment; `None` when it has to wait, for a file or for other
     /// writes to be done.
-    pub fn place(&mut self, run: &Run, records: &[u8], sealed: bool) -> Option<Write> {
+    pub fn place(&mut self, run: &Run, records: &[u8]) -> Option<Write> {
         let store = &mut self.store;
         if store.writing_bytes >= WRITING_BYTES_MAX {
             return None;
@@ -118,7 +119,7 @@ impl Space {
             }
             return None;
         }
-        let write = store.write(run, records, sealed);
+        let write = store.write(run, records);
         if let Some(full) = store.roll() {
             self.requests.push_back(DiskRequest::Release(full));
         }
@@ -127,17 +128,17 @@ impl Space {
 }
 
 impl Store {
-    fn write(&mut self, run: &Run, records: &[u8], sealed: bool) -> Option<Write> {
+    fn write(&mut self, run: &Run, records: &[u8]) -> Option<Write> {
         let current = self.current.as_mut()?;
         let mut bytes = self.spare.pop().unwrap_or_default();
-        bytes.clear();
-        entry::run_start(&mut bytes, current.nonce, run);
-        let head = bytes.len() as u32;
-        bytes.extend_from_slice(records);
-        if !sealed {
-            record::seal_all(&mut bytes[head as usize..], Salt::of(&run.topic));
-        }
-        entry::run_end(&mut bytes, current.nonce, run);
+        let mut head = 0;
+        bytes.refill(entry::run_overhead_max() + records.len(), |out| {
+            let start = out.len();
+            entry::run_start(out, current.nonce, run);
+            head = (out.len() - start) as u32;
+            out.extend_from_slice(records);
+            entry::run_end(out, current.nonce, run);
+        });
         let offset = current.offset;
         current.offset += bytes.len() as u32;
         let place = Place { file: current.number, offset: offset + head, bytes: run.bytes };
@@ -188,7 +189,7 @@ impl Store {
     }
 
     /// A write is done. The file's number when nothing in it is wanted.
-    pub fn written(&mut self, file: u32, bytes: Vec<u8>, succeeded: bool) -> Option<u32> {
+    pub fn written(&mut self, file: u32, bytes: PageBuffer, succeeded: bool) -> Option<u32> {
         self.writing_bytes -= bytes.len();
         if self.spare.len() < SPARE_BUFFERS_MAX {
             self.spare.push(bytes);

@@ -79,7 +79,7 @@ impl Topic {
         let head = id::first_sequence(wall_ns).max(floor);
         Topic {
             name,
-            log: Log::new(&name, durability != Durability::Memory),
+            log: Log::new(&name),
             head,
             handed: head,
             handed_at: Position::default(),

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use super::entry::{ALIGN, HEAD_BYTES_MAX, Head, KIND_OFFSET, Kind, Run};
 use super::file::{FILE_HEADER_BYTES, FileHeader};
 use super::state::{self, ChannelState, Outstanding, Range, TopicState};
-use crate::disk::{DiskError, Place};
+use crate::disk::{DiskError, Place, Role};
+use crate::page_buffer::PAGE_BYTES;
 use crate::wire::names::Name;
 
 /// How much is read at once.
@@ -116,6 +117,7 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Scan<'a, R> {
     file: &'a R,
+    role: Role,
     number: u32,
     nonce: u64,
     /// Bytes of the file, as far as a [`Place`] can tell.
@@ -139,6 +141,7 @@ impl<'a, R: ReadAt> Scan<'a, R> {
     pub fn new(file: &'a R, header: &FileHeader) -> Scan<'a, R> {
         Scan {
             file,
+            role: header.role,
             number: header.number,
             nonce: header.nonce,
             length: file.length().min(u64::from(u32::MAX)),
@@ -161,6 +164,7 @@ impl<'a, R: ReadAt> Scan<'a, R> {
 
     /// Takes the entry at the current place and goes behind it, or behind what is none.
     fn step(&mut self) -> Option<Found> {
+        self.skip_rest_of_page();
         let (at, nonce) = (self.at, self.nonce);
         let Some(head) = Head::read(self.window(at, HEAD_BYTES_MAX), nonce) else {
             self.damaged_from.get_or_insert(at);
@@ -178,6 +182,18 @@ impl<'a, R: ReadAt> Scan<'a, R> {
             _ => self.state(payload_at, &head),
         };
         self.report(at, entry)
+    }
+
+    /// What is written to a store ends with a page, and not only where an entry does.
+    fn skip_rest_of_page(&mut self) {
+        let (at, end) = (self.at, self.at.next_multiple_of(PAGE_BYTES as u64));
+        if self.role == Role::Store && self.damaged_from.is_none() && at < end {
+            let rest = (end - at) as usize;
+            let window = self.window(at, rest);
+            if window.get(..rest).is_some_and(|rest| rest.iter().all(|&byte| byte == 0)) {
+                self.at = end;
+            }
+        }
     }
 
     /// The run that ends at this trailer, when its head is among what is damaged.

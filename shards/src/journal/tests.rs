@@ -14,7 +14,8 @@ use super::entry::{self, Run};
 use super::file::{FILE_HEADER_BYTES, FileHeader};
 use super::scan::{Entry, Found, ReadAt, Scan};
 use super::state::{ChannelState, Outstanding, Range, TopicState};
-use crate::disk::DiskError;
+use crate::disk::{DiskError, Role};
+use crate::page_buffer::PAGE_BYTES;
 
 #[test]
 fn the_format_never_changes() {
@@ -55,6 +56,32 @@ fn what_is_written_is_found() {
     assert_eq!(scan(&file.bytes), entries);
     file.check(&file.bytes);
     assert_eq!(recovered(&file.bytes).1.len(), 10);
+}
+
+#[test]
+fn a_store_goes_on_at_the_next_page() {
+    let file = sample(NONCE);
+    let store = FileHeader { role: Role::Store, ..HEADER };
+    let mut bytes = file.bytes[..FILE_HEADER_BYTES].to_vec();
+    let mut expected = Vec::new();
+    for piece in &file.pieces {
+        let end = piece.trailer.as_ref().map_or(piece.payload.end, |trailer| trailer.end);
+        let mut entry = piece.entry.clone();
+        if let Entry::Run(_, place) = &mut entry {
+            place.offset = (bytes.len() + piece.head.len()) as u32;
+        }
+        bytes.extend_from_slice(&file.bytes[piece.head.start..end]);
+        bytes.resize(bytes.len().next_multiple_of(PAGE_BYTES), 0);
+        expected.push(Found::Entry(entry));
+    }
+    let found: Vec<Found> = Scan::new(&&bytes[..], &store).collect();
+    assert_eq!(found, expected);
+    // Anything but zeros there is damage.
+    let gap = FILE_HEADER_BYTES + PAGE_BYTES - 1;
+    bytes[gap] = 1;
+    let found: Vec<Found> = Scan::new(&&bytes[..], &store).collect();
+    assert!(matches!(found[1], Found::Damage { .. }), "{:?}", found[1]);
+    assert_eq!([&found[..1], &found[2..]].concat(), expected);
 }
 
 #[test]

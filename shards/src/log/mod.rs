@@ -66,8 +66,6 @@ pub struct Log {
     class: usize,
     /// Outstanding messages in all segments.
     pins: u64,
-    /// Whether records get their checksums when they are appended.
-    sealing: bool,
     /// What their checksums start with.
     pub(crate) salt: Salt,
     /// Bytes of old segments.
@@ -77,11 +75,10 @@ pub struct Log {
 }
 
 impl Log {
-    /// An empty log. `sealing` has records get their checksums when they are appended: they are
-    /// written down at once.
+    /// An empty log.
     #[must_use]
-    pub fn new(topic: &Name, sealing: bool) -> Log {
-        Log { salt: Salt::of(topic), sealing, ..Log::default() }
+    pub fn new(topic: &Name) -> Log {
+        Log { salt: Salt::of(topic), ..Log::default() }
     }
 
     /// Copies a message to the end. Returns its place.
@@ -99,7 +96,7 @@ impl Log {
             self.start_segment(space, sequence, bytes)?;
         }
         let segment = self.segments.back_mut().expect("a segment was just found or started");
-        let offset = segment.push(sequence, &message, self.sealing.then_some(self.salt));
+        let offset = segment.push(sequence, &message);
         Ok(Position { segment: self.first + self.segments.len() as u32 - 1, offset })
     }
 

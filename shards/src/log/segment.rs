@@ -20,6 +20,8 @@ pub struct Segment {
     block: Option<Block>,
     /// Bytes of its records.
     used: u32,
+    /// Bytes of those that have their checksums.
+    checked: u32,
     /// Sequence number of the first message.
     pub first: u64,
     /// Sequence number of the last message.
@@ -57,13 +59,24 @@ impl Segment {
     /// A segment that is only on the disk.
     pub fn stored(first: u64, last: u64, count: u32, deferred: bool, place: Place) -> Segment {
         let (used, sealed, home) = (place.bytes, true, Some(place));
-        Segment { used, last, count, deferred, sealed, home, ..Segment::empty(None, first) }
+        let checked = used;
+        Segment {
+            used,
+            checked,
+            last,
+            count,
+            deferred,
+            sealed,
+            home,
+            ..Segment::empty(None, first)
+        }
     }
 
     fn empty(block: Option<Block>, first: u64) -> Segment {
         Segment {
             block,
             used: 0,
+            checked: 0,
             first,
             last: first,
             count: 0,
@@ -94,19 +107,25 @@ impl Segment {
     }
 
     /// Adds a message; there is room. Where it is.
-    pub fn push(&mut self, sequence: u64, message: &Message<'_>, salt: Option<Salt>) -> u32 {
+    pub fn push(&mut self, sequence: u64, message: &Message<'_>) -> u32 {
         let (offset, bytes) = (self.used, record::bytes(message));
         let block = self.block.as_mut().expect("a segment that is filled is in memory");
-        let to = &mut block[offset as usize..][..bytes];
-        record::write(to, message);
-        if let Some(salt) = salt {
-            record::seal(to, salt);
-        }
+        record::write(&mut block[offset as usize..][..bytes], message);
         self.used += bytes as u32;
         self.last = sequence;
         self.count += 1;
         self.deferred |= message.delay_ms > 0;
         offset
+    }
+
+    /// Gives records their checksums, as far as they have none: before they are written down.
+    /// Done for many at once, since reading what was written just now has to wait for the cache.
+    pub fn add_checksums(&mut self, salt: Salt) {
+        let range = self.checked as usize..self.used as usize;
+        if let Some(block) = &mut self.block {
+            record::seal_all(&mut block[range], salt);
+        }
+        self.checked = self.used;
     }
 
     /// Whether there are messages in it that are not on the disk.
@@ -211,7 +230,7 @@ impl Segment {
             holes.clear();
         }
         self.shifted |= used != self.used as usize || !holes.is_empty();
-        self.used = used as u32;
+        (self.used, self.checked) = (used as u32, used as u32);
         self.count = count;
         self.block = Some(block);
         self.loading = false;

@@ -56,6 +56,14 @@ impl Log {
         (from..).zip(self.segments.iter().skip(skipped as usize))
     }
 
+    /// The segment with this number and those behind it get their records' checksums.
+    pub fn add_checksums_from(&mut self, number: u32) {
+        let skipped = number.saturating_sub(self.first);
+        for segment in self.segments.iter_mut().skip(skipped as usize) {
+            segment.add_checksums(self.salt);
+        }
+    }
+
     /// All segments, the newest first and old ones last.
     pub fn segments_mut_newest_first(&mut self) -> impl Iterator<Item = &mut Segment> {
         self.segments.iter_mut().rev().chain(self.old.values_mut().rev())

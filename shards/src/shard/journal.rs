@@ -333,7 +333,8 @@ impl Shard {
         heads.clear();
         pieces.clear();
         for &key in &journal.topics {
-            let Some(topic) = topics.get(key) else { continue };
+            let Some(topic) = topics.get_mut(key) else { continue };
+            topic.log.add_checksums_from(topic.journaled_at.segment);
             let mut first = topic.journaled_to;
             for (segment, found) in topic.log.segments_from(topic.journaled_at.segment) {
                 let from = match segment == topic.journaled_at.segment {
@@ -416,6 +417,11 @@ impl Shard {
         if file.offset == FILE_HEADER_BYTES as u32 {
             self.space.requests.push_back(DiskRequest::Release(file.number));
             self.journal.files.pop_back();
+            // Of the batch some may stand in it, and it may be found: what comes next belongs
+            // behind that, in a file with a higher number.
+            if let Some(before) = self.journal.files.back_mut() {
+                before.broken = true;
+            }
         }
     }
 

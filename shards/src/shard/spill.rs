@@ -15,10 +15,11 @@ use super::Shard;
 use super::retire::Retiring;
 use crate::disk::{DiskError, DiskEvent, DiskRequest, Place, Role};
 use crate::journal::state::Range;
-use crate::limits::{Durability, JOURNAL_RETRY_MS, READ_AHEAD_SEGMENTS};
+use crate::limits::{JOURNAL_RETRY_MS, READ_AHEAD_SEGMENTS};
 use crate::log::Cold;
 use crate::log::pool::Block;
 use crate::mail::Batch;
+use crate::page_buffer::PageBuffer;
 use crate::request::Publish;
 use crate::slots::Key;
 
@@ -287,24 +288,27 @@ impl Shard {
     }
 
     fn start_stores(&mut self) {
-        if self.now.mono_ms < self.tiers.retry_at_ms {
+        // Where the channels of a topic that just came to the disk stand is written down first, or
+        // a crash between the two would bring back what they have finished.
+        let noted = self.journal.is_empty_handed() && !self.journal.has_missed();
+        if !noted || self.now.mono_ms < self.tiers.retry_at_ms {
             return;
         }
         while let Some(&(key, first)) = self.tiers.to_store.front() {
             let Shard { topics, space, tiers, .. } = self;
             let found = topics.get_mut(key).and_then(|topic| {
-                let (name, sealed) = (topic.name, topic.durability != Durability::Memory);
-                Some((name, sealed, topic.log.by_first(first)?))
+                let (name, salt) = (topic.name, topic.log.salt);
+                Some((name, salt, topic.log.by_first(first)?))
             });
-            let Some((name, sealed, segment)) = found.filter(|(.., segment)| segment.storing)
-            else {
+            let Some((name, salt, segment)) = found.filter(|(.., segment)| segment.storing) else {
                 tiers.to_store.pop_front();
                 continue;
             };
+            segment.add_checksums(salt);
             let run = segment.run(name);
             let records =
                 segment.bytes().expect("a segment is stored before its memory is given up");
-            let Some(write) = space.place(&run, records, sealed) else { return };
+            let Some(write) = space.place(&run, records) else { return };
             tiers.to_store.pop_front();
             let ticket = tiers.next_ticket();
             let place = write.place;
@@ -481,7 +485,7 @@ impl Shard {
         self.tiers.trouble = Some(error.text.clone());
     }
 
-    fn store_written(&mut self, ticket: u32, bytes: Vec<u8>, result: Result<(), DiskError>) {
+    fn store_written(&mut self, ticket: u32, bytes: PageBuffer, result: Result<(), DiskError>) {
         let Some(Writing { topic: key, first, place }) = self.tiers.writes.remove(&ticket) else {
             return;
         };
@@ -512,7 +516,7 @@ impl Shard {
         }
     }
 
-    fn segment_read(&mut self, ticket: u32, result: Result<Vec<u8>, DiskError>) {
+    fn segment_read(&mut self, ticket: u32, result: Result<PageBuffer, DiskError>) {
         let Some(Loading { topic: key, first, block }) = self.tiers.loads.remove(&ticket) else {
             return;
         };
@@ -531,7 +535,7 @@ impl Shard {
             // given back, so that the next start may find it.
             Err(_) => {
                 segment.home = None;
-                Vec::new()
+                PageBuffer::default()
             }
         };
         let holes = segment.load(block, &bytes, salt);

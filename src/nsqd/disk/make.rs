@@ -4,7 +4,7 @@
 //! header, and what was left half-made is known by its name and removed at the next start.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
@@ -53,7 +53,11 @@ pub(super) fn make(
         Role::Store => Ok(()),
     };
     let prepared = prepared.map_err(|error| failed("preallocate", &spare, &error));
-    prepared.and_then(|()| put_in_place(folder, &file, &spare, header)).inspect_err(|_| {
+    let write = |header: &[u8]| {
+        file.write_all_at(header, 0)?;
+        file.sync_all()
+    };
+    prepared.and_then(|()| put_in_place(folder, &spare, header, write)).inspect_err(|_| {
         clean_up(folder, &spare);
     })?;
     Ok(file)
@@ -71,24 +75,20 @@ pub(super) fn make_of_spare(
     let file = OpenOptions::new().read(true).write(true).open(folder.path().join(&spare));
     let file = file.map_err(|error| failed("open", &spare, &error));
     let made = file.and_then(|file| {
-        put_in_place(folder, &file, &spare, header)?;
+        put_in_place(folder, &spare, header, |header| write_through(&file, header))?;
         Ok(file)
     });
     made.inspect_err(|_| clean_up(folder, &spare))
 }
 
-/// Writes the header, and gives the file its name when the header is on the disk.
+/// Has the header written, and gives the file its name when the header is on the disk.
 fn put_in_place(
     folder: &Folder,
-    file: &File,
     spare: &str,
     header: &FileHeader,
+    write: impl FnOnce(&[u8]) -> io::Result<()>,
 ) -> Result<(), DiskError> {
-    let write = || {
-        file.write_all_at(&header.encode()[..], 0)?;
-        file.sync_all()
-    };
-    write().map_err(|error| failed("write", spare, &error))?;
+    write(&header.encode()[..]).map_err(|error| failed("write", spare, &error))?;
     let name = names::of_file(header.number, header.role);
     folder.rename(spare, &name).inspect_err(|_| clean_up(folder, &name))
 }
@@ -97,6 +97,29 @@ fn put_in_place(
 fn clean_up(folder: &Folder, name: &str) {
     if let Err(error) = folder.remove(name) {
         tracing::debug!("disk: {}", error.text);
+    }
+}
+
+/// Writes the start of a file whose size and place on the disk are known there, and waits until
+/// it is on the disk. What else of the file is still to be written need never be: it belongs to an
+/// earlier use, and is about to be overwritten.
+fn write_through(file: &File, bytes: &[u8]) -> io::Result<()> {
+    let piece = IoSlice::new(bytes);
+    loop {
+        // SAFETY: an `IoSlice` is laid out like an `iovec`, and names readable memory.
+        let written = unsafe {
+            libc::pwritev2(file.as_raw_fd(), (&raw const piece).cast(), 1, 0, libc::RWF_DSYNC)
+        };
+        match usize::try_from(written) {
+            Ok(written) if written == bytes.len() => return Ok(()),
+            Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
     }
 }
 

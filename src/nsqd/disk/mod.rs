@@ -12,6 +12,7 @@
 mod append;
 mod blocks;
 mod clerk;
+mod direct;
 mod errors;
 mod folder;
 mod known;
@@ -33,12 +34,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use shards::disk::{DiskError, DiskEvent, DiskRequest};
+use shards::disk::{DiskError, DiskEvent, DiskRequest, Role};
+use shards::page_buffer::PageBuffer;
 
 use super::ring::{FileDone, FileOutcome, Ring};
 pub use blocks::BlockWriter;
 use clerk::Made;
 pub use clerk::{Clerk, FileDesk};
+use direct::bypass_cache;
 use errors::{Complaints, failed};
 pub use folder::Folder;
 use known::{Access, KnownFiles};
@@ -185,7 +188,7 @@ impl Disk {
         let event = match done.outcome {
             FileOutcome::Opened(result) => return self.opened(file, result, ring),
             FileOutcome::Read(result) => {
-                let read = |bytes: &Vec<u8>| self.metrics.read(bytes.len());
+                let read = |bytes: &PageBuffer| self.metrics.read(bytes.len());
                 let result =
                     result.inspect(read).map_err(|error| self.failed("read", file, &error));
                 DiskEvent::Read { ticket, result }
@@ -217,6 +220,9 @@ impl Disk {
         };
         match result {
             Ok(open) => {
+                if known.shared.is_none() && known.role == Role::Store {
+                    bypass_cache(&open);
+                }
                 let open = Arc::new(open);
                 known.access = Access::Open(open.clone());
                 waiting.into_iter().for_each(|request| start(open.clone(), request, ring));
@@ -247,6 +253,9 @@ impl Disk {
     fn made(&mut self, made: Made) {
         self.ordered -= 1;
         let result = made.result.map(|(opened, file)| {
+            if made.role == Role::Store {
+                bypass_cache(&file);
+            }
             self.files.insert_own(opened.number, made.role, file);
             opened
         });

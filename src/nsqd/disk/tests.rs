@@ -54,7 +54,9 @@ impl Shard {
     fn read(&mut self, file: u32, offset: u32, bytes: u32) -> Result<Vec<u8>, DiskError> {
         let place = Place { file, offset, bytes };
         match self.ask(DiskRequest::Read { ticket: file, place }) {
-            DiskEvent::Read { ticket, result } if ticket == file => result,
+            DiskEvent::Read { ticket, result } if ticket == file => {
+                result.map(|bytes| bytes.to_vec())
+            }
             other => panic!("not read: {other:?}"),
         }
     }
@@ -135,7 +137,7 @@ fn a_write_gives_its_buffer_back_and_a_sync_comes_behind_it() {
     let mut shard = process.shard(Vec::new());
     let file = shard.open(Role::Store).unwrap().number;
     let bytes = pattern(1 << 20, 3);
-    let write = DiskRequest::Write { ticket: 1, file, offset: 4096, bytes: bytes.clone() };
+    let write = DiskRequest::Write { ticket: 1, file, offset: 4096, bytes: pages(&bytes) };
     shard.disk.submit(write, &mut shard.ring);
     shard.disk.submit(DiskRequest::Sync { ticket: 2, file }, &mut shard.ring);
     assert!(shard.disk.is_busy(&shard.ring));
@@ -143,12 +145,38 @@ fn a_write_gives_its_buffer_back_and_a_sync_comes_behind_it() {
     let DiskEvent::Written { ticket: 1, bytes: back, result: Ok(()) } = event else {
         panic!("{event:?}")
     };
-    assert!(back == bytes);
+    assert!(back[..] == bytes);
     let event = shard.event();
     assert!(matches!(event, DiskEvent::Synced { ticket: 2, result: Ok(()) }), "{event:?}");
     assert!(shard.read(file, 4096, 1 << 20).unwrap() == bytes);
     let metrics = shard.disk.metrics();
     assert_eq!((metrics.writes, metrics.write_bytes), (1, 1 << 20));
+}
+
+/// As a shard has it written.
+fn pages(bytes: &[u8]) -> PageBuffer {
+    let mut pages = PageBuffer::default();
+    pages.refill(bytes.len(), |out| out.extend_from_slice(bytes));
+    pages
+}
+
+#[test]
+fn a_store_is_read_from_anywhere_and_when_it_was_closed_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut process = Process::start(directory.path(), 1, false);
+    let mut shard = process.shard(Vec::new());
+    let file = shard.open(Role::Store).unwrap().number;
+    let bytes = pattern(300 << 10, 9);
+    let write = DiskRequest::Write { ticket: 1, file, offset: 4096, bytes: pages(&bytes) };
+    assert!(matches!(shard.ask(write), DiskEvent::Written { result: Ok(()), .. }));
+    for _ in 0..2 {
+        for (from, length) in [(0, 1), (1, 4095), (4095, 2), (4096, 4096), (77, 200_000)] {
+            let expected = &bytes[from..from + length];
+            assert!(shard.read(file, 4096 + from as u32, length as u32).unwrap() == expected);
+        }
+        let known = shard.disk.files.get_mut(file).unwrap();
+        known.access = Access::Closed;
+    }
 }
 
 /// A run of one record, which is no good record; scans do not look at it.
@@ -257,7 +285,7 @@ fn hundreds_of_files_are_read_with_few_open() {
         let mut answered = BTreeSet::new();
         while answered.len() < numbers.len() {
             let DiskEvent::Read { ticket, result } = shard.event() else { panic!("not read") };
-            assert_eq!(result.unwrap(), [ticket as u8; 64], "round {round}");
+            assert_eq!(result.unwrap()[..], [ticket as u8; 64], "round {round}");
             assert!(answered.insert(ticket));
         }
         // One more use closes what the last ones kept open.
@@ -329,11 +357,12 @@ fn errors_name_the_file_and_the_disk_goes_on() {
     assert_eq!(error.text, "append file 77: bad file descriptor");
     fs::remove_file(process.folder.path_of(1, Role::Store)).unwrap();
     for number in [1, 5] {
-        let write = DiskRequest::Write { ticket: 3, file: number, offset: 0, bytes: vec![1; 9] };
+        let write =
+            DiskRequest::Write { ticket: 3, file: number, offset: 0, bytes: pages(&[1; 9]) };
         let DiskEvent::Written { ticket: 3, bytes, result: Err(error) } = shard.ask(write) else {
             panic!("written to nowhere")
         };
-        assert_eq!(bytes, [1; 9], "the buffer comes back");
+        assert_eq!(bytes[..9], [1; 9], "the buffer comes back");
         assert!(error.text.starts_with("open ") && !error.full, "{}", error.text);
         let event = shard.ask(DiskRequest::Sync { ticket: 4, file: number });
         assert!(matches!(event, DiskEvent::Synced { ticket: 4, result: Err(_) }), "{event:?}");
@@ -354,7 +383,7 @@ fn a_full_disk_is_told_apart() {
     let error = shard.disk.append(9, 0, [&b"x"[..]]).unwrap_err();
     assert!(error.full);
     assert_eq!(error.text, "append 0000000009.journal: no space left on device");
-    let write = DiskRequest::Write { ticket: 1, file: 9, offset: 0, bytes: vec![0; 10] };
+    let write = DiskRequest::Write { ticket: 1, file: 9, offset: 0, bytes: pages(&[0; 10]) };
     let DiskEvent::Written { result: Err(error), .. } = shard.ask(write) else { panic!("written") };
     assert!(error.full, "{}", error.text);
 }

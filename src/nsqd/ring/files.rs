@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::{opcode, squeue, types};
+use shards::page_buffer::{PAGE_BYTES, PageBuffer, start_at_page};
 
 use super::Ring;
 use super::key::Token;
@@ -40,9 +41,9 @@ pub struct FileDone {
 #[derive(Debug)]
 pub enum FileOutcome {
     /// All bytes that were asked for; fewer are an error.
-    Read(io::Result<Vec<u8>>),
+    Read(io::Result<PageBuffer>),
     /// The buffer comes back in any case.
-    Written(Vec<u8>, io::Result<()>),
+    Written(PageBuffer, io::Result<()>),
     /// The file is synced, or not.
     Synced(io::Result<()>),
     /// The file that was asked for by its path.
@@ -52,11 +53,33 @@ pub enum FileOutcome {
 /// What is done to which file.
 #[derive(Debug)]
 enum Work {
-    /// Into the buffer's capacity.
-    Read(Arc<File>, Vec<u8>),
-    Write(Arc<File>, Vec<u8>),
+    /// Whole pages into the capacity of a buffer, from a page of it on.
+    Read(Arc<File>, Pages),
+    Write(Arc<File>, PageBuffer),
     Sync(Arc<File>),
     Open(CString, libc::c_int),
+}
+
+/// Where a read goes to: the pages that the wanted bytes are in.
+#[derive(Debug)]
+struct Pages {
+    bytes: Vec<u8>,
+    /// Where the first page starts in `bytes`.
+    start: usize,
+    /// Bytes in it in front of what is wanted.
+    lead: usize,
+    /// Bytes of all pages. The file may end before.
+    whole: usize,
+}
+
+impl Pages {
+    fn around(offset: u64, bytes: usize) -> Pages {
+        let lead = (offset % PAGE_BYTES as u64) as usize;
+        let whole = (lead + bytes).next_multiple_of(PAGE_BYTES);
+        let mut buffer = Vec::new();
+        let start = start_at_page(&mut buffer, whole);
+        Pages { bytes: buffer, start, lead, whole }
+    }
 }
 
 /// One operation, from asking to its end.
@@ -69,7 +92,7 @@ pub(super) struct Operation {
     work: Work,
     /// Where the transfer starts in the file.
     offset: u64,
-    /// Bytes that the transfer is to move, and has moved so far.
+    /// Bytes that the transfer is to move at least, and has moved so far.
     wanted: usize,
     moved: usize,
 }
@@ -78,13 +101,18 @@ impl Operation {
     /// The request for what is still to be done.
     fn entry(&mut self) -> squeue::Entry {
         let (offset, moved) = (self.offset + self.moved as u64, self.moved);
-        let bytes = (self.wanted - moved).min(TRANSFER_BYTES_MAX) as u32;
+        let whole = match &self.work {
+            Work::Read(_, pages) => pages.whole,
+            _ => self.wanted,
+        };
+        let bytes = (whole - moved).min(TRANSFER_BYTES_MAX) as u32;
         let fd = |file: &Arc<File>| types::Fd(file.as_raw_fd());
         match &mut self.work {
-            Work::Read(file, buffer) => {
-                assert!(buffer.capacity() >= self.wanted, "a read outgrew its buffer");
-                // SAFETY: `moved` is at most `wanted`, which the buffer has room for.
-                let to = unsafe { buffer.as_mut_ptr().add(moved) };
+            Work::Read(file, pages) => {
+                let end = pages.start + pages.whole;
+                assert!(pages.bytes.capacity() >= end, "a read outgrew its buffer");
+                // SAFETY: `moved` is at most `whole`, which the buffer has room for behind `start`.
+                let to = unsafe { pages.bytes.as_mut_ptr().add(pages.start + moved) };
                 opcode::Read::new(fd(file), to, bytes).offset(offset).build()
             }
             Work::Write(file, buffer) => {
@@ -116,8 +144,7 @@ impl Operation {
             (0, Work::Write(..)) => Some(Err(io::ErrorKind::WriteZero.into())),
             _ => {
                 self.moved += result as usize;
-                assert!(self.moved <= self.wanted, "the kernel moved more than was asked for");
-                (self.moved == self.wanted).then_some(Ok(0))
+                (self.moved >= self.wanted).then_some(Ok(0))
             }
         }
     }
@@ -125,12 +152,16 @@ impl Operation {
     /// The end of it.
     fn done(self, result: io::Result<i32>) -> FileDone {
         let outcome = match self.work {
-            Work::Read(_, mut buffer) => FileOutcome::Read(result.map(|_| {
-                assert_eq!(self.moved, self.wanted, "a read ended early");
-                // SAFETY: the kernel filled the first `moved` bytes, which the buffer has room for.
-                unsafe { buffer.set_len(self.moved) };
-                buffer
-            })),
+            Work::Read(_, Pages { mut bytes, start, lead, whole }) => {
+                FileOutcome::Read(result.map(|_| {
+                    assert!((self.wanted..=whole).contains(&self.moved), "a read of other bytes");
+                    bytes.resize(start, 0);
+                    // SAFETY: the kernel filled `moved` bytes behind `start`, and `wanted` is at
+                    // most that.
+                    unsafe { bytes.set_len(start + self.wanted) };
+                    PageBuffer::new(bytes, start + lead)
+                }))
+            }
             Work::Write(_, buffer) => FileOutcome::Written(buffer, result.map(|_| ())),
             Work::Sync(_) => FileOutcome::Synced(result.map(|_| ())),
             Work::Open(..) => FileOutcome::Opened(result.map(|fd| {
@@ -254,13 +285,14 @@ impl Files {
 impl Ring {
     /// Reads `bytes` bytes of a file from `offset` on.
     pub fn read_file(&mut self, ticket: u64, file: Arc<File>, offset: u64, bytes: usize) {
-        let work = Work::Read(file, Vec::with_capacity(bytes));
-        self.files.ask(ticket, work, offset, bytes);
+        let pages = Pages::around(offset, bytes);
+        let (from, wanted) = (offset - pages.lead as u64, pages.lead + bytes);
+        self.files.ask(ticket, Work::Read(file, pages), from, wanted);
         self.start_files();
     }
 
     /// Writes all bytes to a file from `offset` on.
-    pub fn write_file(&mut self, ticket: u64, file: Arc<File>, offset: u64, bytes: Vec<u8>) {
+    pub fn write_file(&mut self, ticket: u64, file: Arc<File>, offset: u64, bytes: PageBuffer) {
         let wanted = bytes.len();
         self.files.ask(ticket, Work::Write(file, bytes), offset, wanted);
         self.start_files();

@@ -5,7 +5,9 @@
 //! failed sync leaves what it covered readable, but no later sync of that start makes it last
 //! (nobody who comes later could know of it). Bits flip in stored segments, and a segment may be
 //! written over others. A power cut undoes any of the 512-byte sectors written since the last sync.
-//! New files have lasting headers; a journal file used again has stale entries behind its header.
+//! It brings back files that were removed since the folder was last synced, which is when a file was
+//! made. New files have lasting headers; a journal file used again has stale entries behind its
+//! header.
 
 mod file;
 
@@ -14,6 +16,7 @@ use std::ops::Range;
 
 use shards::disk::{DiskError, DiskEvent, DiskRequest, Opened, Place, Role};
 use shards::journal::file::{FILE_HEADER_BYTES, FileHeader};
+use shards::page_buffer::PageBuffer;
 use shards::recover::StoredSegment;
 use shards::shard::Batch;
 
@@ -38,6 +41,10 @@ pub struct DiskSettings {
     pub slow: bool,
     /// It is remembered what a power cut would undo.
     pub power_cuts: bool,
+    /// The one operation that fails; what is done to its file later fails as well, or not.
+    pub fails_at: Option<(u64, bool)>,
+    /// The last operation before everything stands still.
+    pub stops_at: Option<u64>,
 }
 
 /// How well a message is kept.
@@ -100,9 +107,14 @@ pub struct Folder {
     pub faults: u64,
     pub reads: u64,
     pub writes: u64,
+    /// Appends and requests that were carried out, and whether there will be no more.
+    pub operations: u64,
+    pub stands_still: bool,
     random: Random,
     /// Files without a name that are still open.
     released: HashMap<u32, File>,
+    /// Files whose removal a power cut would undo.
+    removed: Vec<(u32, File)>,
     spare: Vec<Vec<u8>>,
     generation: u64,
     next_number: u32,
@@ -126,8 +138,11 @@ impl Folder {
             faults: 0,
             reads: 0,
             writes: 0,
+            operations: 0,
+            stands_still: false,
             random: Random::new(seed ^ 0x5d15_c0de),
             released: HashMap::new(),
+            removed: Vec::new(),
             spare: Vec::new(),
             generation: 1,
             next_number: 1,
@@ -160,7 +175,9 @@ impl Folder {
 
     /// Appends a batch to a journal file, within the turn.
     pub fn append(&mut self, batch: &Batch<'_>) -> Result<(), DiskError> {
-        self.clock += 1;
+        if !self.operate() {
+            return Err(error("it stands still"));
+        }
         self.appends += 1;
         let whole = batch.slices.concat();
         let fault = self.fault(batch.file).or_else(|| {
@@ -202,6 +219,10 @@ impl Folder {
 
     /// Of what was not synced any sector may be undone.
     pub fn cut_power(&mut self) {
+        let removed = std::mem::take(&mut self.removed);
+        if self.random.chance(50) {
+            self.files.extend(removed);
+        }
         for file in self.files.values_mut() {
             let mut dirty: Vec<(usize, Dirty)> = file.dirty.drain().collect();
             dirty.sort_unstable_by_key(|(sector, _)| *sector);
@@ -242,6 +263,7 @@ impl Folder {
 
     /// Makes a file, whatever is in the way.
     pub fn make(&mut self, role: Role) -> u32 {
+        self.removed.clear();
         let number = self.next_number;
         self.next_number += 1;
         let (generation, nonce) = (self.generation, self.random.next());
@@ -268,11 +290,24 @@ impl Folder {
     pub fn work(&mut self, queue: &mut Queue, all: bool) {
         let percent = if self.settings.slow { 4 } else { 40 };
         while !queue.pending.is_empty() && (all || self.random.chance(percent)) {
+            if !self.operate() {
+                return;
+            }
             let pick = self.random.below(queue.pending.len());
             let (asked_at, request) = queue.pending.swap_remove(pick);
-            self.clock += 1;
             queue.done.extend(self.carry_out(queue.worker, asked_at, request));
         }
+    }
+
+    /// Whether something is done now: it counts.
+    fn operate(&mut self) -> bool {
+        if self.stands_still {
+            return false;
+        }
+        self.clock += 1;
+        self.operations += 1;
+        self.stands_still = self.settings.stops_at == Some(self.operations);
+        true
     }
 
     fn carry_out(&mut self, worker: u16, asked_at: u64, request: DiskRequest) -> Option<DiskEvent> {
@@ -296,7 +331,8 @@ impl Folder {
     }
 
     fn open(&mut self, role: Role, floor: u64) -> Result<Opened, DiskError> {
-        if self.settings.errors > 0 && self.random.below(200) < self.settings.errors {
+        let fails = self.settings.fails_at.is_some_and(|(at, _)| at == self.operations);
+        if fails || self.settings.errors > 0 && self.random.below(200) < self.settings.errors {
             self.faults += 1;
             return Err(error("opening failed"));
         }
@@ -310,6 +346,7 @@ impl Folder {
         };
         self.take_space(length as u64 - bytes.len() as u64)?;
         bytes.resize(length, 0);
+        self.removed.clear();
         let number = self.next_number;
         self.next_number += 1;
         let (generation, nonce) = (self.generation, self.random.next());
@@ -365,7 +402,7 @@ impl Folder {
         wrong
     }
 
-    fn read(&mut self, place: Place) -> Result<Vec<u8>, DiskError> {
+    fn read(&mut self, place: Place) -> Result<PageBuffer, DiskError> {
         self.reads += 1;
         let fault = self.fault(place.file);
         let flips = self.random.below(1000) < self.settings.rot;
@@ -394,7 +431,7 @@ impl Folder {
             let hit = good_messages(&sound).filter(|(record, _)| hit(record));
             self.endangered.extend(hit.map(|(_, number)| number));
         }
-        fault.map_or(Ok(file.bytes[range].to_vec()), Err)
+        fault.map_or(Ok(PageBuffer::new(file.bytes[range].to_vec(), 0)), Err)
     }
 
     fn sync(&mut self, number: u32, asked_at: u64) -> Result<(), DiskError> {
@@ -434,8 +471,13 @@ impl Folder {
             self.kept.extend(facts.map(|fact| (fact, Kept::Synced)));
         }
         if file.header.role == Role::Journal && self.spare.len() < SPARE_FILES_MAX {
-            self.spare.push(std::mem::take(&mut file.bytes));
-        } else if file.header.role == Role::Store {
+            self.removed.clear();
+            return self.spare.push(std::mem::take(&mut file.bytes));
+        }
+        if self.settings.power_cuts {
+            self.removed.push((number, file.clone()));
+        }
+        if file.header.role == Role::Store {
             self.released.insert(number, file);
         }
     }
@@ -447,10 +489,11 @@ impl Folder {
     /// Whether something fails now.
     fn fault(&mut self, number: u32) -> Option<DiskError> {
         let errors = self.settings.errors;
-        if errors == 0 {
-            return None;
-        }
-        let (fails, for_ever) = (self.random.below(1000) < errors, self.random.chance(20));
+        let (fails, for_ever) = match self.settings.fails_at {
+            Some((at, for_ever)) => (at == self.operations, for_ever),
+            None if errors == 0 => return None,
+            None => (self.random.below(1000) < errors, self.random.chance(20)),
+        };
         let file = self.file(number)?;
         file.broken |= fails && for_ever;
         if !(fails || file.broken) {
@@ -512,6 +555,7 @@ impl Folder {
     /// Nothing fails any more.
     pub fn heal(&mut self) {
         self.settings.errors = 0;
+        self.settings.fails_at = None;
         self.settings.rot = 0;
         self.settings.space_bytes = None;
         self.files.values_mut().for_each(|file| file.broken = false);

@@ -24,6 +24,10 @@ impl World {
         self.take_asks(worker);
         self.take_disk_events(worker);
         self.write_journal(worker);
+        if self.folder.stands_still {
+            // It ended within the turn: nobody is told of it.
+            return;
+        }
         self.workers[worker].shard.finish_turn();
         // What waited for room may have made a topic.
         self.hear_discovery(worker);
@@ -68,6 +72,9 @@ impl World {
                 let of_worker =
                     |topic: &str| usize::from(self.placement.owner(&name(topic))) == worker;
                 self.folder.note(file, self.ledger.take_unwritten(of_worker));
+            }
+            if self.folder.stands_still {
+                return;
             }
             if failed && attempt == 1 && shard.journal_batch().is_some() {
                 self.ledger.complain("a third append is wanted".to_owned());
