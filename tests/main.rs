@@ -38,6 +38,9 @@ mod nsqadmin;
 mod crash;
 
 #[cfg(test)]
+mod cluster;
+
+#[cfg(test)]
 mod clients;
 
 #[cfg(test)]

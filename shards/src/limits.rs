@@ -118,6 +118,8 @@ pub struct Options {
     pub sync_timeout_ms: u64,
     /// Time for a new connection to send its magic bytes.
     pub greeting_timeout_ms: u64,
+    /// The longest that a new topic waits for the channels that it is to have.
+    pub discovery_timeout_ms: u64,
     /// The server's own, as told to clients.
     pub topology_region: alloc::string::String,
     /// The server's own, as told to clients.
@@ -154,6 +156,7 @@ impl Default for Options {
             sync_every: 2500,
             sync_timeout_ms: 2000,
             greeting_timeout_ms: 5_000,
+            discovery_timeout_ms: 8_000,
             topology_region: alloc::string::String::new(),
             topology_zone: alloc::string::String::new(),
         }

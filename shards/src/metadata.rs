@@ -1,9 +1,11 @@
-//! What of topics and channels outlives a restart, as plain values.
+//! What others keep of topics and channels, as plain values: the file that outlives a restart, and
+//! lookup servers.
 //!
-//! Ephemeral topics and channels are never among it.
+//! Ephemeral topics and channels are never among what outlives a restart.
 
 use alloc::vec::Vec;
 
+use crate::slots::Key;
 use crate::wire::names::Name;
 
 /// A topic.
@@ -33,4 +35,24 @@ pub struct MetadataChanges {
     pub version: u64,
     /// Each topic once; `None` when it is gone.
     pub topics: Vec<(Name, Option<TopicMetadata>)>,
+}
+
+/// What there is of a topic for lookup servers. The keys tell a topic or channel from an earlier
+/// one of its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// The topic's.
+    pub topic: Key,
+    /// Its channels, ephemeral ones too.
+    pub channels: Vec<(Name, Key)>,
+}
+
+/// What a shard has to tell whoever talks to lookup servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiscoveryNews {
+    /// Topics that came or went, or whose channels did, as they are now: each once, `None` when it
+    /// is gone.
+    pub topics: Vec<(Name, Option<Registration>)>,
+    /// New topics that wait for the channels that others know. Each waits for one answer.
+    pub questions: Vec<(Key, Name)>,
 }

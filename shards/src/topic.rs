@@ -9,6 +9,7 @@ use crate::limits::Durability;
 use crate::log::{Full, Log, Message, Position, UNCOVERED};
 use crate::slots::Key;
 use crate::store::Space;
+use crate::wheel::TimerId;
 use crate::wire::frame;
 use crate::wire::names::Name;
 
@@ -45,6 +46,9 @@ pub struct Topic {
     pub channels: Vec<Key>,
     /// Whether it keeps its messages from the channels.
     pub paused: bool,
+    /// It keeps them as well until it is known which channels it is to have, or until this timer
+    /// ends the waiting.
+    pub waiting: Option<TimerId>,
     /// The lowest segment with a cursor in it: older ones live by their pins only.
     pub low: u32,
     /// In the list of topics that something happened to in this turn.
@@ -89,6 +93,7 @@ impl Topic {
             journal_from: UNCOVERED,
             channels: Vec::new(),
             paused: false,
+            waiting: None,
             low: 0,
             touched: false,
             message_count: 0,
@@ -150,7 +155,7 @@ impl Topic {
     /// Whether messages go to the channels as they come.
     #[must_use]
     pub fn is_flowing(&self) -> bool {
-        !self.paused && !self.channels.is_empty()
+        !self.paused && self.waiting.is_none() && !self.channels.is_empty()
     }
 
     /// Appends a message.

@@ -42,6 +42,8 @@ pub struct NsqdOptions {
     pub broadcast_http_port: u16,
     /// Lookup servers.
     pub lookupd_tcp_addresses: Vec<String>,
+    /// How connections with them are encrypted; `None` when they are not.
+    pub lookupd_tls: Option<LookupdTlsOptions>,
     /// A lookup server in this process, and where it is to listen.
     pub with_lookupd: Option<WithLookupd>,
     /// Where the admin pages of this process are to listen, if it has some.
@@ -163,6 +165,17 @@ pub struct TlsOptions {
     pub required: TlsRequired,
     /// The oldest version that is accepted.
     pub min_version: TlsVersion,
+}
+
+/// How connections with lookup servers are encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookupdTlsOptions {
+    /// Path of the authorities' certificates; `None` for those of the machine.
+    pub root_ca_file: Option<PathBuf>,
+    /// Paths of the certificate that is shown to them, and of its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Whether any certificate of theirs will do.
+    pub insecure: bool,
 }
 
 /// What is sent to a statsd, and how.
@@ -287,6 +300,18 @@ mod tests {
         assert_eq!(options.topic_shards, [(names[0], 0), (names[1], 2)]);
         assert_eq!(options.memory_limit_bytes, Some(1 << 30));
         assert_eq!(options.greeting_timeout_ms, 1);
+    }
+
+    #[test]
+    fn connections_with_lookup_servers_may_be_encrypted() {
+        assert_eq!(load("").unwrap().lookupd_tls, None);
+        let tls = load("--lookupd-tls").unwrap().lookupd_tls.unwrap();
+        assert_eq!((tls.root_ca_file, tls.identity, tls.insecure), (None, None, false));
+        let flags = "--lookupd-tls --lookupd-tls-root-ca-file=r --lookupd-tls-cert=c \
+                     --lookupd-tls-key=k";
+        let tls = load(flags).unwrap().lookupd_tls.unwrap();
+        assert_eq!(tls.root_ca_file, Some("r".into()));
+        assert_eq!(tls.identity, Some(("c".into(), "k".into())));
     }
 
     #[test]

@@ -9,7 +9,9 @@ use shards::limits::Durability;
 use shards::wire::names::Name;
 
 use super::duration::NS_PER_MS;
-use super::nsqd::{AuthOptions, NsqdOptions, StatsdOptions, TlsOptions, WithLookupd};
+use super::nsqd::{
+    AuthOptions, LookupdTlsOptions, NsqdOptions, StatsdOptions, TlsOptions, WithLookupd,
+};
 use super::settings::Settings;
 use super::value::{TlsRequired, Value};
 
@@ -46,6 +48,7 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         broadcast_tcp_port: read_port(s, "broadcast-tcp-port")?,
         broadcast_http_port: read_port(s, "broadcast-http-port")?,
         lookupd_tcp_addresses: s.texts("lookupd-tcp-address"),
+        lookupd_tls: read_lookupd_tls(s)?,
         with_lookupd: s.bool("with-lookupd").then(|| read_lookupd(s)),
         with_admin: s.bool("with-admin").then(|| s.text("with-admin-http-address")),
         topology_region: s.text("topology-region"),
@@ -127,6 +130,27 @@ fn read_tls(s: &Settings) -> Result<TlsOptions, String> {
         return Err("cannot require TLS client connections without TLS key and cert".to_owned());
     }
     Ok(tls)
+}
+
+fn read_lookupd_tls(s: &Settings) -> Result<Option<LookupdTlsOptions>, String> {
+    let path = |flag: &str| Some(s.text(flag)).filter(|text| !text.is_empty()).map(PathBuf::from);
+    let files = ["lookupd-tls-root-ca-file", "lookupd-tls-cert", "lookupd-tls-key"].map(path);
+    let insecure = s.bool("lookupd-tls-insecure-skip-verify");
+    if !s.bool("lookupd-tls") {
+        let asked = insecure || files.iter().any(Option::is_some);
+        return match asked {
+            true => Err("--lookupd-tls-… does nothing without --lookupd-tls".to_owned()),
+            false => Ok(None),
+        };
+    }
+    if s.bool("with-lookupd") {
+        return Err("--with-lookupd has no TLS, and --lookupd-tls is for all".to_owned());
+    }
+    let [root_ca_file, cert, key] = files;
+    if cert.is_some() != key.is_some() {
+        return Err("--lookupd-tls-cert and --lookupd-tls-key belong together".to_owned());
+    }
+    Ok(Some(LookupdTlsOptions { root_ca_file, identity: cert.zip(key), insecure }))
 }
 
 fn read_auth(s: &Settings) -> Result<AuthOptions, String> {
@@ -294,6 +318,18 @@ mod tests {
             "--e2e-processing-latency-percentile=NaN",
             "invalid E2E processing latency percentile: NaN",
         );
+    }
+
+    #[test]
+    fn tls_with_lookup_servers_is_whole_or_not_at_all() {
+        let alone = "--lookupd-tls-… does nothing without --lookupd-tls";
+        check_fatal("--lookupd-tls-cert=c --lookupd-tls-key=k", alone);
+        check_fatal("--lookupd-tls-insecure-skip-verify", alone);
+        let pair = "--lookupd-tls-cert and --lookupd-tls-key belong together";
+        check_fatal("--lookupd-tls --lookupd-tls-cert=c", pair);
+        check_fatal("--lookupd-tls --lookupd-tls-key=k", pair);
+        let with = "--with-lookupd has no TLS, and --lookupd-tls is for all";
+        check_fatal("--lookupd-tls --with-lookupd", with);
     }
 
     #[test]

@@ -25,7 +25,6 @@ pub static NSQD: Program = Program {
     ],
 };
 
-const NO_LOOKUP: &str = "it is not registered with nsqlookupd yet";
 const NO_STATSD: &str = "nothing is sent to statsd yet";
 const NO_AUTH: &str = "clients are NOT authorized yet: everybody may do everything";
 const NO_TLS: &str = "there is no TLS yet: connections are NOT encrypted";
@@ -87,8 +86,22 @@ const ADDRESSES: &[Flag] = &[
         "HTTP port that lookup servers give to clients; 0 for the one that is listened on",
     ),
     Flag::list("lookupd-tcp-address", Texts, "A nsqlookupd's TCP address; may be repeated")
-        .key("nsqlookupd_tcp_addresses")
-        .not_yet(NO_LOOKUP),
+        .key("nsqlookupd_tcp_addresses"),
+    Flag::new("lookupd-tls", Bool, "false", "Encrypt the connections with nsqlookupds"),
+    Flag::new(
+        "lookupd-tls-root-ca-file",
+        Text,
+        "",
+        "Path of the authorities of nsqlookupds' certificates (PEM); those of the machine if empty",
+    ),
+    Flag::new("lookupd-tls-cert", Text, "", "Path of the certificate shown to nsqlookupds (PEM)"),
+    Flag::new("lookupd-tls-key", Text, "", "Path of that certificate's key (PEM)"),
+    Flag::new(
+        "lookupd-tls-insecure-skip-verify",
+        Bool,
+        "false",
+        "Take any certificate of a nsqlookupd",
+    ),
     Flag::new(
         "with-lookupd",
         Bool,

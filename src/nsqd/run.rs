@@ -17,6 +17,8 @@ use shards::placement::Placement;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::control::line::Line;
+use super::control::{Control, Inbox, discovery_timeout};
 use super::disk::limits::JOURNAL_BYTES;
 use super::doorbell::Doorbell;
 use super::http::facts::{Facts, Health, Limits, Options as ShownOptions};
@@ -31,7 +33,7 @@ use super::takeover;
 use super::worker::{Listening, Mail, Worker, WorkerParts};
 use crate::config::host;
 use crate::config::nsqd::NsqdOptions;
-use crate::config::value::TlsRequired;
+use crate::config::value::{TlsRequired, Value};
 use crate::config::version::{self, NSQ_VERSION};
 use crate::log;
 use crate::net::listeners::{BoundListener, ListenerSocket, UnixFile};
@@ -123,14 +125,16 @@ fn unkept_promise(options: &NsqdOptions) -> Option<&'static str> {
 
 /// Starts the workers, waits for a signal, stops them.
 fn serve(
-    options: NsqdOptions,
+    mut options: NsqdOptions,
     prepared: Prepared,
     mut loaded: Loaded,
     started: Instant,
     mut signals: Signals,
 ) -> Result<(), String> {
     let Prepared { cores, memory_limit_bytes, data_path, tcp, http, .. } = prepared;
-    let facts = Arc::new(facts(&options, tcp.as_ref(), http.as_ref(), started));
+    complete_ports(&mut options, [tcp.as_ref(), http.as_ref()]);
+    let inbox = Inbox::new();
+    let facts = Arc::new(facts(&options, &inbox, tcp.as_ref(), http.as_ref(), started));
     let shards = cores.of_shards.len();
     let crew = Crew::new(shards + 1).map_err(|error| format!("cannot make doorbells - {error}"))?;
     let listeners: Vec<_> = [&tcp, &http].into_iter().flatten().map(announcement).collect();
@@ -159,6 +163,8 @@ fn serve(
     let mut parts = parts.into_iter();
     let (keeper, reporters) = keep(loaded, &crew.doorbells)?;
     let mut reporters = reporters.into_iter();
+    let (control, lines) = Control::start(inbox, &options, &facts, &crew.doorbells)?;
+    let mut lines = lines.into_iter();
     let mut listening = Some(listening);
     let core_of = |worker: usize| cores.of_shards.get(worker).copied();
     let crew = crew.start(core_of, |worker| PartsOf {
@@ -170,6 +176,7 @@ fn serve(
         part: parts.next(),
         sequence_floor,
         reporter: reporters.next().expect("there is a reporter for each worker"),
+        line: lines.next().expect("there is a line for each worker"),
         facts: facts.clone(),
         started,
     })?;
@@ -179,11 +186,27 @@ fn serve(
     tracing::info!("ready in {} ms", started.elapsed().as_millis());
     let signal = signals.forever().next();
     tracing::info!("{}", closing_line(signal));
+    // First, so that nobody is sent here any more.
+    control.stop();
     crew.stop();
     keeper.stop();
     clerk.stop();
     drop(data_path);
     Ok(())
+}
+
+/// Ports for others that nobody set are those that are listened on, also where options are shown.
+fn complete_ports(options: &mut NsqdOptions, listeners: [Option<&BoundListener>; 2]) {
+    let ports = [&mut options.broadcast_tcp_port, &mut options.broadcast_http_port];
+    let flags = ["broadcast-tcp-port", "broadcast-http-port"];
+    for ((port, listener), flag) in ports.into_iter().zip(listeners).zip(flags) {
+        // A unix socket has none.
+        let real = listener.and_then(|listener| u16::try_from(listener.port()).ok());
+        if let (0, Some(real)) = (*port, real) {
+            *port = real;
+            options.settings.set(flag, Value::Int(real.into()));
+        }
+    }
 }
 
 /// The topics that were read, by the shard that owns them now.
@@ -261,6 +284,7 @@ struct PartsOf {
     part: Option<Part>,
     sequence_floor: u64,
     reporter: Reporter,
+    line: Line,
     facts: Arc<Facts>,
     started: Instant,
 }
@@ -317,6 +341,7 @@ impl Crew {
                 sequence_floor: of.sequence_floor,
                 old_files,
                 reporter: of.reporter,
+                line: of.line,
                 facts: of.facts,
                 started: of.started,
                 seed,
@@ -429,6 +454,7 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize
         sync_every: options.sync_every,
         sync_timeout_ms: options.sync_timeout_ms,
         greeting_timeout_ms: options.greeting_timeout_ms,
+        discovery_timeout_ms: discovery_timeout(options).as_millis() as u64,
         topology_region: options.topology_region.clone(),
         topology_zone: options.topology_zone.clone(),
     }
@@ -436,6 +462,7 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize
 
 fn facts(
     options: &NsqdOptions,
+    inbox: &Inbox,
     tcp: Option<&BoundListener>,
     http: Option<&BoundListener>,
     started: Instant,
@@ -462,7 +489,7 @@ fn facts(
         topology_region: options.topology_region.clone(),
         topology_zone: options.topology_zone.clone(),
         health: Health::default(),
-        options: shown_options(options),
+        options: shown_options(options).on_lookupd_addresses(inbox.lookupds()),
     }
 }
 

@@ -24,6 +24,7 @@ impl Shard {
                     }
                 }
                 Alarm::Client(key) => self.client_alarm(key),
+                Alarm::Topic(key) => self.waited_enough(key),
             }
         }
     }

@@ -116,6 +116,7 @@ impl Shard {
         topic.channels.push(key);
         self.note_channel_state(key);
         self.note_channel(topic_key, name);
+        self.note_registration(topic_key);
         self.hand_over(topic_key);
         self.note_topic_state(topic_key);
         self.touch(topic_key);
@@ -209,6 +210,7 @@ impl Shard {
         self.disconnect_all(&channel.clients);
         let Some(topic) = self.topics.get_mut(topic_key) else { return };
         topic.channels.retain(|&other| other != key);
+        self.discovery.note(&topic.name);
         if !channel.name.is_ephemeral() {
             self.structure.note(&topic.name);
         }
@@ -224,6 +226,10 @@ impl Shard {
         self.names.remove(&topic.name);
         self.sequence_floor = self.sequence_floor.max(topic.head);
         self.structure.note(&topic.name);
+        self.discovery.note(&topic.name);
+        if let Some(timer) = topic.waiting {
+            self.wheel.cancel(timer);
+        }
         self.note_topic_deleted(&topic);
         for channel in core::mem::take(&mut topic.channels) {
             let Some(mut channel) = self.channels.remove(channel) else { continue };

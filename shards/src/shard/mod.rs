@@ -7,7 +7,7 @@
 //!
 //! Reading order: `connection` (a client's life), `commands`, `publish`, `deliver`, `forward`
 //! (other shards), `manage` (what HTTP and emptiness do), `structure` (what of that is written
-//! down), `alarm` (time), `report`. Then the disk: `journal` (what of a turn is written down),
+//! down), `discovery` (what lookup servers are told and asked), `alarm` (time), `report`. Then the disk: `journal` (what of a turn is written down),
 //! `promise` (who waits for that), `spill` (memory and disk), `retire` (places that are given
 //! back), `checkpoint` (getting the journal's files back), `restore`.
 
@@ -16,6 +16,7 @@ mod checkpoint;
 mod commands;
 mod connection;
 mod deliver;
+mod discovery;
 mod forward;
 mod journal;
 mod manage;
@@ -52,6 +53,7 @@ pub use journal::Batch;
 pub use promise::Gate;
 
 use checkpoint::Checkpoint;
+use discovery::Discovery;
 use journal::Journal;
 use promise::Promises;
 use spill::Tiers;
@@ -95,6 +97,8 @@ enum Alarm {
     Deferred { channel: Key, sequence: u64 },
     /// A heartbeat, a read deadline, or the end of lingering.
     Client(Key),
+    /// A topic has waited long enough for its channels.
+    Topic(Key),
 }
 
 /// One shard. See the module's text.
@@ -125,6 +129,7 @@ pub struct Shard {
     letters: VecDeque<(u16, Letter)>,
     replies: VecDeque<(u64, Reply)>,
     structure: Structure,
+    discovery: Discovery,
     spare_buffers: Vec<Vec<u8>>,
     /// State of the sampler.
     random: u64,
@@ -184,6 +189,7 @@ impl Shard {
             letters: VecDeque::new(),
             replies: VecDeque::new(),
             structure: Structure::default(),
+            discovery: Discovery::default(),
             spare_buffers: Vec::new(),
             random: seed | 1,
             sequence_floor: 0,
@@ -289,6 +295,12 @@ impl Shard {
         if let Some(&key) = self.names.get(name) {
             return key;
         }
+        let key = self.make_topic(name);
+        self.await_channels(key);
+        key
+    }
+
+    fn make_topic(&mut self, name: &Name) -> Key {
         let durability = match self.journal.enabled {
             true => self.options.durability_of(name),
             false => Durability::Memory,
@@ -299,6 +311,7 @@ impl Shard {
         let key = self.topics.insert(topic);
         self.names.insert(*name, key);
         self.structure.note(name);
+        self.discovery.note(name);
         self.note_topic_state(key);
         key
     }

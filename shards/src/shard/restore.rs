@@ -22,12 +22,13 @@ impl Shard {
     ) {
         self.sequence_floor = self.sequence_floor.max(sequence_floor);
         for recovered in topics {
-            let key = self.topic(&recovered.name);
+            let key = self.restored_topic(&recovered.name);
             self.restore_topic(key, &recovered);
             for (name, state) in &recovered.channels {
                 let channel = self.channel(key, name);
                 self.restore_channel(key, channel, state, &recovered);
             }
+            self.wait_again(key);
             self.touch(key);
         }
         self.settle_restored();

@@ -48,7 +48,7 @@ impl Shard {
     /// Creates topics and channels as they were before a restart. Comes before anything else.
     pub fn restore(&mut self, topics: &[TopicMetadata]) {
         for topic in topics {
-            let key = self.topic(&topic.name);
+            let key = self.restored_topic(&topic.name);
             if let Some(restored) = self.topics.get_mut(key) {
                 restored.paused = topic.paused;
             }

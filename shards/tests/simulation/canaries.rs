@@ -47,6 +47,18 @@ fn each_is_found() {
 }
 
 #[test]
+fn each_is_found_where_topics_wait() {
+    let settings = Settings { discovery: true, operators: 10, ..Settings::default() };
+    for (canary, about) in [
+        (Canary::StartTooSoon, "delivered by a topic that waits"),
+        (Canary::ForgetChannel, "is gone"),
+        (Canary::ForgetToUnregister, "registered: "),
+    ] {
+        check_in(&settings, 1500, canary, about);
+    }
+}
+
+#[test]
 fn each_is_found_on_a_disk() {
     check_disk(Canary::LieAboutSync, "is acknowledged, but Written");
     check_disk(Canary::LoseAppend, "is acknowledged, but Nowhere");

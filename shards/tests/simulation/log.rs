@@ -134,6 +134,16 @@ fn worlds_with_power_cuts() {
     try_seeds(4, &ending(crowded(mixed()), &all));
 }
 
+/// A topic that waited for its channels goes on waiting.
+#[test]
+fn worlds_that_discover_and_end() {
+    let ends = [End::PowerCut, End::Kill, End::Stop];
+    for (settings, ends) in [(mixed(), &ends[1..]), (settings(Durability::Synced), &ends[..])] {
+        let settings = Settings { discovery: true, operators: 10, ..settings };
+        try_seeds(8, &ending(settings, ends));
+    }
+}
+
 /// What is damaged costs only itself, and nobody gets it.
 #[test]
 fn worlds_with_a_rotten_disk() {

@@ -76,6 +76,17 @@ fn worlds_of_restless_operators() {
     try_seeds(20, &Settings { operators: 25, ..Settings::default() });
 }
 
+/// New topics wait for channels that lookup servers know: they come late, or never.
+#[test]
+fn worlds_that_discover() {
+    let settings = Settings { discovery: true, operators: 10, ..Settings::default() };
+    try_seeds(20, &settings);
+    let topics = vec!["t0", "t1", "e0#ephemeral", "e1#ephemeral"];
+    let channels = vec!["c0", "c1", "x#ephemeral"];
+    let options = Options { mem_queue_size: 20, ..settings.options };
+    try_seeds(10, &Settings { topics, channels, options, mixed: true, ..settings });
+}
+
 /// Publishes, SUB and answers to messages on one connection.
 #[test]
 fn worlds_where_consumers_publish() {

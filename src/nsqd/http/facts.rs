@@ -108,11 +108,15 @@ pub const LOOKUPD_ADDRESSES: &str = "nsqlookupd_tcp_addresses";
 /// The option that PUT changes and the log follows.
 pub const LOG_LEVEL: &str = "log_level";
 
+/// What follows the addresses of nsqlookupds.
+type SetAddresses = Box<dyn Fn(&[String]) + Send + Sync>;
+
 /// The options of the process by their names in a configuration file.
 pub struct Options {
     /// Texts are shown bare, everything else as JSON; durations are nanoseconds.
     fixed: BTreeMap<String, Value>,
     lookupd_addresses: Mutex<Option<Vec<String>>>,
+    set_lookupd_addresses: SetAddresses,
     log_level: Mutex<LogLevel>,
     set_log_level: Box<dyn Fn(LogLevel) + Send + Sync>,
 }
@@ -143,9 +147,16 @@ impl Options {
         Options {
             fixed,
             lookupd_addresses: Mutex::new(Some(lookupd_addresses)),
+            set_lookupd_addresses: Box::new(|_| ()),
             log_level: Mutex::new(log_level),
             set_log_level: Box::new(set_log_level),
         }
+    }
+
+    /// Has somebody follow the addresses of nsqlookupds.
+    #[must_use]
+    pub fn on_lookupd_addresses(self, set: impl Fn(&[String]) + Send + Sync + 'static) -> Options {
+        Options { set_lookupd_addresses: Box::new(set), ..self }
     }
 
     /// An option's value; `None` when there is no such option.
@@ -165,7 +176,11 @@ impl Options {
     pub fn set(&self, name: &str, value: &[u8]) -> Result<(), NotSet> {
         match name {
             LOOKUPD_ADDRESSES => {
-                *lock(&self.lookupd_addresses) = addresses(value).ok_or(NotSet::Value)?;
+                let addresses = addresses(value).ok_or(NotSet::Value)?;
+                // Under the lock, so that who follows ends with what is shown.
+                let mut shown = lock(&self.lookupd_addresses);
+                (self.set_lookupd_addresses)(addresses.as_deref().unwrap_or_default());
+                *shown = addresses;
             }
             LOG_LEVEL => {
                 let name = std::str::from_utf8(value).map_err(|_| NotSet::Value)?;
@@ -227,6 +242,18 @@ mod tests {
         for bad in [&b"a:1"[..], b"\"a:1\"", b"[1]", b"{}"] {
             assert_eq!(options.set("nsqlookupd_tcp_addresses", bad), Err(NotSet::Value));
         }
+    }
+
+    #[test]
+    fn who_follows_the_lookupd_addresses_is_told() {
+        let (told, heard) = flume::unbounded();
+        let options = options(&Arc::default())
+            .on_lookupd_addresses(move |addresses| told.send(addresses.to_vec()).unwrap());
+        assert_eq!(options.set("nsqlookupd_tcp_addresses", b"[\"a:1\",\"b:1\"]"), Ok(()));
+        assert_eq!(options.set("nsqlookupd_tcp_addresses", b"{}"), Err(NotSet::Value));
+        assert_eq!(options.set("nsqlookupd_tcp_addresses", b"null"), Ok(()));
+        let all: Vec<Vec<String>> = heard.try_iter().collect();
+        assert_eq!(all, [vec!["a:1".to_owned(), "b:1".to_owned()], Vec::new()]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ use shards::placement::Placement;
 use shards::recover::RecoveredTopic;
 use shards::shard::{Departure, Parts, Shard};
 
+use super::control::line::Line;
 use super::disk::Disk;
 use super::doorbell::Doorbell;
 use super::http::facts::Facts;
@@ -98,6 +99,8 @@ pub struct WorkerParts {
     pub old_files: Vec<u32>,
     /// Where it reports what becomes of them.
     pub reporter: Reporter,
+    /// Where it says which of them there are.
+    pub line: Line,
     /// What HTTP tells about the process.
     pub facts: Arc<Facts>,
     /// When the process started: the zero of its monotonic clock.
@@ -122,6 +125,7 @@ pub struct Worker {
     clock: Clock,
     stop: Arc<AtomicBool>,
     reporter: Reporter,
+    line: Line,
     shards: u16,
     /// The shard that gets the next HTTP connection.
     next_shard: u16,
@@ -157,6 +161,7 @@ impl Worker {
             intake.http_listeners.push(listening.http);
         }
         let mut shard = Shard::new(shard_parts, Box::new(memory::chunks()));
+        parts.line.prepare(&mut shard);
         shard.restore(&parts.topics);
         shard.restore_messages(parts.recovered, parts.sequence_floor, parts.old_files);
         Ok(Worker {
@@ -174,6 +179,7 @@ impl Worker {
             clock,
             stop,
             reporter: parts.reporter,
+            line: parts.line,
             shards,
             next_shard: 0,
             me,

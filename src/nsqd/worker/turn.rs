@@ -13,6 +13,8 @@ impl Worker {
     /// # Errors
     /// When the ring is unusable.
     pub async fn run(mut self) -> io::Result<()> {
+        // What there was before a restart: nothing else may happen for a while.
+        self.line.report(&mut self.shard);
         while !self.stop.load(Ordering::Relaxed) {
             self.sleep()?;
             let now = self.clock.tick();
@@ -21,6 +23,7 @@ impl Worker {
             self.after_events();
             self.take_mail();
             self.reporter.hear(&mut self.shard);
+            self.line.hear(&mut self.shard);
             self.hear_disk();
             self.run_web().await;
             self.write_journal();
@@ -29,6 +32,7 @@ impl Worker {
             self.settle_clients();
             self.reread();
             self.reporter.report(&mut self.shard);
+            self.line.report(&mut self.shard);
             self.post_letters();
         }
         self.reporter.report_last(&mut self.shard);
@@ -45,10 +49,11 @@ impl Worker {
         if timeout == Some(Duration::ZERO) {
             return self.ring.poll();
         }
-        let Worker { ring, mailbox, stop, reporter, disk, .. } = self;
+        let Worker { ring, mailbox, stop, reporter, line, disk, .. } = self;
         ring.wait(timeout, || {
             mailbox.is_idle()
                 && !reporter.has_news()
+                && !line.has_news()
                 && !disk.as_ref().is_some_and(Disk::has_news)
                 && !stop.load(Ordering::SeqCst)
         })

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"log"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,8 @@ const (
 	earlySlack = 5 * time.Millisecond
 	// How long to wait for what must not come once everything is there.
 	linger = 300 * time.Millisecond
+	// How often nsqlookupds are asked.
+	poll = 500 * time.Millisecond
 )
 
 // Tally is what the consumers of one run have seen, together.
@@ -74,13 +77,14 @@ func (t *Tally) right() bool {
 		t.requeued == t.plan.requeues() && t.corrupt == 0 && t.early == 0
 }
 
-func consume(t *Tally, nsqd, channel string, connections int) error {
+func consume(t *Tally, nsqd, lookupds, channel string, connections int) error {
 	var consumers []*nsq.Consumer
 	for number := 0; number < t.plan.topics; number++ {
 		for k := 0; k < connections; k++ {
 			config := nsq.NewConfig()
 			config.MaxInFlight = 200
 			config.MaxAttempts = 0
+			config.LookupdPollInterval = poll
 			consumer, err := nsq.NewConsumer(t.plan.topicName(number), channel, config)
 			if err != nil {
 				return err
@@ -90,7 +94,7 @@ func consume(t *Tally, nsqd, channel string, connections int) error {
 				t.handle(number, m)
 				return nil
 			}))
-			if err := consumer.ConnectToNSQD(nsqd); err != nil {
+			if err := connect(consumer, nsqd, lookupds); err != nil {
 				return err
 			}
 			consumers = append(consumers, consumer)
@@ -105,4 +109,11 @@ func consume(t *Tally, nsqd, channel string, connections int) error {
 		<-consumer.StopChan
 	}
 	return nil
+}
+
+func connect(consumer *nsq.Consumer, nsqd, lookupds string) error {
+	if lookupds == "" {
+		return consumer.ConnectToNSQD(nsqd)
+	}
+	return consumer.ConnectToNSQLookupds(strings.Split(lookupds, ","))
 }

@@ -12,6 +12,7 @@ import (
 
 var (
 	nsqdFlag        = flag.String("nsqd", "127.0.0.1:4150", "TCP address of the broker")
+	lookupdFlag     = flag.String("lookupd", "", "HTTP addresses of nsqlookupds, to consume from where they say")
 	topicFlag       = flag.String("topic", "", "topic, or the stem of the topics' names")
 	topicsFlag      = flag.Int("topics", 1, "spread over this many topics, numbered from 0")
 	channelFlag     = flag.String("channel", "", "channel")
@@ -52,7 +53,7 @@ func main() {
 		return produce(plan, *nsqdFlag, *connectionsFlag, &published)
 	})
 	run(consuming, consumed, func() error {
-		return consume(tally, *nsqdFlag, *channelFlag, *connectionsFlag)
+		return consume(tally, *nsqdFlag, *lookupdFlag, *channelFlag, *connectionsFlag)
 	})
 	deadline := time.After(time.Duration(*deadlineFlag) * time.Second)
 	ok := await("produce", produced, deadline) && await("consume", consumed, deadline)

@@ -11,6 +11,8 @@ const REQUEUE_DELAY_MS = 50
 const EARLY_SLACK_MS = 5
 // How long to wait for what must not come once everything is there.
 const LINGER_MS = 300
+// How often nsqlookupds are asked.
+const POLL_S = 1
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -136,7 +138,9 @@ async function consume(tally, args) {
     for (let number = 0; number < tally.plan.topics; number++) {
       for (let k = 0; k < args.connections; k++) {
         const reader = new Reader(tally.plan.topicName(number), args.channel, {
-          nsqdTCPAddresses: [args.nsqd],
+          ...(args.lookupd
+            ? { lookupdHTTPAddresses: args.lookupd.split(','), lookupdPollInterval: POLL_S }
+            : { nsqdTCPAddresses: [args.nsqd] }),
           maxInFlight: 200,
           maxAttempts: 0,
         })
@@ -157,6 +161,7 @@ function parse() {
   const { values } = parseArgs({
     options: {
       nsqd: text('127.0.0.1:4150'),
+      lookupd: text(''),
       topic: text(''),
       topics: text('1'),
       channel: text('c'),

@@ -14,6 +14,7 @@ mod operate;
 mod place;
 mod replies;
 mod restart;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -23,6 +24,7 @@ use super::wire::{Command, Frame};
 use replies::Answer;
 
 pub use operate::Order;
+use wait::Wait;
 
 /// A published message.
 #[derive(Debug)]
@@ -72,11 +74,14 @@ enum State {
 #[derive(Debug, Default)]
 pub struct Topic {
     paused: bool,
+    was_paused: bool,
     /// Acknowledged, not given to channels; whether that is unsure.
     held: BTreeMap<u32, bool>,
     channels: BTreeMap<usize, Channel>,
     /// Tick of the last change that makes publishes under way unsure.
     disturbed: u64,
+    /// Whether it waits for its channels.
+    wait: Wait,
     /// It may not exist: only publishes of which nobody was told can have made it.
     doubtful: bool,
 }

@@ -5,10 +5,11 @@
 //! goes into a shard and what comes out of it passes the ledger, which knows what must come.
 //!
 //! Reading order: `wire`, `pipes` (connections), `turn` (one turn of a worker, as the rim does it),
-//! `clients` (who acts at random), `ledger`, `metadata` and `disk` (what outlives a
-//! restart), `restart`.
+//! `clients` (who acts at random), `ledger`, `metadata` and `disk` (what outlives a restart),
+//! `discovery` (lookup servers), `restart`.
 
 mod clients;
+mod discovery;
 pub mod disk;
 pub mod ledger;
 mod metadata;
@@ -80,6 +81,12 @@ pub enum Canary {
     LoseFinishEntry,
     /// The state of a topic and its channels is not written down, though it is said that it is.
     LoseSnapshot,
+    /// A topic goes on before it knows its channels.
+    StartTooSoon,
+    /// A channel that lookup servers know is not made.
+    ForgetChannel,
+    /// It is not told that a topic is gone.
+    ForgetToUnregister,
 }
 
 /// What kind of world it is.
@@ -103,6 +110,8 @@ pub struct Settings {
     pub sampling: bool,
     /// The clock sometimes jumps by seconds.
     pub jumps: bool,
+    /// New topics wait for the channels that lookup servers know.
+    pub discovery: bool,
     /// How all shards end now and then.
     pub ends: Vec<End>,
     /// What the disk is like, if there is one.
@@ -126,6 +135,7 @@ impl Default for Settings {
             options: Options {
                 msg_timeout_ms: 300,
                 max_msg_timeout_ms: 2000,
+                discovery_timeout_ms: 400,
                 ..Options::default()
             },
             topics: vec!["t0", "t1", "t2", "t3"],
@@ -137,6 +147,7 @@ impl Default for Settings {
             destructive: true,
             sampling: false,
             jumps: true,
+            discovery: false,
             ends: Vec::new(),
             disk: None,
             canary: None,
@@ -177,6 +188,7 @@ pub struct World {
     canary_done: bool,
     memory: Memory,
     written: metadata::Written,
+    lookup: discovery::Lookup,
     pub folder: Folder,
     seed: u64,
 }
@@ -201,6 +213,7 @@ impl World {
             canary_done: false,
             memory: Memory::default(),
             written: metadata::Written::new(),
+            lookup: discovery::Lookup::default(),
             folder,
             seed,
             settings,
@@ -224,6 +237,7 @@ impl World {
         let mut shard = Shard::new(parts, self.memory.grow());
         // No answer waits for a file: the ledger wants each as soon as something was done.
         shard.metadata_settled(u64::MAX);
+        shard.discover(self.settings.discovery);
         Worker {
             shard,
             mail: (0..count).map(|_| Default::default()).collect(),
@@ -302,6 +316,7 @@ impl World {
         let stats = self.stats();
         self.ledger.compare(&stats, self.now.mono_ms);
         self.compare_metadata(&stats);
+        self.compare_registrations(&stats);
     }
 
     /// What the disk refused is tried again after a while: somebody may wait for that.

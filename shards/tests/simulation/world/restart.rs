@@ -51,6 +51,7 @@ impl World {
         let found = self.folder.messages(topics.topics.iter().flat_map(|topic| &topic.segments));
         self.ledger.recovered(&found);
         self.start(topics);
+        self.rediscover(end);
     }
 
     /// All connections end.

@@ -13,7 +13,9 @@ impl World {
     pub fn turn(&mut self, worker: usize) {
         self.steps += 1;
         self.workers[worker].shard.begin_turn(self.now);
+        self.end_waits(worker);
         self.look(worker);
+        self.answer_questions(worker);
         for index in self.workers[worker].connections.clone() {
             self.feed(worker, index);
             self.look(worker);
@@ -27,6 +29,8 @@ impl World {
             return;
         }
         self.workers[worker].shard.finish_turn();
+        // What waited for room may have made a topic.
+        self.hear_discovery(worker);
         self.settle(worker);
         for index in self.workers[worker].connections.clone() {
             if self.connections[index].moving.is_some() && (self.calm || self.random.chance(50)) {
@@ -98,6 +102,7 @@ impl World {
 
     /// Takes in at once what came of one input, so that the ledger knows the order of everything.
     pub(super) fn look(&mut self, worker: usize) {
+        self.hear_discovery(worker);
         let effects = self.workers[worker].shard.take_effects();
         for index in order_of_looks(&effects, &self.workers[worker].connections) {
             match self.connections[index].place {

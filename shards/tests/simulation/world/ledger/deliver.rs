@@ -14,9 +14,14 @@ impl Ledger {
         let Published { handed, outcome, delay_ms, .. } = *published;
         let client = &mut self.clients[index];
         let topic = self.topics[topic].as_mut().ok_or("delivered from a deleted topic")?;
+        let waits = topic.is_waiting();
         let channel = topic.channels.get_mut(&channel).ok_or("delivered from a deleted channel")?;
         if channel.paused {
             return Err("delivered by a paused channel".to_owned());
+        }
+        let old = channel.live.get(&number).is_some_and(|entry| entry.attempts > 0 || entry.loose);
+        if waits && !old {
+            return Err("delivered by a topic that waits".to_owned());
         }
         if channel.finished.contains(&number) {
             return Err("delivered after FIN".to_owned());

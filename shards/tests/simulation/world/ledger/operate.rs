@@ -113,7 +113,7 @@ impl Ledger {
             }
             TopicAction::Pause => {
                 entry.disturbed = turn;
-                entry.paused = true;
+                (entry.paused, entry.was_paused) = (true, true);
                 self.queue_stragglers(topic);
             }
             TopicAction::Unpause => {

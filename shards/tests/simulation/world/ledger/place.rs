@@ -72,7 +72,7 @@ impl Ledger {
         let topic = self.topics[message.topic].get_or_insert_with(made);
         let damaged = self.damaged.contains(&number);
         let unsure = !sure || deleted || damaged || topic.disturbed >= since;
-        let flows = !topic.paused && !topic.channels.is_empty();
+        let flows = topic.flows();
         if !flows {
             topic.held.insert(number, unsure);
         }
@@ -85,7 +85,7 @@ impl Ledger {
     /// Gives what a topic holds to its channels, when it flows.
     pub(super) fn hand_over(&mut self, topic: usize) {
         let Some(entry) = self.topics[topic].as_mut() else { return };
-        if entry.paused || entry.channels.is_empty() {
+        if !entry.flows() {
             return;
         }
         for (number, unsure) in std::mem::take(&mut entry.held) {

@@ -1,0 +1,244 @@
+//! The control thread: what nsqd does with others off the way of a message, on a small executor.
+//!
+//! Shards report topics and channels that come and go, and ask for the channels of new topics
+//! (`line`). `peers` tells nsqlookupds, `discovery` asks them. Whatever those do, be it nothing, no
+//! shard waits longer than it said it would, and only with topics that are new.
+
+mod discovery;
+pub mod limits;
+pub mod line;
+mod peers;
+mod stir;
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use flume::{Receiver, Sender};
+use glommio::timer::Timer;
+use serde::Serialize;
+use shards::metadata::DiscoveryNews;
+
+use super::doorbell::Doorbell;
+use super::http::facts::Facts;
+use crate::config::nsqd::{LookupdTlsOptions, NsqdOptions};
+use crate::config::value::TlsVersion;
+use crate::http::client::{Client, ClientOptions};
+use crate::net::shield::panic_text;
+use crate::net::thread::{LightThread, StopSignal};
+use crate::tls::ClientFiles;
+use discovery::Questions;
+use limits::{CHANNELS_BYTES_MAX, QUESTION_GRACE, SETTLE_TICK, STOP_PATIENCE};
+use line::{End, Line};
+use peers::Peers;
+
+/// The time of something that is to have none.
+const NO_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the thread is told.
+#[derive(Debug)]
+pub enum Note {
+    /// This came and went on a worker's shard.
+    News(usize, DiscoveryNews),
+    /// These are the nsqlookupds from now on.
+    Lookupds(Vec<String>),
+}
+
+/// Where the thread is told something.
+#[derive(Debug)]
+pub struct Inbox {
+    notes: Sender<Note>,
+    noted: Receiver<Note>,
+}
+
+impl Inbox {
+    /// An inbox; the thread that reads it need not run yet.
+    pub fn new() -> Inbox {
+        let (notes, noted) = flume::unbounded();
+        Inbox { notes, noted }
+    }
+
+    /// Has the thread follow the nsqlookupds that an operator sets.
+    pub fn lookupds(&self) -> impl Fn(&[String]) + Send + Sync + 'static {
+        let notes = self.notes.clone();
+        // At the end of the process nobody follows any more.
+        move |addresses| drop(notes.send(Note::Lookupds(addresses.to_vec())))
+    }
+}
+
+/// What has happened so far with nsqlookupds.
+#[derive(Debug, Default)]
+pub struct Counters {
+    connects: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Counters {
+    fn connected(&self) {
+        self.connects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How long a shard lets a new topic wait for its channels.
+pub fn discovery_timeout(options: &NsqdOptions) -> Duration {
+    question_timeout(options) + QUESTION_GRACE
+}
+
+fn question_timeout(options: &NsqdOptions) -> Duration {
+    timeout(options.auth.request_timeout_ms)
+}
+
+fn timeout(ms: u64) -> Duration {
+    if ms == 0 { NO_TIMEOUT } else { Duration::from_millis(ms).min(NO_TIMEOUT) }
+}
+
+/// The thread, as the main thread sees it.
+#[derive(Debug)]
+pub struct Control {
+    thread: LightThread,
+}
+
+impl Control {
+    /// Starts the thread, and gives each worker, in the order of the doorbells, its line to it.
+    ///
+    /// # Errors
+    /// When the thread cannot be had.
+    pub fn start(
+        inbox: Inbox,
+        options: &NsqdOptions,
+        facts: &Facts,
+        doorbells: &[Doorbell],
+    ) -> Result<(Control, Vec<Line>), String> {
+        let lookupds = options.lookupd_tcp_addresses.clone();
+        let discovers = !lookupds.is_empty();
+        let pair = |(worker, doorbell)| line::pair(worker, &inbox.notes, doorbell, discovers);
+        let (lines, ends): (Vec<Line>, Vec<End>) = doorbells.iter().enumerate().map(pair).unzip();
+        let identity = identity(options, facts).map_err(|error| error.to_string())?;
+        let tls = options.lookupd_tls.as_ref().map(files);
+        if let Some(files) = &tls {
+            files.load().map_err(|error| format!("--lookupd-tls: {error}"))?;
+        }
+        let client = ClientOptions {
+            connect_timeout: timeout(options.auth.connect_timeout_ms),
+            request_timeout: question_timeout(options),
+            reply_bytes_max: CHANNELS_BYTES_MAX,
+            ..ClientOptions::default()
+        };
+        let question_timeout = question_timeout(options);
+        let noted = inbox.noted;
+        let thread = LightThread::start("control", move |stop| async move {
+            let peers = Rc::new(Peers::new(identity, tls, Arc::default()));
+            let ends = Rc::new(ends);
+            let client = Client::new(client);
+            let questions = Questions::new(client, peers.clone(), ends.clone(), question_timeout);
+            let desk = Desk { peers, questions: Rc::new(questions), ends };
+            desk.peers.follow(&lookupds);
+            desk.work(noted, stop).await;
+        })?;
+        Ok((Control { thread }, lines))
+    }
+
+    /// Ends what the thread does. nsqlookupds hear of it by the end of the connections.
+    pub fn stop(self) {
+        self.thread.stop(STOP_PATIENCE);
+    }
+}
+
+/// What connections with nsqlookupds are encrypted with.
+fn files(options: &LookupdTlsOptions) -> ClientFiles {
+    ClientFiles {
+        root_ca: options.root_ca_file.clone(),
+        identity: options.identity.clone(),
+        insecure: options.insecure,
+        oldest: TlsVersion::Tls12,
+    }
+}
+
+/// Who this node is, as nsqlookupds are told: keys in the original's order.
+fn identity(options: &NsqdOptions, facts: &Facts) -> io::Result<Vec<u8>> {
+    #[derive(Serialize)]
+    struct Identity<'a> {
+        broadcast_address: &'a str,
+        hostname: &'a str,
+        http_port: u16,
+        tcp_port: u16,
+        topology_region: &'a str,
+        topology_zone: &'a str,
+        version: &'a str,
+    }
+    let (http_port, tcp_port) = (options.broadcast_http_port, options.broadcast_tcp_port);
+    if (http_port == 0 || tcp_port == 0) && !options.lookupd_tcp_addresses.is_empty() {
+        tracing::warn!(
+            "nsqlookupd takes no node without a TCP and an HTTP port: set --broadcast-tcp-port and \
+             --broadcast-http-port"
+        );
+    }
+    Ok(serde_json::to_vec(&Identity {
+        broadcast_address: &facts.broadcast_address,
+        hostname: &facts.hostname,
+        http_port,
+        tcp_port,
+        topology_region: &facts.topology_region,
+        topology_zone: &facts.topology_zone,
+        version: &facts.version,
+    })?)
+}
+
+/// The thread.
+struct Desk {
+    peers: Rc<Peers>,
+    questions: Rc<Questions>,
+    ends: Rc<Vec<End>>,
+}
+
+impl Desk {
+    async fn work(self, noted: Receiver<Note>, stop: StopSignal) {
+        while let Some(note) = next(&noted, &stop).await {
+            let taken = catch_unwind(AssertUnwindSafe(|| self.take(note)));
+            if let Err(panic) = taken {
+                tracing::error!("panic in control - {}", panic_text(&*panic));
+            }
+        }
+        tracing::info!("LOOKUP: closing");
+        let give_up_at = Instant::now() + STOP_PATIENCE / 2;
+        while !self.peers.stop() && Instant::now() < give_up_at {
+            Timer::new(SETTLE_TICK).await;
+        }
+    }
+
+    fn take(&self, note: Note) {
+        match note {
+            Note::News(worker, news) => {
+                self.ends[worker].taken();
+                self.peers.register(news.topics);
+                for (topic, name) in news.questions {
+                    self.questions.ask(worker, topic, name);
+                }
+            }
+            Note::Lookupds(addresses) => {
+                self.peers.follow(&addresses);
+                self.ends.iter().for_each(|end| end.discover(!addresses.is_empty()));
+            }
+        }
+    }
+}
+
+/// The next note, unless it is time to stop.
+async fn next(noted: &Receiver<Note>, stop: &StopSignal) -> Option<Note> {
+    let (mut note, mut stop) = (pin!(noted.recv_async()), pin!(stop.wait()));
+    poll_fn(|cx| match stop.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => note.as_mut().poll(cx).map(Result::ok),
+    })
+    .await
+}
