@@ -83,6 +83,11 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         deflate: s.bool("deflate"),
         max_deflate_level: u8::try_from(max_deflate_level).map_err(|error| error.to_string())?,
         snappy: s.bool("snappy"),
+        compression_memory_bytes: s
+            .bytes_if_given("compression-memory")
+            .map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+        tls_handshakes_max: usize::try_from(read_count(s, "tls-handshakes", 1)?)
+            .unwrap_or(usize::MAX),
         auth,
         statsd: read_statsd(s)?,
         e2e_percentiles,

@@ -14,7 +14,8 @@ use glommio::{LocalExecutorBuilder, Placement as CorePlacement, PoolPlacement};
 use shards::limits::Options;
 use shards::metadata::TopicMetadata;
 use shards::placement::Placement;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use shards::upgrade::Room;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::disk::limits::JOURNAL_BYTES;
@@ -29,12 +30,13 @@ use super::ring;
 use super::startup::listeners::{BoundListener, ListenerSocket, UnixFile};
 use super::startup::{self, Prepared};
 use super::takeover;
-use super::worker::{Listening, Mail, Worker, WorkerParts};
+use super::worker::{Listening, Mail, Spoken, Worker, WorkerParts};
 use crate::config::host;
 use crate::config::nsqd::NsqdOptions;
 use crate::config::value::TlsRequired;
 use crate::config::version::{self, NSQ_VERSION};
 use crate::log;
+use crate::tls::ServerTls;
 
 /// Letters that fit between two workers; what finds no room waits with the sender.
 const LANES: LaneCapacities = LaneCapacities { data: 256, answer: 1024 };
@@ -71,12 +73,15 @@ pub fn run(options: NsqdOptions) -> ExitCode {
     for warning in warnings.chain(&loaded.content.warnings) {
         tracing::warn!("{warning}");
     }
+    if prepared.tls.is_some() {
+        tracing::info!("{}", startup::tls::version_line(&options.tls));
+    }
     if options.check {
         tracing::info!("all checks passed");
         return ExitCode::SUCCESS;
     }
     // Before any thread starts, so that none of them takes a signal's default action.
-    let signals = match Signals::new([SIGTERM, SIGINT]) {
+    let signals = match Signals::new([SIGTERM, SIGINT, SIGHUP]) {
         Ok(signals) => signals,
         Err(error) => return log::fatal("nsqd", &format!("cannot listen for signals - {error}")),
     };
@@ -103,9 +108,6 @@ fn prepare(options: &NsqdOptions) -> Result<Prepared, String> {
 /// The flag that asks for protection which this version cannot give. Other flags of that kind only
 /// lead to a warning.
 fn unkept_promise(options: &NsqdOptions) -> Option<&'static str> {
-    if options.tls.required != TlsRequired::No {
-        return Some("--tls-required");
-    }
     (!options.auth.http_addresses.is_empty()).then_some("--auth-http-address")
 }
 
@@ -117,12 +119,14 @@ fn serve(
     started: Instant,
     mut signals: Signals,
 ) -> Result<(), String> {
-    let Prepared { cores, memory_limit_bytes, data_path, tcp, http, .. } = prepared;
-    let facts = Arc::new(facts(&options, tcp.as_ref(), http.as_ref(), started));
+    let Prepared { cores, memory_limit_bytes, data_path, tcp, http, https, tls, .. } = prepared;
+    let bound = [&tcp, &http, &https].map(Option::as_ref);
+    let facts = Arc::new(facts(&options, bound, started));
+    let listeners: Vec<_> = bound.into_iter().flatten().map(announcement).collect();
+    let room = Room::new(options.compression_memory_bytes);
     let shards = cores.of_shards.len();
     let crew = Crew::new(shards + 1).map_err(|error| format!("cannot make doorbells - {error}"))?;
-    let listeners: Vec<_> = [&tcp, &http].into_iter().flatten().map(announcement).collect();
-    let bound = tcp.into_iter().chain(http).map(listening);
+    let bound = tcp.into_iter().chain(http).chain(https).map(listening);
     let (listening, _unix_files): (Vec<_>, Vec<_>) = bound.unzip();
     let memory_limit_bytes = usize::try_from(memory_limit_bytes).unwrap_or(usize::MAX) / shards;
     let overrides: Vec<_> =
@@ -150,7 +154,11 @@ fn serve(
     let mut listening = Some(listening);
     let core_of = |worker: usize| cores.of_shards.get(worker).copied();
     let crew = crew.start(core_of, |worker| PartsOf {
-        options: shard_options(&options, memory_limit_bytes, shards),
+        options: Options {
+            tls: tls.is_some(),
+            compression_room: room.clone(),
+            ..shard_options(&options, memory_limit_bytes, shards)
+        },
         placement: placement(worker),
         // Listeners belong to the last worker, which accepts and has no topics.
         listening: if worker == shards { listening.take().unwrap_or_default() } else { Vec::new() },
@@ -159,13 +167,21 @@ fn serve(
         sequence_floor,
         reporter: reporters.next().expect("there is a reporter for each worker"),
         facts: facts.clone(),
+        tls: tls.clone(),
+        handshakes_max: options.tls_handshakes_max,
         started,
     })?;
     for listener in listeners {
         tracing::info!("{listener}");
     }
     tracing::info!("ready in {} ms", started.elapsed().as_millis());
-    let signal = signals.forever().next();
+    let signal = signals.forever().find(|&signal| match signal {
+        SIGHUP => {
+            startup::tls::reload(tls.as_ref());
+            false
+        }
+        _ => true,
+    });
     tracing::info!("{}", closing_line(signal));
     crew.stop();
     keeper.stop();
@@ -237,7 +253,12 @@ fn listening(bound: BoundListener) -> (Listening, Option<UnixFile>) {
         ListenerSocket::Tcp(listener) => OwnedFd::from(listener),
         ListenerSocket::Unix(listener) => OwnedFd::from(listener),
     };
-    (Listening { socket, http: name == "HTTP" }, unix_file)
+    let spoken = match name {
+        "HTTP" => Spoken::Http,
+        "HTTPS" => Spoken::Https,
+        _ => Spoken::Nsq,
+    };
+    (Listening { socket, spoken }, unix_file)
 }
 
 /// What differs from worker to worker.
@@ -250,6 +271,8 @@ struct PartsOf {
     sequence_floor: u64,
     reporter: Reporter,
     facts: Arc<Facts>,
+    tls: Option<Arc<ServerTls>>,
+    handshakes_max: usize,
     started: Instant,
 }
 
@@ -306,6 +329,8 @@ impl Crew {
                 old_files,
                 reporter: of.reporter,
                 facts: of.facts,
+                tls: of.tls,
+                handshakes_max: of.handshakes_max,
                 started: of.started,
                 seed,
             };
@@ -404,6 +429,9 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize
         min_output_buffer_timeout_ms: ms(options.min_output_buffer_timeout_ms),
         max_output_buffer_timeout_ms: ms(options.max_output_buffer_timeout_ms),
         output_buffer_timeout_ms: ms(options.output_buffer_timeout_ms),
+        tls_required: options.tls.required != TlsRequired::No,
+        snappy: options.snappy,
+        deflate: options.deflate,
         max_deflate_level: i64::from(options.max_deflate_level),
         max_channel_consumers: options.max_channel_consumers,
         mem_queue_size: options.mem_queue_size,
@@ -419,13 +447,15 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize
         greeting_timeout_ms: options.greeting_timeout_ms,
         topology_region: options.topology_region.clone(),
         topology_zone: options.topology_zone.clone(),
+        // What all shards share comes from where they are started.
+        ..Options::default()
     }
 }
 
+/// What HTTP tells; the listeners are those of TCP, HTTP and HTTPS.
 fn facts(
     options: &NsqdOptions,
-    tcp: Option<&BoundListener>,
-    http: Option<&BoundListener>,
+    [tcp, http, https]: [Option<&BoundListener>; 3],
     started: Instant,
 ) -> Facts {
     let port = |listener: Option<&BoundListener>| listener.map_or(0, BoundListener::port);
@@ -435,7 +465,8 @@ fn facts(
         hostname: host::hostname(),
         tcp_port: port(tcp),
         http_port: port(http),
-        https_required_port: None,
+        https_required_port: (options.tls.required == TlsRequired::Yes)
+            .then(|| u16::try_from(port(https)).unwrap_or(0)),
         start_time: SystemTime::now(),
         started,
         limits: Limits {
@@ -474,11 +505,7 @@ mod tests {
     #[test]
     fn nothing_is_served_without_the_protection_that_was_asked_for() {
         check("", None);
-        check("--tls-cert=c --tls-key=k", None);
-        check("--tls-cert=c --tls-key=k --tls-required", Some("--tls-required"));
-        check("--tls-cert=c --tls-key=k --tls-required=tcp-https", Some("--tls-required"));
-        let policy = "--tls-cert=c --tls-key=k --tls-client-auth-policy=require";
-        check(policy, Some("--tls-required"));
+        check("--tls-cert=c --tls-key=k --tls-required", None);
         check("--auth-http-address=127.0.0.1:1", Some("--auth-http-address"));
     }
 }
