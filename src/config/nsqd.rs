@@ -316,10 +316,11 @@ mod tests {
 
     #[test]
     fn a_feature_that_is_not_there_yet_is_said_when_its_flag_is_set() {
-        let warnings = load("--statsd-exclude-ephemeral=false --statsd-interval=1m --statsd-address=")
-            .unwrap()
-            .settings
-            .warnings;
+        let warnings =
+            load("--statsd-exclude-ephemeral=false --statsd-interval=1m --statsd-address=")
+                .unwrap()
+                .settings
+                .warnings;
         assert!(warnings.is_empty(), "{warnings:?}");
         let warnings = load("--lookupd-tcp-address=a:1").unwrap().settings.warnings;
         assert_eq!(warnings.len(), 1);

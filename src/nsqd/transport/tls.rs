@@ -15,6 +15,8 @@ use crate::tls::{cipher_suite_name, common_name, version_name};
 
 /// What stands before a record: its kind, a version, its length.
 const RECORD_HEADER_BYTES: usize = 5;
+/// The longest record; the library complains about longer ones.
+const RECORD_BYTES_MAX: usize = RECORD_HEADER_BYTES + (1 << 14) + 2048;
 const ALERT: u8 = 0x15;
 const HANDSHAKE: u8 = 0x16;
 /// How a connection in the version before the first one begins.
@@ -54,12 +56,19 @@ impl Tls {
         if self.ended || received.is_empty() {
             return Ok(false);
         }
-        if !self.begun {
-            let Some(header) = received.bytes().first_chunk() else { return Ok(false) };
-            check_first_record(header)?;
-            self.begun = true;
-        }
         let mut bytes = received.bytes();
+        if self.is_handshaking() {
+            // Whole records, so that what is left says whether the peer ended within one.
+            let Some(header) = bytes.first_chunk() else { return Ok(false) };
+            if !std::mem::replace(&mut self.begun, true) {
+                check_first_record(header)?;
+            }
+            let record = record_bytes(header);
+            if record <= RECORD_BYTES_MAX {
+                let Some(whole) = bytes.get(..record) else { return Ok(false) };
+                bytes = whole;
+            }
+        }
         let taken = self.connection.read_tls(&mut bytes).map_err(Fault::internal)?;
         received.take(taken);
         let outcome = self.connection.process_new_packets();
@@ -110,6 +119,11 @@ impl Tls {
             common_name: certificate.map_or_else(String::new, common_name),
         }
     }
+}
+
+/// The length of a record with its header.
+fn record_bytes(header: &[u8; RECORD_HEADER_BYTES]) -> usize {
+    RECORD_HEADER_BYTES + usize::from(u16::from_be_bytes([header[3], header[4]]))
 }
 
 /// Whether a connection begins like TLS; the original looks at the same and sends no alert.

@@ -23,7 +23,7 @@ use crate::tls::ServerTls;
 /// Handshakes that go a step further in one turn: a step may cost a millisecond.
 const SHAKES_PER_TURN_MAX: usize = 2;
 /// Plain bytes that are unpacked for one connection in one turn.
-const UNPACKED_PER_TURN_MAX: usize = 1 << 20;
+const UNPACKED_PER_TURN_MAX: usize = 256 * 1024;
 /// Plain bytes that are packed, and sent, at once.
 const FLUSH_BYTES_MAX: usize = 256 * 1024;
 

@@ -35,6 +35,8 @@ pub struct Secure {
     over: bool,
     /// It has said that nothing more comes.
     closed: bool,
+    /// The task was told something since somebody asked.
+    told: bool,
 }
 
 /// What is to be done after unpacking.
@@ -60,6 +62,7 @@ impl Secure {
             farewell: b"",
             over: false,
             closed: false,
+            told: false,
         }
     }
 
@@ -68,6 +71,11 @@ impl Secure {
         if !self.over {
             self.layers.receive(bytes);
         }
+    }
+
+    /// Whether the task was told something, and can run.
+    pub fn has_told(&mut self) -> bool {
+        std::mem::take(&mut self.told)
     }
 
     /// Whether the handshake is not over.
@@ -104,7 +112,10 @@ impl Secure {
             }
             match self.layers.next(&mut layered.tools) {
                 Ok(Step::Opened(_)) => self.permit = None,
-                Ok(Step::Plain(bytes)) => peer.feed(bytes),
+                Ok(Step::Plain(bytes)) => {
+                    peer.feed(bytes);
+                    self.told = true;
+                }
                 Ok(Step::Starved) if ended => self.end(peer),
                 Ok(Step::Starved) => return Next::Receive,
                 Ok(Step::Ended) => self.end(peer),
@@ -119,7 +130,7 @@ impl Secure {
             true => self.give_up(peer, "EOF"),
             false => peer.end(),
         }
-        self.over = true;
+        (self.over, self.told) = (true, true);
     }
 
     fn failed(&mut self, peer: &mut HttpPeer, fault: &Fault) {
@@ -136,7 +147,7 @@ impl Secure {
                 peer.fail(std::io::ErrorKind::InvalidData.into());
             }
         }
-        self.over = true;
+        (self.over, self.told) = (true, true);
     }
 
     /// The handshake comes to nothing.
@@ -144,7 +155,7 @@ impl Secure {
         tracing::warn!("http: TLS handshake error from {}: {reason}", self.remote);
         peer.fail(std::io::ErrorKind::ConnectionAborted.into());
         self.permit = None;
-        self.over = true;
+        (self.over, self.told) = (true, true);
     }
 
     /// What is to be sent next: packed, if the task has said something.

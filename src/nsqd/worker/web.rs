@@ -254,6 +254,7 @@ impl Web {
             self.stirred = true;
         }
         self.stirred |= connection.send(ring, layered);
+        self.stirred |= connection.secure.as_mut().is_some_and(Secure::has_told);
         let socket = connection.socket;
         if connection.is_closed() {
             let until = *connection.lingering.get_or_insert_with(|| {
