@@ -11,7 +11,7 @@ mod reload;
 mod secure;
 mod shown;
 
-use authority::Authority;
+pub use authority::Authority;
 use secure::{Kind, Secure};
 
 /// The flags for a server with a certificate of this authority, and no HTTPS on a fixed port.
@@ -24,7 +24,7 @@ fn tls_flags(authority: &Authority) -> Vec<String> {
 }
 
 /// Starts a broker with a certificate and these flags.
-fn start(
+pub fn start(
     peer: crate::harness::Peer,
     authority: &Authority,
     more: &[&str],

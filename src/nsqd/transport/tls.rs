@@ -21,6 +21,8 @@ const ALERT: u8 = 0x15;
 const HANDSHAKE: u8 = 0x16;
 /// How a connection in the version before the first one begins.
 const SSL2: u8 = 0x80;
+/// What it gets, which it may understand: a fatal alert that the version is not supported.
+const VERSION_ALERT: &[u8] = b"\x15\x03\x01\x00\x02\x02\x46";
 
 /// One side of an encrypted connection: the server's.
 pub struct Tls {
@@ -61,7 +63,7 @@ impl Tls {
             // Whole records, so that what is left says whether the peer ended within one.
             let Some(header) = bytes.first_chunk() else { return Ok(false) };
             if !std::mem::replace(&mut self.begun, true) {
-                check_first_record(header)?;
+                check_first_record(header, wire)?;
             }
             let record = record_bytes(header);
             if record <= RECORD_BYTES_MAX {
@@ -126,11 +128,15 @@ fn record_bytes(header: &[u8; RECORD_HEADER_BYTES]) -> usize {
     RECORD_HEADER_BYTES + usize::from(u16::from_be_bytes([header[3], header[4]]))
 }
 
-/// Whether a connection begins like TLS; the original looks at the same and sends no alert.
-fn check_first_record(header: &[u8; RECORD_HEADER_BYTES]) -> Result<(), Fault> {
+/// Whether a connection begins like TLS; the original looks at the same, and
+/// sends no alert but to old versions.
+fn check_first_record(header: &[u8; RECORD_HEADER_BYTES], wire: &mut Vec<u8>) -> Result<(), Fault> {
     let [kind, major, ..] = *header;
     match kind {
-        SSL2 => Err(Fault::peer("tls: unsupported SSLv2 handshake received".to_owned())),
+        SSL2 => {
+            wire.extend_from_slice(VERSION_ALERT);
+            Err(Fault::peer("tls: unsupported SSLv2 handshake received".to_owned()))
+        }
         ALERT | HANDSHAKE if major < 0x10 => Ok(()),
         _ => Err(Fault::peer("tls: first record does not look like a TLS handshake".to_owned())),
     }

@@ -78,7 +78,7 @@ func consume(t *Tally, nsqd, channel string, connections int) error {
 	var consumers []*nsq.Consumer
 	for number := 0; number < t.plan.topics; number++ {
 		for k := 0; k < connections; k++ {
-			config := nsq.NewConfig()
+			config := newConfig()
 			config.MaxInFlight = 200
 			config.MaxAttempts = 0
 			consumer, err := nsq.NewConsumer(t.plan.topicName(number), channel, config)

@@ -14,12 +14,20 @@ const LINGER_MS = 300
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
+/** What nsqjs calls the layers of the command line. The certificate is not looked at. */
+const layers = (args) => ({
+  tls: args.layers.includes('tls'),
+  tlsVerification: false,
+  snappy: args.layers.includes('snappy'),
+  deflate: args.layers.includes('deflate'),
+})
+
 /** One connection that publishes its share of the blocks. */
 class Producer {
   constructor(args, plan) {
     this.plan = plan
     this.published = 0
-    this.writer = new Writer(args.host, args.port)
+    this.writer = new Writer(args.host, args.port, layers(args))
   }
 
   connect() {
@@ -139,6 +147,7 @@ async function consume(tally, args) {
           nsqdTCPAddresses: [args.nsqd],
           maxInFlight: 200,
           maxAttempts: 0,
+          ...layers(args),
         })
         reader.on(Reader.MESSAGE, (message) => tally.handle(number, message))
         reader.on(Reader.ERROR, reject)
@@ -164,6 +173,7 @@ function parse() {
       mode: text('both'),
       'requeue-every': text('0'),
       connections: text('1'),
+      layers: text(''),
       'deadline-s': text('60'),
     },
   })
