@@ -297,7 +297,8 @@ fn pynsq_through_deflate() {
         let broker = start(peer, &authority, &[]);
         for library in libraries().into_iter().filter(|library| library.language == "python") {
             for layers in ["deflate", "tls+deflate"] {
-                let task = Task { messages: 1000, layers, ..Task::new(format!("pynsq_{}", layers.len())) };
+                let task =
+                    Task { messages: 1000, layers, ..Task::new(format!("pynsq_{}", layers.len())) };
                 task.must(library, "both", &broker);
                 task.check_statistics(&broker);
             }

@@ -139,3 +139,132 @@ impl Shard {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Appetite, Effect, Encryption, Shard, UPGRADE_MS, Upgrade};
+    use crate::client::Peer;
+    use crate::limits::Options;
+    use crate::log::pool::CHUNK_BYTES;
+    use crate::placement::Placement;
+    use crate::shard::{Now, Parts, Socket};
+    use crate::slots::Key;
+    use crate::upgrade::Compression;
+    use alloc::string::String;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    const SOCKET: Socket = Socket(7);
+
+    fn shard(options: Options) -> (Shard, Key) {
+        let parts = Parts {
+            options,
+            placement: Placement::new(0, 1, &[]),
+            workers: 1,
+            now: Now::default(),
+            seed: 1,
+            disk: false,
+        };
+        let grow = || Some(Vec::leak(alloc::vec![0; CHUNK_BYTES]));
+        let mut shard = Shard::new(parts, alloc::boxed::Box::new(grow));
+        let client = shard.connect(SOCKET, Peer::default());
+        shard.received(client, b"  V2");
+        (shard, client)
+    }
+
+    fn identify(json: &str) -> Vec<u8> {
+        let length = (json.len() as u32).to_be_bytes();
+        [b"IDENTIFY\n", &length[..], json.as_bytes()].concat()
+    }
+
+    /// Everything that is to be sent, as text, sent.
+    fn said(shard: &mut Shard, client: Key) -> String {
+        shard.finish_turn();
+        let output = String::from_utf8_lossy(shard.output(client)).into_owned();
+        shard.sent(client, shard.output(client).len());
+        output
+    }
+
+    #[test]
+    fn layers_come_when_the_answer_is_sent_and_what_came_before_is_dropped() {
+        let (mut shard, client) = shard(Options::default());
+        let asks = identify(r#"{"feature_negotiation":true,"snappy":true}"#);
+        shard.received(client, &[&asks[..], b"PUB early\n\0\0\0\x01x"].concat());
+        assert_eq!(shard.take_effects(), []);
+        assert_eq!(shard.appetite(client), Appetite::Later);
+        // Not everything is sent yet.
+        shard.finish_turn();
+        let length = shard.output(client).len();
+        shard.sent(client, length - 1);
+        shard.received(client, b"PUB early\n\0\0\0\x01x");
+        assert_eq!(shard.take_effects(), []);
+        shard.sent(client, 1);
+        let upgrade = Upgrade { tls: false, compression: Compression::Snappy };
+        assert_eq!(shard.take_effects(), [Effect::Upgrade(SOCKET, upgrade)]);
+        shard.upgraded(client, None);
+        assert_eq!(shard.appetite(client), Appetite::Now);
+        shard.received(client, b"PUB late\n\0\0\0\x01x");
+        assert!(said(&mut shard, client).ends_with("OK"));
+        assert_eq!(shard.topics.len(), 1);
+    }
+
+    #[test]
+    fn a_second_upgrade_is_refused() {
+        let (mut shard, client) = shard(Options::default());
+        let asks = identify(r#"{"feature_negotiation":true,"deflate":true}"#);
+        shard.received(client, &asks);
+        said(&mut shard, client);
+        shard.upgraded(client, None);
+        shard.received(client, &identify(r#"{"feature_negotiation":true}"#));
+        assert!(said(&mut shard, client).contains("\"deflate\":false"));
+        shard.received(client, &asks);
+        let answer = said(&mut shard, client);
+        let refused = "E_IDENTIFY_FAILED IDENTIFY failed the connection is upgraded already";
+        assert!(answer.ends_with(refused), "{answer}");
+    }
+
+    #[test]
+    fn a_handshake_has_its_time_whatever_the_heartbeats_are() {
+        for heartbeat in ["-1", "0", "1000"] {
+            let (mut shard, client) = shard(Options { tls: true, ..Options::default() });
+            let json = alloc::format!(
+                r#"{{"feature_negotiation":true,"tls_v1":true,"heartbeat_interval":{heartbeat}}}"#
+            );
+            shard.received(client, &identify(&json));
+            said(&mut shard, client);
+            assert!(matches!(shard.take_effects()[..], [Effect::Upgrade(..)]));
+            for (mono_ms, effects) in
+                [(UPGRADE_MS - 1, vec![]), (UPGRADE_MS, vec![Effect::UpgradeOverdue(SOCKET)])]
+            {
+                shard.begin_turn(Now { mono_ms, wall_ns: 0 });
+                assert_eq!(shard.output(client), b"", "nothing is sent meanwhile");
+                assert_eq!(shard.take_effects(), effects, "{heartbeat}");
+            }
+            shard.upgrade_failed(client, "late");
+            let answer = said(&mut shard, client);
+            assert!(answer.ends_with("E_IDENTIFY_FAILED IDENTIFY failed late"), "{answer}");
+            assert_eq!(shard.take_effects(), [Effect::Finish(SOCKET)]);
+            assert_eq!(shard.appetite(client), Appetite::Never);
+        }
+    }
+
+    #[test]
+    fn without_encryption_only_identify_is_taken_where_it_is_required() {
+        let options = Options { tls: true, tls_required: true, ..Options::default() };
+        let (mut shard, client) = shard(options);
+        let plain = identify(r#"{"feature_negotiation":true}"#);
+        shard.received(client, &[&plain[..], b"NO"].concat());
+        assert!(said(&mut shard, client).contains("\"tls_v1\":false"));
+        let asks = identify(r#"{"feature_negotiation":true,"tls_v1":true}"#);
+        shard.received(client, b"P\r\n");
+        let answer = said(&mut shard, client);
+        assert!(answer.ends_with("E_INVALID cannot NOP in current state (TLS required)"));
+        let client = shard.connect(Socket(9), Peer::default());
+        shard.received(client, b"  V2");
+        shard.received(client, &asks);
+        said(&mut shard, client);
+        shard.upgraded(client, Some(Encryption::default()));
+        shard.received(client, b"PUB t\n\0\0\0\x01x");
+        assert!(said(&mut shard, client).ends_with("OK"));
+    }
+}
