@@ -7,7 +7,6 @@ mod config;
 mod http;
 mod log;
 mod nsqd;
-#[allow(dead_code, unused_imports, reason = "its users come one after the other")]
 mod tls;
 mod tools;
 

@@ -110,8 +110,6 @@ pub struct NsqdOptions {
     pub snappy: bool,
     /// Memory for compressed connections.
     pub compression_memory_bytes: usize,
-    /// TLS handshakes that a thread has under way.
-    pub tls_handshakes_max: usize,
     /// Authorization of clients.
     pub auth: AuthOptions,
     /// Encryption.
@@ -140,7 +138,6 @@ pub struct AuthOptions {
 
 /// How connections are encrypted.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "every flag is accepted, also those of features still to come")]
 pub struct TlsOptions {
     /// Path of the certificate; empty for no TLS.
     pub cert: String,
@@ -154,6 +151,8 @@ pub struct TlsOptions {
     pub required: TlsRequired,
     /// The oldest version that is accepted.
     pub min_version: TlsVersion,
+    /// Handshakes that a thread has under way.
+    pub handshakes_max: usize,
 }
 
 /// What is sent to a statsd, and how.

@@ -83,11 +83,7 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         deflate: s.bool("deflate"),
         max_deflate_level: u8::try_from(max_deflate_level).map_err(|error| error.to_string())?,
         snappy: s.bool("snappy"),
-        compression_memory_bytes: s
-            .bytes_if_given("compression-memory")
-            .map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
-        tls_handshakes_max: usize::try_from(read_count(s, "tls-handshakes", 1)?)
-            .unwrap_or(usize::MAX),
+        compression_memory_bytes: read_compression_memory(s),
         auth,
         statsd: read_statsd(s)?,
         e2e_percentiles,
@@ -114,6 +110,7 @@ fn read_tls(s: &Settings) -> Result<TlsOptions, String> {
         root_ca_file: s.text("tls-root-ca-file"),
         required,
         min_version,
+        handshakes_max: usize::try_from(read_count(s, "tls-handshakes", 1)?).unwrap_or(usize::MAX),
     };
     if !tls.client_auth_policy.is_empty() && tls.required == TlsRequired::No {
         tls.required = TlsRequired::Yes;
@@ -123,6 +120,11 @@ fn read_tls(s: &Settings) -> Result<TlsOptions, String> {
         return Err("cannot require TLS client connections without TLS key and cert".to_owned());
     }
     Ok(tls)
+}
+
+fn read_compression_memory(s: &Settings) -> usize {
+    let bytes = s.bytes_if_given("compression-memory");
+    bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
 }
 
 fn read_auth(s: &Settings) -> Result<AuthOptions, String> {

@@ -168,7 +168,7 @@ fn serve(
         reporter: reporters.next().expect("there is a reporter for each worker"),
         facts: facts.clone(),
         tls: tls.clone(),
-        handshakes_max: options.tls_handshakes_max,
+        handshakes_max: options.tls.handshakes_max,
         started,
     })?;
     for listener in listeners {

@@ -7,6 +7,7 @@
 //!
 //! TLS before 1.2 does not exist here: where a flag allows it, 1.2 is what holds.
 
+#[allow(dead_code, reason = "its users, who connect to servers, come one after the other")]
 mod client;
 mod files;
 mod names;
@@ -20,6 +21,7 @@ use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
 
+#[allow(unused_imports, reason = "as above")]
 pub use client::{ClientFiles, server_name};
 pub use names::{cipher_suite_name, common_name, version_name};
 pub use server::{ClientAuth, ServerFiles, ServerTls};

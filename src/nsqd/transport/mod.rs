@@ -272,11 +272,12 @@ impl Layers {
         let Tools { snappy, packed, .. } = tools;
         let Some(tls) = &mut self.tls else {
             wire.append(packed);
-            return match &mut self.codec {
-                Codec::None => Ok(wire.extend_from_slice(plain)),
-                Codec::Snappy(_) => snappy.encode(plain, wire),
-                Codec::Deflate(deflate) => deflate.encode(plain, wire),
-            };
+            match &mut self.codec {
+                Codec::None => wire.extend_from_slice(plain),
+                Codec::Snappy(_) => snappy.encode(plain, wire)?,
+                Codec::Deflate(deflate) => deflate.encode(plain, wire)?,
+            }
+            return Ok(());
         };
         match &mut self.codec {
             Codec::None => return tls.write(plain, wire),

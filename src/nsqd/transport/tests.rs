@@ -79,7 +79,7 @@ impl Peer {
                 encoder.flush().unwrap();
                 let packed = encoder.into_inner().unwrap();
                 // Only the first of them has to have the identifier; some clients repeat it.
-                let strip = self.greeted && plain.len() % 2 == 0 && !packed.is_empty();
+                let strip = self.greeted && plain.len().is_multiple_of(2) && !packed.is_empty();
                 self.greeted |= !packed.is_empty();
                 packed[if strip { super::snappy::IDENTIFIER.len() } else { 0 }..].to_vec()
             }
@@ -254,7 +254,8 @@ fn random_bodies_in_random_pieces_arrive() {
         let (mut there, mut sent, mut plain) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..60 {
             let length = random.below(3000);
-            let body = if length % 3 == 0 { vec![7; length] } else { random.bytes(length) };
+            let body =
+                if length.is_multiple_of(3) { vec![7; length] } else { random.bytes(length) };
             there.extend(pair.peer.pack(&body));
             sent.extend(body);
             while random.below(3) > 0 && !there.is_empty() {
