@@ -17,6 +17,9 @@ mod protocol;
 mod identify;
 
 #[cfg(test)]
+mod upgrade;
+
+#[cfg(test)]
 mod flow;
 
 #[cfg(test)]

@@ -120,6 +120,11 @@ impl Broker {
         }
     }
 
+    /// Where it takes HTTPS, when it was started with a certificate.
+    pub fn https(&mut self) -> SocketAddr {
+        self.address("HTTPS: listening on ")
+    }
+
     /// The first line of the log that contains `text`.
     pub fn log_line(&self, text: &str) -> Option<String> {
         self.log.lock().unwrap().iter().find(|line| line.contains(text)).cloned()
