@@ -103,6 +103,14 @@ impl Window {
         Ok(())
     }
 
+    /// Ends it before its time, or when it has not even begun.
+    pub fn close_early(&mut self, counts: Counts) -> Result<()> {
+        if self.opened.is_none() {
+            self.open(counts)?;
+        }
+        self.close(counts)
+    }
+
     /// What it saw; an error if it never opened or closed.
     pub fn measured(&self) -> Result<Measured> {
         let (Some(opened), Some(closed)) = (self.opened, self.closed) else {
