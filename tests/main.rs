@@ -44,4 +44,7 @@ mod cluster;
 mod clients;
 
 #[cfg(test)]
+mod loadtest;
+
+#[cfg(test)]
 mod tidy;

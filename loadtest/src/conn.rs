@@ -88,11 +88,13 @@ impl Conn {
         let came = match &mut self.layers {
             None => read_plain(&mut self.stream, &mut bytes[kept..])?,
             Some(layers) => {
-                let came = layers.read(&mut self.stream, bytes, kept);
-                // Its length is what the next connection's read finds.
-                let length = bytes.len().max(READ_BYTES_MAX);
-                bytes.resize(length, 0);
-                came?
+                let plain = layers.read(&mut self.stream)?;
+                let end = kept + plain.len();
+                if end > bytes.len() {
+                    bytes.resize(end, 0);
+                }
+                bytes[kept..end].copy_from_slice(plain);
+                plain.len()
             }
         };
         Ok(&bytes[..kept + came])

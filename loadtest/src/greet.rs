@@ -91,7 +91,9 @@ impl Greeter {
             self.expect_ok("TLS")?;
         }
         if compression != Compression::None {
-            self.layers.get_or_insert_default().start_compression(compression);
+            // The broker does not wait: its first compressed words may have come with the answer.
+            let early = std::mem::take(&mut self.bytes);
+            self.layers.get_or_insert_default().start_compression(compression, early);
             self.expect_ok("compression")?;
         }
         Ok(())
@@ -142,10 +144,9 @@ impl Greeter {
 
     /// One read, which waits.
     fn receive(&mut self, what: &str) -> Result<()> {
-        let kept = self.bytes.len();
         if let Some(layers) = &mut self.layers {
             // A TLS record that holds no answer is a read, too.
-            layers.read(&mut self.stream, &mut self.bytes, kept)?;
+            self.bytes.extend_from_slice(layers.read(&mut self.stream)?);
             return Ok(());
         }
         let mut some = [0; 4096];

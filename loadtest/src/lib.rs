@@ -5,11 +5,12 @@
 //! and one read, and frames are stepped over rather than decoded. It shares no code with the
 //! broker, so that a misreading of the protocol cannot cancel itself out.
 //!
-//! Reading order: a [`Target`] names the broker; [`exchange`] is the load whose messages can be told
-//! apart, so that their latency is known and none can be lost unnoticed; [`publish`], [`consume`]
-//! and [`flow`] are the same with prebuilt bytes, which cost the driver least; [`connections`] are
-//! the ones that do nothing. Each fills a [`Report`] from a [`window::Window`], which says what was
-//! counted between which two instants and what it cost in CPU time on both sides.
+//! Reading order: a [`Target`] names the broker; [`exchange`] is the load whose messages can be
+//! told apart, so that their latency is known and none can be lost unnoticed; [`publish`],
+//! [`consume`] and [`flow`] are the same with prebuilt bytes, which cost the driver least;
+//! [`connections`] are the ones that do nothing. Each fills a [`Report`] from a
+//! [`window::Window`], which says what was counted between which two instants and what it cost in
+//! CPU time on both sides.
 
 pub mod exchange;
 

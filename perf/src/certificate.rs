@@ -22,6 +22,8 @@ pub fn give(command: &mut Command, folder: &Path) -> io::Result<()> {
     fs::write(&key, made.signing_key.serialize_pem())?;
     command.arg(format!("--tls-cert={}", certificate.display()));
     command.arg(format!("--tls-key={}", key.display()));
+    // With a certificate there is HTTPS, too, on a fixed port unless told otherwise.
+    command.arg("--https-address=127.0.0.1:0");
     Ok(())
 }
 

@@ -68,10 +68,12 @@ pub struct Layers {
     packer: Packer,
     unpacker: Unpacker,
     raw: Vec<u8>,
-    /// Decrypted while TLS was being set up; taken before anything else.
+    /// Read while layers were being set up; taken before anything else.
     early: Vec<u8>,
     /// Decrypted and not yet unpacked.
     packed: Vec<u8>,
+    /// What the last read came to.
+    plain: Vec<u8>,
     /// Ready for the socket, up to `sent` gone.
     outgoing: Vec<u8>,
     sent: usize,
@@ -92,36 +94,28 @@ impl Layers {
         Ok(())
     }
 
-    /// Compresses from now on, in both directions.
-    pub fn start_compression(&mut self, compression: Compression) {
+    /// Compresses from now on, in both directions; `early` came before anybody knew that it was
+    /// compressed.
+    pub fn start_compression(&mut self, compression: Compression, early: Vec<u8>) {
+        self.early.extend(early);
         self.packer = Packer::new(compression);
         self.unpacker = Unpacker::new(compression);
     }
 
-    /// One read of the socket; appends what came of it behind `at` in `out`, which grows, and
-    /// returns how much that was. The end of the stream is an error.
-    pub fn read(
-        &mut self,
-        stream: &mut TcpStream,
-        out: &mut Vec<u8>,
-        at: usize,
-    ) -> io::Result<usize> {
+    /// One read of the socket; returns what came of it, which is nothing when nothing is there yet.
+    /// The end of the stream is an error.
+    pub fn read(&mut self, stream: &mut TcpStream) -> io::Result<&[u8]> {
+        self.plain.clear();
         self.packed.clear();
         std::mem::swap(&mut self.packed, &mut self.early);
-        if self.packed.is_empty() && !self.receive(stream)? {
-            return Ok(0);
+        if !self.packed.is_empty() || self.receive(stream)? {
+            self.unpacker.unpack(&self.packed, &mut self.plain)?;
+            if self.plain.len() > FRAME_BYTES_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "unpacks to too much"));
+            }
+            self.answer_tls(stream)?;
         }
-        let mut plain = std::mem::take(out);
-        plain.truncate(at);
-        let outcome = self.unpacker.unpack(&self.packed, &mut plain);
-        let unpacked = plain.len() - at;
-        *out = plain;
-        outcome?;
-        if unpacked > FRAME_BYTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "unpacks to too much"));
-        }
-        self.answer_tls(stream)?;
-        Ok(unpacked)
+        Ok(&self.plain)
     }
 
     /// One read into `packed`; false when nothing is there yet.

@@ -80,8 +80,8 @@ pub fn render(before: &History, after: &History, raw: bool) -> (String, bool) {
         line(&mut text, (row, &who, unit), &found);
     }
     text.push_str(
-        "\nFaster or slower is only what holds with p ≤ 0.01 by the exact rank-sum test, whose 95 % \
-         bootstrap interval leaves out 1, and whose medians differ by at least 2 %.\n",
+        "\nFaster or slower is only what holds with p ≤ 0.01 by the exact rank-sum test, whose \
+         95 % bootstrap interval leaves out 1, and whose medians differ by at least 2 %.\n",
     );
     (text, is_slower)
 }

@@ -205,8 +205,8 @@ mod tests {
             1.0 - 0.3 * (1.0 - unit).ln()
         };
         let mut set = || (0..5).map(|_| draw()).collect::<Vec<_>>();
-        let wrong = (0..300).filter(|_| compare(&set(), &set()).verdict != Verdict::CannotTell);
-        let wrong = wrong.count();
-        assert!(wrong <= 9, "{wrong} of 300");
+        // The other conditions only make it rarer.
+        let wrong = (0..5000).filter(|_| rank_sum_p(&set(), &set()) <= P_MAX).count();
+        assert!((1..=60).contains(&wrong), "{wrong} of 5000");
     }
 }
