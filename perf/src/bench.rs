@@ -194,19 +194,25 @@ fn texts(arguments: &[OsString]) -> Vec<String> {
 /// One line while the run goes on.
 fn tell(sample: &Sample) {
     let report = &sample.report;
-    let us = report.broker_us_per_message.unwrap_or(f64::NAN);
+    let figures = match report.idle {
+        Some(idle) => {
+            let kib = idle.rss_bytes_per_connection.unwrap_or(f64::NAN) / 1024.0;
+            let percent = idle.cpu_share.unwrap_or(f64::NAN) * 100.0;
+            format!("{kib:8.3} KiB/connection, {percent:.1} % of a core")
+        }
+        None => {
+            let us = report.broker_us_per_message.unwrap_or(f64::NAN);
+            let (rate, limit) = (report.rate, report.limited_by);
+            format!("{us:8.3} us/msg {rate:9.0} msg/s, limited by {limit:?}")
+        }
+    };
     let latency = report.latency.filter(|_| report.open_loop).map_or(String::new(), |latency| {
         format!(", p50 {:.3} ms, p99 {:.3} ms", latency.p50_us / 1e3, latency.p99_us / 1e3)
     });
     let problem = sample.problem.as_ref().map_or(String::new(), |text| format!("  WRONG: {text}"));
+    let (who, noise) = (sample.who(), sample.noise() * 100.0);
     println!(
-        "{} {:16} {:13} {us:8.3} us/msg {:9.0} msg/s, limited by {:?}, \
-         others {:.0} %{latency}{problem}",
-        sample.round,
-        sample.row,
-        sample.who(),
-        report.rate,
-        report.limited_by,
-        sample.noise() * 100.0,
+        "{} {:16} {who:15} {figures}, others {noise:.0} %{latency}{problem}",
+        sample.round, sample.row
     );
 }

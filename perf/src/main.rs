@@ -46,7 +46,8 @@ fn main() -> ExitCode {
 /// False when Shoal is slower anywhere.
 fn compare(args: &CompareArgs) -> Result<bool, Box<dyn Error>> {
     let (before, after) = (history::read(&args.before)?, history::read(&args.after)?);
-    let (text, is_slower) = compare::render(&before, &after, args.raw);
+    let (text, is_slower) = compare::render(&before, &after, args.raw)
+        .ok_or("nothing in common: no row was measured in both with the same broker and promise")?;
     print!("{text}");
     Ok(!is_slower)
 }

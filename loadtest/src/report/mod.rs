@@ -76,6 +76,8 @@ pub struct Report {
     pub broker_us_per_message: Option<f64>,
     /// CPU time on this machine that was neither the broker's nor the driver's: the noise.
     pub other_cpu_seconds: Option<f64>,
+    /// The broker's memory when the window opened.
+    pub broker_memory_before: Option<crate::cpu::Memory>,
     /// The broker's memory when the window closed, and its highest.
     pub broker_memory: Option<crate::cpu::Memory>,
     /// What the broker wrote within the window, where we may know.
@@ -128,6 +130,7 @@ impl Report {
             broker_cpu_seconds: cpu_s,
             broker_us_per_message: cpu_s.map(|cpu_s| cpu_s * 1e6 / messages.max(1) as f64),
             other_cpu_seconds: broker.map(|broker| broker.other_cpu_s),
+            broker_memory_before: broker.map(|broker| broker.memory_before),
             broker_memory: broker.map(|broker| broker.memory),
             broker_io: broker.and_then(|broker| broker.io),
             limited_by: limit(measured),
@@ -186,6 +189,7 @@ mod tests {
             cpu_s,
             cores,
             other_cpu_s: 0.0,
+            memory_before: memory,
             memory,
             io: None,
         });

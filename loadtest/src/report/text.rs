@@ -63,9 +63,10 @@ impl Report {
                 row(out, "broker CPU", text)?;
             }
         }
-        if let Some(memory) = self.broker_memory {
+        if let (Some(before), Some(memory)) = (self.broker_memory_before, self.broker_memory) {
             let (now, max) = (memory.rss_bytes >> 20, memory.rss_max_bytes >> 20);
-            row(out, "broker memory", format_args!("{now} MiB, highest {max} MiB"))?;
+            let text = format_args!("{} to {now} MiB, highest {max} MiB", before.rss_bytes >> 20);
+            row(out, "broker memory", text)?;
         }
         if let Some(io) = self.broker_io.filter(|_| self.idle.is_none()) {
             let of_one = |bytes| bytes as f64 / self.messages.max(1) as f64;

@@ -47,8 +47,8 @@ impl Figure {
     }
 }
 
-/// The text, and whether Shoal is slower anywhere.
-pub fn render(before: &History, after: &History, raw: bool) -> (String, bool) {
+/// The text, and whether Shoal is slower anywhere; nothing when the two have nothing in common.
+pub fn render(before: &History, after: &History, raw: bool) -> Option<(String, bool)> {
     let mut text = String::new();
     for (name, history) in [("before", before), ("after", after)] {
         for heading in &history.headings {
@@ -58,6 +58,9 @@ pub fn render(before: &History, after: &History, raw: bool) -> (String, bool) {
     text.push_str("\n| work | broker | figure | before | after | after ÷ before | p | verdict |\n");
     text.push_str("|---|---|---|---|---|---|---|---|\n");
     let (old, new) = (figures(before), figures(after));
+    if !old.keys().any(|key| new.contains_key(key)) {
+        return None;
+    }
     let mut is_slower = false;
     for (key, old) in &old {
         let Some(new) = new.get(key) else { continue };
@@ -83,7 +86,7 @@ pub fn render(before: &History, after: &History, raw: bool) -> (String, bool) {
         "\nFaster or slower is only what holds with p ≤ 0.01 by the exact rank-sum test, whose \
          95 % bootstrap interval leaves out 1, and whose medians differ by at least 2 %.\n",
     );
-    (text, is_slower)
+    Some((text, is_slower))
 }
 
 fn line(text: &mut String, (row, who, unit): (&str, &str, &str), found: &Comparison) {
@@ -144,7 +147,7 @@ mod tests {
     }
 
     fn verdict(before: &History, after: &History, raw: bool) -> (String, bool) {
-        let (text, is_slower) = render(before, after, raw);
+        let (text, is_slower) = render(before, after, raw).unwrap();
         let line = text.lines().find(|line| line.starts_with("| mpub | shoal")).unwrap().to_owned();
         (line, is_slower)
     }
@@ -164,6 +167,14 @@ mod tests {
         assert!(is_slower);
         let (line, is_slower) = verdict(&after, &before, true);
         assert!(line.ends_with("faster |") && !is_slower, "{line}");
+    }
+
+    #[test]
+    fn results_without_a_common_row_are_told_apart_from_equal_ones() {
+        let before = history(&[0.2; 5], &[]);
+        let samples = vec![sample("pub", Kind::Shoal, 0.2)];
+        let after = History { headings: Vec::new(), samples };
+        assert!(render(&before, &after, false).is_none());
     }
 
     #[test]
