@@ -14,6 +14,7 @@ use divan::{AllocProfiler, Bencher};
 
 use flow::{BATCH, Consumer, Pair, Single};
 use shards::limits::Options;
+use shards::log::record::{self, Salt};
 use shards::log::{Log, Message, Pool};
 use shards::store::Space;
 use shards::wheel::{TimerId, Wheel};
@@ -150,13 +151,12 @@ fn wheel_set_and_fire(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// A message copied to the end of its topic's log, with its checksum where it is written down.
-#[divan::bench(args = [false, true])]
-fn log_append(bencher: Bencher<'_, '_>, sealing: bool) {
+/// A message copied to the end of its topic's log.
+#[divan::bench]
+fn log_append(bencher: Bencher<'_, '_>) {
     const APPENDS: u64 = 1000;
-    let topic = Name::parse(b"t").unwrap();
     let mut space = Space::new(Pool::new(64 << 20, flow::grow()), 64 << 20);
-    let mut log = Log::new(&topic, sealing);
+    let mut log = Log::new(&Name::parse(b"t").unwrap());
     let header = frame::message_header(BODY.len() as u32, 1, b"0123456789abcdef");
     let mut sequence = 0;
     bencher.counter(ItemsCount::new(APPENDS)).bench_local(|| {
@@ -167,5 +167,18 @@ fn log_append(bencher: Bencher<'_, '_>, sealing: bool) {
         }
         // All of it is finished: its memory is used again while it is warm.
         log.free_below(log.end().segment, &mut space);
+    });
+}
+
+/// The checksums of a turn's records, made when they are written down.
+#[divan::bench]
+fn log_seal(bencher: Bencher<'_, '_>) {
+    let salt = Salt::of(&Name::parse(b"t").unwrap());
+    let header = frame::message_header(BODY.len() as u32, 1, b"0123456789abcdef");
+    let message = Message { header: &header, body: &BODY, delay_ms: 0 };
+    let mut run = Vec::new();
+    (0..BATCH).for_each(|_| record::append(&mut run, &message, salt));
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
+        record::seal_all(black_box(&mut run), salt);
     });
 }
