@@ -97,7 +97,7 @@ bench: build
 
 # The parts of a shard without a kernel: parser, delivery, wheel, mailbox, log.
 bench-parts:
-	$(CARGO) bench --locked -p perf $(BENCH)
+	$(CARGO) bench --locked -p perf --bench shard -- $(BENCH)
 
 clean:
 	$(CARGO) clean

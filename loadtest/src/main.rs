@@ -25,7 +25,10 @@ fn main() -> ExitCode {
         Ok(outcome) => ExitCode::from(outcome.exit_code()),
         Err(error) => {
             eprintln!("loadtest: {error}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(loadtest::Error::Interrupted) => ExitCode::from(output::INTERRUPTED),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ const FAILED: u8 = 1;
 const CROSSED: u8 = 99;
 
 /// Somebody ended it early.
-const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 /// What a call of the program came to.
 pub struct Outcome {

@@ -206,17 +206,31 @@ fn interrupt(child: &Child) {
     assert_eq!(unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) }, 0);
 }
 
-#[test]
-fn an_interrupted_run_reports_what_it_has() {
-    let liar = Liar::start(Lie::None);
-    let arguments = ["e2e", "--duration=600", "--rate=1k", "--warmup=0", "--json"];
-    let mut child = command(liar.address, &arguments).spawn().unwrap();
+/// Starts a run, and interrupts it once messages flow.
+fn interrupted(liar: &Liar, arguments: &[&str]) -> Child {
+    let child = command(liar.address, arguments).spawn().unwrap();
     let begun = Instant::now();
     while liar.published() < 100 {
         assert!(begun.elapsed() < Duration::from_secs(20), "nothing is published");
         std::thread::sleep(Duration::from_millis(5));
     }
     interrupt(&child);
+    child
+}
+
+#[test]
+fn a_run_that_is_interrupted_while_it_fills_has_nothing_to_report() {
+    let liar = Liar::start(Lie::None);
+    let output = interrupted(&liar, &["sub", "--count=1000000000"]).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "loadtest: interrupted\n");
+}
+
+#[test]
+fn an_interrupted_run_reports_what_it_has() {
+    let liar = Liar::start(Lie::None);
+    let arguments = ["e2e", "--duration=600", "--rate=1k", "--warmup=0", "--json"];
+    let mut child = interrupted(&liar, &arguments);
     let mut text = String::new();
     child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
