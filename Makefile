@@ -22,7 +22,7 @@ TOOLCHAINS := cargo cc go node python3
 # Each is the command that is looked for, and the package that has it.
 APT_PACKAGES := git:git npm:npm ensurepip:python3-venv ip:iproute2
 
-.PHONY: build run test test-needs lint unit blackbox install bench clean
+.PHONY: build run test test-needs lint unit blackbox install bench bench-parts clean
 
 build:
 	$(CARGO) build --release --locked
@@ -89,10 +89,15 @@ install: build
 	    ln -sfn shoal $(DESTDIR)$(PREFIX)/bin/$$program
 	done
 
-# For example BENCH="--peer /usr/local/bin/nsqd --floor".
+# Every row, beside the floor and, for example, BENCH="--peer /usr/local/bin/nsqd". The figures go
+# to perf/results; BENCH="--no-results --rows mpub,pub" is for a look while something is changed.
 bench: build
 	$(CARGO) build --release --locked -p perf
 	$(TARGET_DIR)/release/perf --shoal $(SHOAL) $(BENCH)
+
+# The parts of a shard without a kernel: parser, delivery, wheel, mailbox, log.
+bench-parts:
+	$(CARGO) bench --locked -p perf --bench shard -- $(BENCH)
 
 clean:
 	$(CARGO) clean

@@ -47,4 +47,7 @@ mod cluster;
 mod clients;
 
 #[cfg(test)]
+mod loadtest;
+
+#[cfg(test)]
 mod tidy;
