@@ -107,7 +107,8 @@ function startPolling<T>(
     if (!paused && !document.hidden && !stopped) timer = setTimeout(run, interval_ms);
   };
   const wake = () => {
-    if (!paused && !document.hidden) void run();
+    if (paused || document.hidden) clearTimeout(timer);
+    else void run();
   };
   const now = () => void run();
   listeners.add(wake);

@@ -73,7 +73,7 @@ export function ChannelPage({ topic, channel }: { topic: string; channel: string
     >
       <LoadError error={error} at={at} />
       <Failures failed={failed.filter(({ kind }) => kind === 'nsqlookupd')} of="The numbers" />
-      {error?.status === 404 ? null : (
+      {error && !data ? null : (
         <>
           <Summary channel={data} rates={rates} />
           <HistoryCharts of={{ topic, channel }} lines={['throughput', 'channel', 'trouble']} />

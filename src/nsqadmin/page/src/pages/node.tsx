@@ -82,7 +82,7 @@ export function NodePage({ node }: { node: string }) {
           <p>{data?.health?.replace(/^NOK - /, '')}</p>
         </Notice>
       ) : null}
-      {error?.status === 404 ? null : (
+      {error && !data ? null : (
         <>
           <Summary node={data} rates={rates} />
           <HistoryCharts of={{ node }} lines={['throughput', 'backlog']} />

@@ -69,7 +69,7 @@ export function TopicPage({ topic }: { topic: string }) {
     >
       <LoadError error={error} at={at} />
       <Failures failed={failed.filter(({ kind }) => kind === 'nsqlookupd')} of="The numbers" />
-      {error?.status === 404 ? null : (
+      {error && !data ? null : (
         <>
           <Summary topic={data} rates={rates} nodes={nodes} />
           <HistoryCharts of={{ topic }} lines={['throughput', 'backlog']} />
@@ -89,7 +89,7 @@ interface SummaryProps {
 }
 
 function Summary({ topic, rates, nodes }: SummaryProps) {
-  const failed = nodes?.filter((row) => row.state === 'failed').length ?? 0;
+  const failed = nodes?.filter((row) => row.state !== 'ok' && row.state !== 'awaited').length ?? 0;
   const clients = (topic?.channels ?? []).reduce((sum, each) => sum + each.client_count, 0);
   const waiting = (topic?.channels ?? []).reduce((sum, each) => sum + each.depth, 0);
   return (

@@ -123,11 +123,14 @@ export function latencyColumns<R>(
 export function nodeNote<T>(row: NodeRow<T>, last: (stats: T) => string): ComponentChildren {
   if (row.state === 'ok') return null;
   if (row.state === 'awaited') return <span class="awaited">Waiting for its answer…</span>;
+  const what =
+    row.state === 'gone' ? 'Is no longer listed.' : `Does not answer: ${row.error || 'no reason known'}.`;
   const before = row.stats ? ` At ${clock(row.last_at)} it had ${last(row.stats)}.` : '';
   return (
     <>
       <Icon name="error" />
-      Does not answer: {row.error}.<span class="aside">{before}</span>
+      {what}
+      <span class="aside">{before}</span>
     </>
   );
 }

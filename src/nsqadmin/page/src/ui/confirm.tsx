@@ -78,7 +78,8 @@ function Question({ what }: { what: Ask }) {
       setAnswer({ summary, detail, results, partly: results.some((result) => result.ok) });
     }
     setBusy(false);
-    refreshAll();
+    // Where it leads elsewhere, what is shown here may be gone.
+    if (!what.then) refreshAll();
   };
   const blocked = busy || (what.typed !== undefined && typed !== what.typed);
   return (

@@ -3,6 +3,7 @@
 import type { ComponentChildren } from 'preact';
 import type { ApiError } from '../lib/api';
 import { clock, plural } from '../lib/format';
+import { refreshAll } from '../lib/live';
 import { pathOf } from '../lib/router';
 import type { Failure } from '../lib/types';
 import { Icon, type IconName } from './icons';
@@ -74,6 +75,9 @@ export function LoadError({ error, at }: { error: ApiError | null; at: number })
           ))}
         </ul>
       ) : null}
+      <button type="button" onClick={refreshAll}>
+        Try again
+      </button>
       {error.detail && error.detail !== error.summary ? (
         <details>
           <summary>What the server said</summary>

@@ -4,6 +4,7 @@ import type { ComponentChildren } from 'preact';
 import { useMemo, useRef } from 'preact/hooks';
 import { count } from '../lib/format';
 import { useParam } from '../lib/router';
+import { useOverflow } from './overflow';
 import { ROW_PX, WHOLE_MAX, useWindowing } from './windowing';
 
 export type Value = string | number | null | undefined;
@@ -79,9 +80,23 @@ export function DataTable<R>(props: Props<R>) {
   const span = useWindowing(body, list.length, props.whole ?? false);
   const shown = list.slice(span.from, span.to);
   const isLong = !props.whole && list.length > WHOLE_MAX;
+  const place = useRef<HTMLDivElement>(null);
+  const overflows = useOverflow(place);
+  const isEmpty = rows !== null && list.length === 0;
   return (
-    <div class="table-scroll" role="region" aria-label={props.label} tabIndex={0}>
-      <table class={isLong ? 'long' : ''} aria-rowcount={isLong ? list.length + 1 : undefined}>
+    <div
+      ref={place}
+      class={`table ${overflows ? 'overflows' : ''}`}
+      role={overflows ? 'region' : undefined}
+      aria-label={overflows ? `${props.label}, scrolls sideways` : undefined}
+      tabIndex={overflows ? 0 : undefined}
+    >
+      <table
+        class={isLong ? 'long' : ''}
+        hidden={isEmpty}
+        aria-label={props.label}
+        aria-rowcount={isLong ? list.length + 1 : undefined}
+      >
         <Head columns={columns} by={column?.id} descending={descending} order={setOrder} />
         {props.totals && list.length > 1 ? <Totals columns={columns} /> : null}
         <tbody ref={body}>
@@ -99,7 +114,7 @@ export function DataTable<R>(props: Props<R>) {
           {rows === null ? <Skeleton columns={columns.length} /> : null}
         </tbody>
       </table>
-      {rows !== null && list.length === 0 ? props.empty : null}
+      {isEmpty ? props.empty : null}
     </div>
   );
 }
