@@ -44,4 +44,7 @@ mod cluster;
 mod clients;
 
 #[cfg(test)]
+mod page;
+
+#[cfg(test)]
 mod tidy;

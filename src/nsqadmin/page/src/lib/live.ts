@@ -5,6 +5,8 @@ import { ApiError } from './api';
 
 /** How often a page asks. */
 export const INTERVAL_MS = 3000;
+/** So many times as long as an answer took passes before it is asked for again. */
+const SPARING = 3;
 
 let paused = false;
 const listeners = new Set<() => void>();
@@ -90,6 +92,7 @@ function startPolling<T>(
     clearTimeout(timer);
     if (running || stopped) return;
     running = true;
+    const start = performance.now();
     let result: Result<T>;
     try {
       result = { data: await load() };
@@ -100,11 +103,12 @@ function startPolling<T>(
     running = false;
     if (stopped) return;
     report(result);
-    schedule();
+    // What takes the cluster long is asked for less often.
+    schedule(Math.max(interval_ms, (performance.now() - start) * SPARING));
   };
-  const schedule = () => {
+  const schedule = (after_ms: number) => {
     clearTimeout(timer);
-    if (!paused && !document.hidden && !stopped) timer = setTimeout(run, interval_ms);
+    if (!paused && !document.hidden && !stopped) timer = setTimeout(run, after_ms);
   };
   const wake = () => {
     if (paused || document.hidden) clearTimeout(timer);

@@ -124,7 +124,7 @@ function Legend({ title, lines, at_ms, show = brief, unit, index }: Props & { in
           <li key={line.label} class={line.tone}>
             <span class="key" aria-hidden="true" />
             {line.label} <b>{show(line.values[at])}</b>
-            {unit ?? ''}
+            {typeof line.values[at] === 'number' ? unit : ''}
           </li>
         ))}
       </ul>

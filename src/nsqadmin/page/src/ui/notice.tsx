@@ -40,10 +40,14 @@ export function Failures({ failed, of }: { failed: Failure[]; of: string }) {
     nodes ? plural(nodes, 'node') : '',
     lookupds ? plural(lookupds, 'nsqlookupd', 'nsqlookupds') : '',
   ];
-  const verb = failed.length === 1 ? 'does' : 'do';
+  const isOne = failed.length === 1;
+  const verb = isOne ? 'does' : 'do';
+  const rest = isOne ? 'it knows. It is asked' : 'they know. They are asked';
   return (
     <Notice kind="warning" title={`${who.filter(Boolean).join(' and ')} ${verb} not answer.`}>
-      <p>{of} leave out what only they know. They are asked again all the time.</p>
+      <p>
+        {of} leave out what only {rest} again all the time.
+      </p>
       <ul class="failures">
         {failed.map((failure) => (
           <li key={failure.kind + failure.address}>
