@@ -119,7 +119,7 @@ export async function forgotten(browser) {
   await close();
 }
 
-/** Who is no admin sees everything and is offered nothing. */
+/** Who is no admin sees everything and is offered nothing; here below a base path. */
 export async function reader(browser) {
   const base = plan.reader;
   const { page, close } = await open(browser, '/topics/orders', { base });
@@ -130,8 +130,13 @@ export async function reader(browser) {
   await row(page, 'Clients', 'archiver-7').first().waitFor();
   assert.equal(await page.getByRole('button', { name: words }).count(), 0);
   assert.equal(await page.getByText('Look at messages').count(), 0);
+  await page.getByRole('link', { name: 'Topics', exact: true }).first().click();
+  await row(page, 'Topics', 'orders').waitFor();
+  assert.equal(new URL(page.url()).pathname, new URL(base).pathname);
+  await page.reload();
+  await row(page, 'Topics', 'orders').waitFor();
   await page.goto(`${base}/lookup`);
-  await page.getByRole('heading', { name: 'Lookup' }).waitFor();
+  await page.getByRole('heading', { name: 'Lookup', level: 1 }).waitFor();
   assert.equal(await page.getByText('Create').count(), 0);
   await close();
 }

@@ -136,6 +136,35 @@ export async function awaited(browser) {
   await close();
 }
 
+/** Graphite, for those who have it: pictures of the series that the original asks for. */
+export async function graphite(browser) {
+  const asked = [];
+  const before = async (page) => {
+    await page.route('**/topics/orders/archive', async (route) => {
+      const response = await route.fetch();
+      const text = (await response.text()).replace(/(GRAPH_ENABLED&[^:]*:)false/, '$1true');
+      await route.fulfill({ response, body: text });
+    });
+    await page.route('**/api/topics/**', (route) => route.continue());
+    await page.route('**/render?**', (route) => {
+      asked.push(new URL(route.request().url()).searchParams);
+      const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="480" height="225"/>';
+      return route.fulfill({ contentType: 'image/svg+xml', body: svg });
+    });
+  };
+  const { page, close } = await open(browser, '/topics/orders/archive', { before });
+  await page.getByRole('img', { name: 'Depth, drawn by Graphite' }).waitFor();
+  const targets = () => asked.map((query) => query.get('target'));
+  const series = 'stats.gauges.nsq.*.topic.orders.channel.archive.depth';
+  await until('the depth', () => targets().includes(`summarize(sumSeries(${series}),"60sec","avg")`));
+  assert.equal(asked[0].get('from'), '-2h');
+  await page.getByRole('button', { name: '24h' }).click();
+  await until('another stretch', () => asked.some((query) => query.get('from') === '-24h'));
+  assert.equal(new URL(page.url()).search, '?t=24h');
+  await picture(page, 'graphite');
+  await close();
+}
+
 const NODE = {
   remote_addresses: null,
   remote_address: '',

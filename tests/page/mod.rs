@@ -94,7 +94,7 @@ fn plan(admin: &Server, reader: &Server, nodes: &[Broker], lookupds: &[Server]) 
     json!({
         "admin": url(admin),
         "admin_pid": admin.pid(),
-        "reader": url(reader),
+        "reader": format!("{}/nsq/x", url(reader)),
         "nodes": nodes.iter().map(node).collect::<Vec<_>>(),
         "lookupds": lookupds.iter().map(|lookupd| lookupd.http.to_string()).collect::<Vec<_>>(),
         "shots": shots,
@@ -113,7 +113,7 @@ fn in_a_browser() {
     let lookupds = [lookupd(&dir), lookupd(&dir)];
     let nodes = nodes(&lookupds);
     let admin = nsqadmin(&lookupds, &[]);
-    let reader = nsqadmin(&lookupds, &["--admin-user=somebody-else"]);
+    let reader = nsqadmin(&lookupds, &["--admin-user=somebody-else", "--base-path=/nsq/x"]);
     let mut command = Command::new("node");
     command.arg("main.mjs").current_dir(folder());
     command.env("PAGE_PLAN", plan(&admin, &reader, &nodes, &lookupds).to_string());

@@ -77,6 +77,10 @@ export async function node(browser) {
   await row(page, tree, 'stopped').getByText('Paused', { exact: true }).waitFor();
   await row(page, 'Clients', 'archiver-7').waitFor();
   await says(page, 'Clients', 'archiver-7', 'Finished', String(PUBLISHED));
+  await page.getByRole('table', { name: tree }).getByRole('button', { name: 'In flight' }).click();
+  const first = page.getByRole('table', { name: tree }).locator('tbody th .name').first();
+  await until('the topic with messages in flight on top', async () =>
+    (await first.innerText()) === 'orders');
   await close();
 }
 
