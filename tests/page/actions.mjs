@@ -47,7 +47,9 @@ export async function ownTopic(browser) {
   });
   await button(page, 'Create').click();
   await page.getByRole('status').getByText(`Channel own of topic ${topic} is there.`).waitFor();
-  await until('the channel on every node', () => everywhere((node) => channelOn(node, topic, 'own')));
+  await until('the channel on every node', () =>
+    everywhere((node) => channelOn(node, topic, 'own')),
+  );
 
   await page.goto(`${plan.admin}/topics/${topic}`);
   await confirm(page, 'Pause', `Topic ${topic} is paused.`);
@@ -75,7 +77,9 @@ async function publishByHand(page, topic) {
   await button(page, 'Publish…').click();
   await dialog(page).getByLabel('Message').fill('{"greeting": "hällo"}');
   await dialog(page).getByRole('button', { name: 'Publish', exact: true }).click();
-  await dialog(page).getByText(/^Published to /).waitFor();
+  await dialog(page)
+    .getByText(/^Published to /)
+    .waitFor();
   assert.equal(await total(), before + 1);
   await page.keyboard.press('Escape');
 }
@@ -145,7 +149,9 @@ export async function reader(browser) {
 export async function peek(browser) {
   const { page, close } = await open(browser, '/topics/clicks/archive');
   await button(page, 'Look at messages').click();
-  const outcome = page.locator('.messages, .empty', { hasText: /"kind": "clicks"|None of the nodes/ });
+  const outcome = page.locator('.messages, .empty', {
+    hasText: /"kind": "clicks"|None of the nodes/,
+  });
   await outcome.first().waitFor();
   await close();
 }

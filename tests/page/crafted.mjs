@@ -24,8 +24,16 @@ const EMPTY = {
 };
 
 function overview(topics) {
-  return { message: '', failed: [], at: Date.now(), interval_ms: 5000, nodes: 1, nodes_failed: 0,
-    totals: EMPTY, topics };
+  return {
+    message: '',
+    failed: [],
+    at: Date.now(),
+    interval_ms: 5000,
+    nodes: 1,
+    nodes_failed: 0,
+    totals: EMPTY,
+    topics,
+  };
 }
 
 const topicNamed = (topic_name, i = 0) => ({
@@ -43,8 +51,11 @@ const topicNamed = (topic_name, i = 0) => ({
 
 /** A thousand topics: only the visible rows exist, and all can be reached. */
 export async function thousand(browser) {
-  const topics = Array.from({ length: 1000 }, (_, i) => topicNamed(`topic_${String(i).padStart(4, '0')}`, i));
-  const before = (page) => page.route('**/api/overview', (route) => route.fulfill(json(overview(topics))));
+  const topics = Array.from({ length: 1000 }, (_, i) =>
+    topicNamed(`topic_${String(i).padStart(4, '0')}`, i),
+  );
+  const before = (page) =>
+    page.route('**/api/overview', (route) => route.fulfill(json(overview(topics))));
   const { page, close } = await open(browser, '/', { before });
   await row(page, 'Topics', 'topic_0000').waitFor();
   const rows = page.locator('tbody tr');
@@ -76,8 +87,12 @@ export async function thousand(browser) {
 /** Whatever stands in a name, it is text. */
 export async function hostile(browser) {
   const before = async (page) => {
-    await page.route('**/api/overview', (route) => route.fulfill(json(overview([topicNamed(HOSTILE)]))));
-    await page.route('**/api/nodes', (route) => route.fulfill(json({ nodes: [NODE], message: '' })));
+    await page.route('**/api/overview', (route) =>
+      route.fulfill(json(overview([topicNamed(HOSTILE)]))),
+    );
+    await page.route('**/api/nodes', (route) =>
+      route.fulfill(json({ nodes: [NODE], message: '' })),
+    );
     await page.route('**/api/topics/t/c', (route) => route.fulfill(json(CHANNEL)));
   };
   const { page, close } = await open(browser, '/', { before });
@@ -90,11 +105,17 @@ export async function hostile(browser) {
   await page.goto(new URL('/topics/t/c', page.url()).href);
   await page.getByText('mallory').waitFor();
   assert.equal(await page.locator('a[href^="javascript:"]').count(), 0);
-  assert.equal(await page.getByText('TLS').getAttribute('title'), 'tls1.3 · TLS_AES_128_GCM_SHA256 · mutual');
+  assert.equal(
+    await page.getByText('TLS').getAttribute('title'),
+    'tls1.3 · TLS_AES_128_GCM_SHA256 · mutual',
+  );
   for (const mark of ['Snappy', 'Deflate', 'Zone-local']) {
     await page.getByText(mark, { exact: true }).waitFor();
   }
-  await page.getByRole('img', { name: 'same zone 50%, same region 25%, elsewhere 25%' }).first().waitFor();
+  await page
+    .getByRole('img', { name: 'same zone 50%, same region 25%, elsewhere 25%' })
+    .first()
+    .waitFor();
   await page.getByText('1h 2m').waitFor();
   await picture(page, 'clients-marked');
   await isSound(page, 'a channel with marked clients');
@@ -121,7 +142,9 @@ export async function awaited(browser) {
   let answer = () => {};
   const held = new Promise((resolve) => (answer = resolve));
   const before = async (page) => {
-    await page.route('**/api/nodes', (route) => route.fulfill(json({ nodes: [NODE], message: '' })));
+    await page.route('**/api/nodes', (route) =>
+      route.fulfill(json({ nodes: [NODE], message: '' })),
+    );
     await page.route('**/api/topics/t/c', async (route) => {
       await held;
       await route.fulfill(json(CHANNEL));
@@ -156,7 +179,9 @@ export async function graphite(browser) {
   await page.getByRole('img', { name: 'Depth, drawn by Graphite' }).waitFor();
   const targets = () => asked.map((query) => query.get('target'));
   const series = 'stats.gauges.nsq.*.topic.orders.channel.archive.depth';
-  await until('the depth', () => targets().includes(`summarize(sumSeries(${series}),"60sec","avg")`));
+  await until('the depth', () =>
+    targets().includes(`summarize(sumSeries(${series}),"60sec","avg")`),
+  );
   assert.equal(asked[0].get('from'), '-2h');
   await page.getByRole('button', { name: '24h' }).click();
   await until('another stretch', () => asked.some((query) => query.get('from') === '-24h'));

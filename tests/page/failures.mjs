@@ -13,7 +13,9 @@ export async function hanging(browser) {
   process.kill(node.pid, 'SIGSTOP');
   try {
     await row(page, table, node.http).getByText('Does not answer').waitFor();
-    await row(page, table, node.http).getByText(/it had a depth of \d+/).waitFor();
+    await row(page, table, node.http)
+      .getByText(/it had a depth of \d+/)
+      .waitFor();
     await says(page, table, `Total of ${others.length} of ${plan.nodes.length}`, 'Clients', '0');
     await picture(page, 'node-hangs');
     await isSound(page, 'a page with a node that hangs');

@@ -42,7 +42,11 @@ export async function dialogs(browser) {
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
   };
-  for (const [name, opener] of [['delete', 'Delete…'], ['pause', 'Pause'], ['publish', 'Publish…']]) {
+  for (const [name, opener] of [
+    ['delete', 'Delete…'],
+    ['pause', 'Pause'],
+    ['publish', 'Publish…'],
+  ]) {
     await page.getByRole('button', { name: opener, exact: true }).click();
     await shown(name);
   }

@@ -124,15 +124,16 @@ fn in_a_browser() {
     assert!(exit.status.success(), "{}", exit.status);
 }
 
-/// Who changes the source of the page builds it anew, and it has the types that it claims.
+/// Who changes the source of the page builds it anew; it has the types that it claims, and is set
+/// as its formatter sets it.
 #[test]
 fn is_built_from_its_source() {
     must_be_set_up();
-    for script in [["build.mjs", "--check"], ["node_modules/typescript/bin/tsc", "--noEmit"]] {
-        let mut command = Command::new("node");
-        command.args(script).current_dir(source());
+    for script in ["check", "types", "style"] {
+        let mut command = Command::new("npm");
+        command.args(["run", "--silent", script]).current_dir(source());
         let exit = Broker::run(command, WITHIN);
-        assert!(exit.status.success(), "{script:?}: {}", exit.output);
+        assert!(exit.status.success(), "npm run {script}: {}", exit.output);
     }
 }
 

@@ -15,7 +15,8 @@ export async function topics(browser) {
   await says(page, 'Topics', 'unread', 'Depth', '1');
   await says(page, 'Topics', 'clicks', 'In channels', inAll(PUBLISHED * 2));
   await page.getByText('1 channel paused').waitFor();
-  if (plan.lookupds.length > 0) await row(page, 'Topics', 'planned').getByText('No producers').waitFor();
+  if (plan.lookupds.length > 0)
+    await row(page, 'Topics', 'planned').getByText('No producers').waitFor();
   await close();
 }
 
@@ -58,7 +59,9 @@ export async function nodes(browser) {
     await row(page, 'Nodes', node.http).getByRole('link', { name: 'orders' }).waitFor();
   }
   if (plan.lookupds.length > 0) {
-    const connections = row(page, 'Nodes', plan.nodes[0].http).getByRole('button', { name: '2 of 2' });
+    const connections = row(page, 'Nodes', plan.nodes[0].http).getByRole('button', {
+      name: '2 of 2',
+    });
     await connections.click();
     await page.getByText(`${plan.lookupds[0]} ←`).waitFor();
   }
@@ -79,8 +82,10 @@ export async function node(browser) {
   await says(page, 'Clients', 'archiver-7', 'Finished', String(PUBLISHED));
   await page.getByRole('table', { name: tree }).getByRole('button', { name: 'In flight' }).click();
   const first = page.getByRole('table', { name: tree }).locator('tbody th .name').first();
-  await until('the topic with messages in flight on top', async () =>
-    (await first.innerText()) === 'orders');
+  await until(
+    'the topic with messages in flight on top',
+    async () => (await first.innerText()) === 'orders',
+  );
   await close();
 }
 
@@ -126,7 +131,10 @@ export async function live(browser) {
   await says(page, channels, 'archive', 'Depth', inAll(PUBLISHED + 5));
   await says(page, channels, 'archive', 'In/s', /^[1-9\d.]+$/);
   await until('a chart', () =>
-    page.locator('.plot canvas').first().evaluate((canvas) => canvas.width > 0),
+    page
+      .locator('.plot canvas')
+      .first()
+      .evaluate((canvas) => canvas.width > 0),
   );
   await page.getByRole('button', { name: 'Live' }).click();
   await publish('emails.outbound', 5);
@@ -160,7 +168,12 @@ export async function address(browser) {
 export async function keyboard(browser) {
   const { page, close } = await open(browser, '/health');
   await page.getByRole('heading', { name: 'Health' }).waitFor();
-  for (const [key, title] of [['n', 'Nodes'], ['l', 'Lookup'], ['c', 'Counter'], ['t', 'Topics']]) {
+  for (const [key, title] of [
+    ['n', 'Nodes'],
+    ['l', 'Lookup'],
+    ['c', 'Counter'],
+    ['t', 'Topics'],
+  ]) {
     await page.keyboard.press('g');
     await page.keyboard.press(key);
     await page.getByRole('heading', { name: title, level: 1 }).waitFor();
@@ -195,4 +208,3 @@ export async function nowhere(browser) {
   await page.getByText('No node with this address is registered.').waitFor();
   await close();
 }
-

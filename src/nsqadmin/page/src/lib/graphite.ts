@@ -55,7 +55,10 @@ function formatted(key: string, path: string): string {
 
 /** As statsd daemons write names. */
 const clean = (name: string) =>
-  name.replaceAll(' ', '_').replaceAll('/', '-').replaceAll(/[^a-zA-Z0-9-_.]/g, '');
+  name
+    .replaceAll(' ', '_')
+    .replaceAll('/', '-')
+    .replaceAll(/[^a-zA-Z0-9-_.]/g, '');
 
 function prefixOf(node: string): string {
   const prefix = config.STATSD_PREFIX.replaceAll('%s', node.replaceAll(/[.:]/g, '_'));

@@ -243,8 +243,7 @@ function treeColumns(node: string, rates: Rates): Column<Row>[] {
       title: '',
       unsorted: true,
       value: () => null,
-      cell: (row) =>
-        row.channel ? null : <Tombstone topic={row.topic.topic_name} node={node} />,
+      cell: (row) => (row.channel ? null : <Tombstone topic={row.topic.topic_name} node={node} />),
     },
   ];
 }
@@ -300,7 +299,8 @@ function Clients({ topics, at }: { topics: Topic[] | null; at: number }) {
   const [query, setQuery] = useParam('q', '');
   const needle = query.trim().toLowerCase();
   const found = useMemo(
-    () => readers && readers.filter((reader) => JSON.stringify(reader).toLowerCase().includes(needle)),
+    () =>
+      readers && readers.filter((reader) => JSON.stringify(reader).toLowerCase().includes(needle)),
     [readers, needle],
   );
   const known = readers?.length ?? 0;
@@ -314,7 +314,11 @@ function Clients({ topics, at }: { topics: Topic[] | null; at: number }) {
         at={at}
         before={READS}
         withNode={false}
-        empty={known > 0 ? `None of the ${plural(known, 'client')} matches.` : 'Nobody reads from this node.'}
+        empty={
+          known > 0
+            ? `None of the ${plural(known, 'client')} matches.`
+            : 'Nobody reads from this node.'
+        }
       />
     </Section>
   );

@@ -212,7 +212,8 @@ export function NodesPage() {
 }
 
 function Nothing({ known }: { known: number }) {
-  if (known > 0) return <Empty icon="search" title={`None of the ${plural(known, 'node')} matches.`} />;
+  if (known > 0)
+    return <Empty icon="search" title={`None of the ${plural(known, 'node')} matches.`} />;
   return (
     <Empty title="No node is registered.">
       <p>

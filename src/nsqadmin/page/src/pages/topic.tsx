@@ -36,7 +36,8 @@ function* readings(topic: Topic | null): Iterable<[string, number]> {
 /** The nodes that should know this topic, long before they say so. */
 export function useExpected(topic: string): Node[] {
   const { data } = usePolled('nodes', () => get<{ nodes: Node[] | null }>(api.nodes), 15_000);
-  const has = (node: Node) => node.topics?.some((entry) => entry.topic === topic && !entry.tombstoned);
+  const has = (node: Node) =>
+    node.topics?.some((entry) => entry.topic === topic && !entry.tombstoned);
   return (data?.nodes ?? []).filter(has);
 }
 
@@ -63,9 +64,7 @@ export function TopicPage({ topic }: { topic: string }) {
           {isEphemeral(topic) ? <Ephemeral /> : null}
         </>
       }
-      actions={
-        data ? <Actions topic={topic} paused={data.paused} depth={data.depth} /> : null
-      }
+      actions={data ? <Actions topic={topic} paused={data.paused} depth={data.depth} /> : null}
     >
       <LoadError error={error} at={at} />
       <Failures failed={failed.filter(({ kind }) => kind === 'nsqlookupd')} of="The numbers" />
@@ -98,7 +97,9 @@ function Summary({ topic, rates, nodes }: SummaryProps) {
       <Tile
         label="Depth"
         value={brief(topic?.depth)}
-        detail={topic ? `${brief(topic.memory_depth)} memory + ${brief(topic.backend_depth)} disk` : ''}
+        detail={
+          topic ? `${brief(topic.memory_depth)} memory + ${brief(topic.backend_depth)} disk` : ''
+        }
         title="Messages that wait in the topic itself"
       />
       <Tile
@@ -132,10 +133,7 @@ export function totalName<T>(rows: NodeRow<T>[]): string {
 }
 
 function Nodes({ topic, sum, rows, rates }: NodesProps) {
-  const columns = useMemo(
-    () => nodeColumns(topic, sum, rows ?? [], rates),
-    [topic, sum, rows],
-  );
+  const columns = useMemo(() => nodeColumns(topic, sum, rows ?? [], rates), [topic, sum, rows]);
   return (
     <Section title="Nodes">
       <DataTable
@@ -198,7 +196,11 @@ function nodeColumns(
       value: channels,
       total: count(sum?.channels?.length ?? (sum ? 0 : null)),
     },
-    ...latencyColumns(rows, (row) => row.stats?.e2e_processing_latency, sum?.e2e_processing_latency),
+    ...latencyColumns(
+      rows,
+      (row) => row.stats?.e2e_processing_latency,
+      sum?.e2e_processing_latency,
+    ),
     {
       id: 'tombstone',
       title: '',
@@ -214,7 +216,8 @@ function Channels({ topic, rates }: { topic: Topic | null; rates: Rates }) {
   const channels = topic ? (topic.channels ?? []) : null;
   const needle = query.trim().toLowerCase();
   const rows = useMemo(
-    () => channels?.filter((channel) => channel.channel_name.toLowerCase().includes(needle)) ?? null,
+    () =>
+      channels?.filter((channel) => channel.channel_name.toLowerCase().includes(needle)) ?? null,
     [channels, needle],
   );
   const columns = useMemo(() => channelColumns(rows ?? [], rates), [rows]);
@@ -268,8 +271,8 @@ function sumOf(rows: Channel[]): Channel | null {
 function channelColumns(rows: Channel[], rates: Rates): Column<Channel>[] {
   const sum = sumOf(rows);
   const { number } = columnsOf<Channel, Channel>((row) => row, sum);
-  const [into, out] = ['in', 'out'].map((side) => (row: Channel) =>
-    rates.of(`${side} ${row.channel_name}`),
+  const [into, out] = ['in', 'out'].map(
+    (side) => (row: Channel) => rates.of(`${side} ${row.channel_name}`),
   ) as [(row: Channel) => number | null, (row: Channel) => number | null];
   const total = (value: (row: Channel) => number | null) =>
     rows.some((row) => value(row) !== null)
@@ -309,4 +312,3 @@ function ChannelName({ channel }: { channel: Channel }) {
     </span>
   );
 }
-

@@ -112,7 +112,14 @@ export function Chart(props: Props) {
 }
 
 /** The values under the pointer, or the last ones. */
-function Legend({ title, lines, at_ms, show = brief, unit, index }: Props & { index: number | null }) {
+function Legend({
+  title,
+  lines,
+  at_ms,
+  show = brief,
+  unit,
+  index,
+}: Props & { index: number | null }) {
   const at = index ?? at_ms.length - 1;
   const time = index === null ? undefined : at_ms[index];
   return (

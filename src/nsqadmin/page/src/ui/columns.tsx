@@ -124,7 +124,9 @@ export function nodeNote<T>(row: NodeRow<T>, last: (stats: T) => string): Compon
   if (row.state === 'ok') return null;
   if (row.state === 'awaited') return <span class="awaited">Waiting for its answer…</span>;
   const what =
-    row.state === 'gone' ? 'Is no longer listed.' : `Does not answer: ${row.error || 'no reason known'}.`;
+    row.state === 'gone'
+      ? 'Is no longer listed.'
+      : `Does not answer: ${row.error || 'no reason known'}.`;
   const before = row.stats ? ` At ${clock(row.last_at)} it had ${last(row.stats)}.` : '';
   return (
     <>
@@ -153,7 +155,12 @@ export function Delivery({ of }: { of: Delivered | null | undefined }) {
   ];
   const said = parts.map(([, text, amount]) => `${text} ${percent(amount, total)}`).join(', ');
   return (
-    <span class="delivery" title={`${count(total)} delivered: ${said}`} role="img" aria-label={said}>
+    <span
+      class="delivery"
+      title={`${count(total)} delivered: ${said}`}
+      role="img"
+      aria-label={said}
+    >
       {parts.map(([kind, , amount]) => (
         <span key={kind} class={kind} style={{ flexGrow: String(amount) }} />
       ))}

@@ -73,7 +73,8 @@ function Question({ what }: { what: Ask }) {
         setAnswer({ summary, detail, results, partly: true });
       }
     } catch (error) {
-      const known = error instanceof ApiError ? error : new ApiError(0, 'It failed.', String(error));
+      const known =
+        error instanceof ApiError ? error : new ApiError(0, 'It failed.', String(error));
       const { summary, detail, results } = known;
       setAnswer({ summary, detail, results, partly: results.some((result) => result.ok) });
     }

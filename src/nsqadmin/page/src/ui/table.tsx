@@ -59,7 +59,8 @@ export function sorted<R>(rows: R[], column: Column<R>, descending: boolean): R[
   const keyed = rows.map((row) => ({ row, key: column.value(row) }));
   keyed.sort((a, b) => {
     // What is not known comes last, whichever way.
-    if (isMissing(a.key) || isMissing(b.key)) return Number(isMissing(a.key)) - Number(isMissing(b.key));
+    if (isMissing(a.key) || isMissing(b.key))
+      return Number(isMissing(a.key)) - Number(isMissing(b.key));
     return sign * compare(a.key, b.key);
   });
   return keyed.map(({ row }) => row);
