@@ -88,14 +88,15 @@ fn url(server: &Server) -> String {
 fn plan(admin: &Server, reader: &Server, nodes: &[Broker], lookupds: &[Server]) -> Value {
     let shots = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/page");
     std::fs::create_dir_all(&shots).unwrap();
-    let node = |node: &Broker| {
-        json!({ "http": node.http.to_string(), "tcp": node.tcp.to_string(), "pid": node.pid() })
+    let known = |node: &Broker| {
+        let (http, tcp) = (node.http.to_string(), node.tcp.to_string());
+        json!({ "http": http, "tcp": tcp, "pid": node.pid() })
     };
     json!({
         "admin": url(admin),
         "admin_pid": admin.pid(),
         "reader": format!("{}/nsq/x", url(reader)),
-        "nodes": nodes.iter().map(node).collect::<Vec<_>>(),
+        "nodes": nodes.iter().map(known).collect::<Vec<_>>(),
         "lookupds": lookupds.iter().map(|lookupd| lookupd.http.to_string()).collect::<Vec<_>>(),
         "shots": shots,
     })
