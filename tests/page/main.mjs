@@ -26,6 +26,8 @@ for (const [name, scenario] of chosen) {
   } catch (error) {
     failed += 1;
     console.log(`FAIL ${name} (${seconds()})\n${error.stack}`);
+    // What it left open would go on asking.
+    for (const context of browser.contexts()) await context.close();
   }
 }
 await browser.close();

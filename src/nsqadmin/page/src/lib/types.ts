@@ -143,6 +143,8 @@ export interface ActionResult {
   address: string;
   ok: boolean;
   error: string;
+  /** Of its answer; 0 when there was none. */
+  status?: number;
 }
 
 /** The numbers of a topic over all nodes, and how they move. */
