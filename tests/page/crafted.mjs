@@ -64,24 +64,30 @@ export async function thousand(browser) {
   await row(page, 'Topics', 'topic_0999').waitFor();
   assert.ok(await row(page, 'Topics', 'topic_0999').isVisible());
   await page.evaluate(() => scrollTo(0, 0));
-  // A key pressed in the search has to be answered at once, whatever the number of topics.
-  const slowest_ms = await page.evaluate(async () => {
-    const field = document.querySelector('input[type=search]');
-    let slowest = 0;
-    for (const text of ['t', 'topic_05', 'topic_0', '', '99', '']) {
-      const start = performance.now();
-      field.value = text;
-      field.dispatchEvent(new Event('input', { bubbles: true }));
-      await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-      slowest = Math.max(slowest, performance.now() - start);
-    }
-    return slowest;
-  });
-  console.log(`  slowest answer to a key with 1,000 topics: ${Math.round(slowest_ms)} ms`);
-  assert.ok(slowest_ms < 1500, `${slowest_ms} ms for a key`);
+  const cpu_ms = await costOfKeys(page, ['t', 'topic_05', 'topic_0', '', '99', '']);
+  console.log(`  a key in the search costs ${Math.round(cpu_ms)} ms with 1,000 topics`);
+  assert.ok(cpu_ms < 250, `${cpu_ms} ms for a key`);
   await page.getByRole('searchbox').fill('topic_0999');
   await until('one row', async () => (await rows.count()) === 1);
   await close();
+}
+
+/** Processor time of the page for each of these texts in the search: others' work is not in it. */
+async function costOfKeys(page, texts) {
+  const session = await page.context().newCDPSession(page);
+  await session.send('Performance.enable', { timeDomain: 'threadTicks' });
+  const spent_s = async () => {
+    const { metrics } = await session.send('Performance.getMetrics');
+    return metrics.find(({ name }) => name === 'TaskDuration').value;
+  };
+  const before_s = await spent_s();
+  for (const text of texts) {
+    await page.getByRole('searchbox').fill(text);
+    await page.evaluate(
+      () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve))),
+    );
+  }
+  return ((await spent_s()) - before_s) * (1000 / texts.length);
 }
 
 /** Whatever stands in a name, it is text. */
