@@ -193,6 +193,7 @@ export async function graphite(browser) {
   await until('another stretch', () => asked.some((query) => query.get('from') === '-24h'));
   assert.equal(new URL(page.url()).search, '?t=24h');
   await picture(page, 'graphite');
+  await isSound(page, 'a page with Graphite');
   await close();
 }
 

@@ -128,6 +128,16 @@ export const api = {
     `/api/history?${new URLSearchParams(of)}`,
 };
 
+/** What a server says of another one, without what its reader sees or does not need. */
+export function plainly(error: string): string {
+  const text = error
+    .replace(/^(Get|Post|Put|Delete) "[^"]*": /, '')
+    .replace(/^dial tcp [^ ]+ /, '')
+    .replace(/^connect: /, '');
+  if (/deadline exceeded|Client\.Timeout|i\/o timeout/.test(text)) return 'no answer in time';
+  return text.replace(/^got response (\d+ [A-Za-z ]+?)( ".*)?$/s, 'it answered $1');
+}
+
 const DIAL = /(?:Get|Post|Put) "https?:\/\/([^/"]+)[^"]*": (.*)/;
 
 /** Who did not answer. A server that does not list them says so in the text of its warning. */
@@ -138,7 +148,7 @@ export function failuresOf(answer: Envelope): Failure[] {
   for (const line of text.split(/\n|; /).filter(Boolean)) {
     const match = DIAL.exec(line);
     const [address, error] = [match?.[1] ?? '', match?.[2] ?? line];
-    found.push({ kind: 'nsqd', address, error: error.replace(/^dial tcp [^ ]+ /, '') });
+    found.push({ kind: 'nsqd', address, error });
   }
   return found;
 }

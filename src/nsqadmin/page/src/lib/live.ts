@@ -7,6 +7,8 @@ import { ApiError } from './api';
 export const INTERVAL_MS = 3000;
 /** So many times as long as an answer took passes before it is asked for again. */
 const SPARING = 3;
+/** The second time comes soon, since rates need two. */
+const SECOND_MS = 1000;
 
 let paused = false;
 const listeners = new Set<() => void>();
@@ -88,6 +90,7 @@ function startPolling<T>(
   let timer = 0;
   let running = false;
   let stopped = false;
+  let isFirst = true;
   const run = async () => {
     clearTimeout(timer);
     if (running || stopped) return;
@@ -104,7 +107,9 @@ function startPolling<T>(
     if (stopped) return;
     report(result);
     // What takes the cluster long is asked for less often.
-    schedule(Math.max(interval_ms, (performance.now() - start) * SPARING));
+    const wait_ms = isFirst ? Math.min(SECOND_MS, interval_ms) : interval_ms;
+    isFirst = false;
+    schedule(Math.max(wait_ms, (performance.now() - start) * SPARING));
   };
   const schedule = (after_ms: number) => {
     clearTimeout(timer);

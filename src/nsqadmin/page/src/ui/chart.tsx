@@ -38,7 +38,7 @@ function options(props: Props, width: number, onHover: (index: number | null) =>
     width,
     height: height_px,
     legend: { show: false },
-    padding: [8, 8, 0, 0] as uPlot.Padding,
+    padding: [8, 18, 0, 0] as uPlot.Padding,
     cursor: { points: { size: 6 }, drag: { x: false, y: false }, y: false },
     scales: { y: { range: (_: uPlot, _min: number, max: number): uPlot.Range.MinMax => top(max) } },
     axes: [

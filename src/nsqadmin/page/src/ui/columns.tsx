@@ -1,6 +1,7 @@
 // Columns that the tables of topics, channels and nodes share.
 
 import type { ComponentChildren } from 'preact';
+import { plainly } from '../lib/api';
 import { clock, count, duration, percent, quantile, rate } from '../lib/format';
 import type { NodeRow } from '../lib/noderows';
 import type { Latency, Percentile } from '../lib/types';
@@ -123,15 +124,13 @@ export function latencyColumns<R>(
 export function nodeNote<T>(row: NodeRow<T>, last: (stats: T) => string): ComponentChildren {
   if (row.state === 'ok') return null;
   if (row.state === 'awaited') return <span class="awaited">Waiting for its answer…</span>;
-  const what =
-    row.state === 'gone'
-      ? 'Is no longer listed.'
-      : `Does not answer: ${row.error || 'no reason known'}.`;
+  const why = plainly(row.error) || 'no reason known';
+  const what = row.state === 'gone' ? 'Is no longer listed.' : `Does not answer: ${why}.`;
   const before = row.stats ? ` At ${clock(row.last_at)} it had ${last(row.stats)}.` : '';
   return (
     <>
       <Icon name="error" />
-      {what}
+      <span title={row.error}>{what}</span>
       <span class="aside">{before}</span>
     </>
   );

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
-import { ApiError, type Outcome, hadNothing, refusals } from '../lib/api';
+import { ApiError, type Outcome, hadNothing, plainly, refusals } from '../lib/api';
 import { refreshAll } from '../lib/live';
 import { Store } from '../lib/store';
 import type { ActionResult } from '../lib/types';
@@ -156,7 +156,9 @@ function Result({ result }: { result: ActionResult }) {
       <span>
         {address} <span class="aside">{kind}</span>
       </span>
-      <span class="aside">{ok ? 'done' : isFine ? 'has nothing of this name' : error}</span>
+      <span class="aside" title={error}>
+        {ok ? 'done' : isFine ? 'has nothing of this name' : plainly(error)}
+      </span>
     </li>
   );
 }

@@ -1,7 +1,7 @@
 // What went wrong, where it is seen and in words; the server's own text is one click away.
 
 import type { ComponentChildren } from 'preact';
-import type { ApiError } from '../lib/api';
+import { type ApiError, plainly } from '../lib/api';
 import { clock, plural } from '../lib/format';
 import { refreshAll } from '../lib/live';
 import { pathOf } from '../lib/router';
@@ -56,7 +56,9 @@ export function Failures({ failed, of }: { failed: Failure[]; of: string }) {
             ) : (
               <span>{failure.address}</span>
             )}
-            <span class="aside">{failure.error}</span>
+            <span class="aside" title={failure.error}>
+              {plainly(failure.error)}
+            </span>
           </li>
         ))}
       </ul>
@@ -74,7 +76,10 @@ export function LoadError({ error, at }: { error: ApiError | null; at: number })
         <ul class="failures">
           {error.failed.map((failure) => (
             <li key={failure.kind + failure.address}>
-              <span>{failure.address}</span> <span class="aside">{failure.error}</span>
+              <span>{failure.address}</span>{' '}
+              <span class="aside" title={failure.error}>
+                {plainly(failure.error)}
+              </span>
             </li>
           ))}
         </ul>
