@@ -50,7 +50,7 @@ const COUNTERS = new Set(['requeue_count', 'timeout_count', 'message_count', 'gc
 
 function formatted(key: string, path: string): string {
   const format = COUNTERS.has(key) ? config.STATSD_COUNTER_FORMAT : config.STATSD_GAUGE_FORMAT;
-  return format.replaceAll('%s', path);
+  return format === '' ? path : format.replaceAll('%s', path);
 }
 
 /** As statsd daemons write names. */

@@ -30,6 +30,8 @@ interface Queue {
 }
 
 export interface Topic extends Queue {
+  /** Published since the start; 0 where the node does not say. */
+  message_bytes?: number;
   nodes: Topic[] | null;
   channels: Channel[] | null;
 }

@@ -2,7 +2,7 @@
 
 import { useMemo } from 'preact/hooks';
 import { api, failuresOf, get } from '../lib/api';
-import { brief, count, plural, rate } from '../lib/format';
+import { brief, bytes, count, plural, rate } from '../lib/format';
 import { type Polled, usePolled } from '../lib/live';
 import { type NodeRow, useNodeRows } from '../lib/noderows';
 import { type Rates, useRates } from '../lib/rates';
@@ -190,6 +190,7 @@ function nodeColumns(
     number('depth', 'Depth'),
     splitColumn((row) => row.stats, sum),
     number('message_count', 'Messages'),
+    ...(sum?.message_bytes ? [bytesColumn(sum.message_bytes)] : []),
     {
       id: 'channels',
       title: 'Channels',
@@ -209,6 +210,17 @@ function nodeColumns(
       cell: (row) => <Tombstone topic={topic} node={row.node} />,
     },
   ];
+}
+
+function bytesColumn(total: number): Column<NodeRow<Topic>> {
+  return {
+    id: 'bytes',
+    title: 'Size',
+    hint: 'Of all messages since the node started',
+    value: (row) => row.stats?.message_bytes ?? null,
+    cell: (row) => bytes(row.stats?.message_bytes),
+    total: bytes(total),
+  };
 }
 
 function Channels({ topic, rates }: { topic: Topic | null; rates: Rates }) {

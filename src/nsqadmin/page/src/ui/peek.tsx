@@ -87,7 +87,10 @@ function Found({ peek, error }: Looked) {
   if (!peek.supported) {
     return (
       <Empty icon="eye" title="None of the nodes can show its messages.">
-        <p>Shoal's nodes can; the original nsqd has no way to look without taking.</p>
+        <p>
+          It takes nodes that answer at <code>/channel/messages</code>. The original nsqd has no way
+          to look without taking.
+        </p>
       </Empty>
     );
   }
