@@ -134,7 +134,7 @@ export function plainly(error: string): string {
     .replace(/^(Get|Post|Put|Delete) "[^"]*": /, '')
     .replace(/^dial tcp [^ ]+ /, '')
     .replace(/^connect: /, '');
-  if (/deadline exceeded|Client\.Timeout|i\/o timeout/.test(text)) return 'no answer in time';
+  if (/deadline exceeded|Client\.Timeout|i\/o timeout/.test(text)) return 'it took too long';
   return text.replace(/^got response (\d+ [A-Za-z ]+?)( ".*)?$/s, 'it answered $1');
 }
 

@@ -343,7 +343,7 @@ function Memory({ memory }: { memory: Record<string, number> | null | undefined 
       <dl class="facts panel">
         {entries.map(([name, value]) => (
           <div key={name}>
-            <dt>{name.replaceAll('_', ' ')}</dt>
+            <dt>{wordsOf(name)}</dt>
             <dd>{shownAs(name, value)}</dd>
           </div>
         ))}
@@ -351,6 +351,13 @@ function Memory({ memory }: { memory: Record<string, number> | null | undefined 
     </Section>
   );
 }
+
+const wordsOf = (name: string) =>
+  name
+    .replace(/_(bytes|usec)/, '')
+    .replaceAll('_', ' ')
+    .replace(/\bgc\b/, 'GC')
+    .replace(/^h/, 'H');
 
 function shownAs(name: string, value: number): string {
   if (name.endsWith('bytes')) return bytes(value);
