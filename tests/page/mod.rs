@@ -4,16 +4,18 @@
 //! What is looked at stands in the scripts beside this file, `main.mjs` first. Their pictures are
 //! kept in `target/page/` for people to look at. `SHOAL_PAGE_ONLY` may name some scenarios.
 
-mod server;
-
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Broker, Peer, SOON, TempDir, eventually, program, request};
-use server::Server;
+use crate::harness::{Broker, Peer, SOON, eventually, request};
+use crate::nsqadmin::{Admin, lookupd};
+
+/// A nsqlookupd, and where nodes connect to it.
+type Lookupd = (Admin, SocketAddr);
 
 /// Much longer than it takes, on a machine that is busy with other tests.
 const WITHIN: Duration = Duration::from_secs(600);
@@ -35,44 +37,26 @@ fn must_be_set_up() {
     }
 }
 
-fn shoal(arguments: &[&str]) -> Command {
-    let mut command = Command::new(program(Peer::Shoal { shards: 1 }));
-    command.args(arguments);
-    command
-}
-
-fn lookupd(dir: &TempDir) -> Server {
-    let mut command = match std::env::var_os("SHOAL_TEST_LOOKUPD") {
-        Some(original) => Command::new(original),
-        None => shoal(&["nsqlookupd"]),
-    };
-    command.args(["--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"]);
-    command.arg("--broadcast-address=127.0.0.1").current_dir(dir.path());
-    Server::start(command, true)
-}
-
-fn nsqadmin(lookupds: &[Server], flags: &[&str]) -> Server {
-    let mut command = shoal(&["nsqadmin", "--http-address=127.0.0.1:0", REQUEST_TIMEOUT]);
-    for lookupd in lookupds {
-        command.arg(format!("--lookupd-http-address={}", lookupd.http));
-    }
-    command.args(flags);
-    Server::start(command, false)
+fn nsqadmin(lookupds: &[Lookupd], flags: &[&str]) -> Admin {
+    let known = lookupds.iter().map(|(lookupd, _)| lookupd.http);
+    let mut all: Vec<String> = known.map(|http| format!("--lookupd-http-address={http}")).collect();
+    all.push(REQUEST_TIMEOUT.to_string());
+    all.extend(flags.iter().map(ToString::to_string));
+    Admin::start(&all)
 }
 
 /// Nodes that both lookupds know, ours first.
-fn nodes(lookupds: &[Server]) -> Vec<Broker> {
+fn nodes(lookupds: &[Lookupd]) -> Vec<Broker> {
     let mut peers = vec![Peer::Shoal { shards: 1 }, Peer::Shoal { shards: 2 }];
     match std::env::var_os("SHOAL_TEST_PEER") {
         Some(_) => peers.push(Peer::Original),
         None => eprintln!("without an original node: SHOAL_TEST_PEER does not name one"),
     }
-    let addresses = lookupds.iter().map(|lookupd| lookupd.tcp.unwrap());
     let flags: Vec<String> =
-        addresses.map(|address| format!("--lookupd-tcp-address={address}")).collect();
+        lookupds.iter().map(|(_, tcp)| format!("--lookupd-tcp-address={tcp}")).collect();
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let started: Vec<Broker> = peers.iter().map(|peer| Broker::start(*peer, &flags)).collect();
-    for lookupd in lookupds {
+    for (lookupd, _) in lookupds {
         eventually("the nodes are registered", SOON, || {
             let known = request(lookupd.http, "GET", "/nodes", b"").json();
             known["producers"].as_array().is_some_and(|all| all.len() == started.len())
@@ -81,11 +65,11 @@ fn nodes(lookupds: &[Server]) -> Vec<Broker> {
     started
 }
 
-fn url(server: &Server) -> String {
-    format!("http://{}", server.http)
+fn url(admin: &Admin) -> String {
+    format!("http://{}", admin.http)
 }
 
-fn plan(admin: &Server, reader: &Server, nodes: &[Broker], lookupds: &[Server]) -> Value {
+fn plan(admin: &Admin, reader: &Admin, nodes: &[Broker], lookupds: &[Lookupd]) -> Value {
     let shots = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/page");
     std::fs::create_dir_all(&shots).unwrap();
     let known = |node: &Broker| {
@@ -97,7 +81,7 @@ fn plan(admin: &Server, reader: &Server, nodes: &[Broker], lookupds: &[Server]) 
         "admin_pid": admin.pid(),
         "reader": format!("{}/nsq/x", url(reader)),
         "nodes": nodes.iter().map(known).collect::<Vec<_>>(),
-        "lookupds": lookupds.iter().map(|lookupd| lookupd.http.to_string()).collect::<Vec<_>>(),
+        "lookupds": lookupds.iter().map(|(lookupd, _)| lookupd.http.to_string()).collect::<Vec<_>>(),
         "shots": shots,
     })
 }
@@ -110,8 +94,7 @@ fn in_a_browser() {
         return;
     }
     must_be_set_up();
-    let dir = TempDir::new();
-    let lookupds = [lookupd(&dir), lookupd(&dir)];
+    let lookupds = [lookupd(), lookupd()];
     let nodes = nodes(&lookupds);
     let admin = nsqadmin(&lookupds, &[]);
     let reader = nsqadmin(&lookupds, &["--admin-user=somebody-else", "--base-path=/nsq/x"]);
