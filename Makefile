@@ -20,7 +20,7 @@ PROGRAMS := nsqd nsqlookupd nsq_tail
 # Besides these, tests need packages; as root `make test` installs the missing ones.
 TOOLCHAINS := cargo cc go node python3
 # Each is the command that is looked for, and the package that has it.
-APT_PACKAGES := git:git npm:npm ensurepip:python3-venv ip:iproute2
+APT_PACKAGES := git:git npm:npm ensurepip:python3-venv ip:iproute2 chromium:chromium
 
 .PHONY: build run test test-needs lint unit blackbox install bench bench-parts clean
 
@@ -80,6 +80,7 @@ unit:
 # The built binary, from outside, and with the clients that people use.
 blackbox: build
 	tests/clients/setup
+	tests/page/setup
 	SHOAL_BIN=$(SHOAL) $(CARGO) test -p shoal-tests --locked -- \
 	    --test-threads=$(TEST_THREADS) 2>&1 | tee $(BLACKBOX_LOG)
 

@@ -50,4 +50,7 @@ mod clients;
 mod loadtest;
 
 #[cfg(test)]
+mod page;
+
+#[cfg(test)]
 mod tidy;
