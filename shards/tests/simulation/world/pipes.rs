@@ -26,6 +26,16 @@ struct Written {
     command: Command,
 }
 
+/// A frame in a shard's output.
+#[derive(Debug)]
+struct Mark {
+    /// Where in the stream it ends.
+    end: u64,
+    /// The publish that it acknowledges.
+    publish: Option<Publishes>,
+    frame: Option<Frame>,
+}
+
 /// A connection, both ends of it.
 #[derive(Debug)]
 pub struct Connection {
@@ -38,15 +48,13 @@ pub struct Connection {
     commands: VecDeque<Written>,
     /// Seen in the shard's output and not taken from it yet.
     pub unsent: Vec<u8>,
-    /// The beginning of a frame, at the shard's end.
-    partial: Vec<u8>,
-    /// Frames in `unsent`: where they end in the stream, and the publish that they acknowledge.
-    marks: VecDeque<(u64, Option<Publishes>)>,
+    /// Frames that end in `unsent`.
+    marks: VecDeque<Mark>,
+    /// Where in the stream the last of them ends.
+    noted: u64,
     /// Where in the stream `unsent` starts.
     sent: u64,
-    /// What reached the client and is not a whole frame yet.
-    arrived: Vec<u8>,
-    /// Frames that the client has not looked at.
+    /// Frames that have arrived and that the client has not looked at.
     pub frames: VecDeque<Frame>,
     /// The shard wants nothing of it for now.
     pub paused: bool,
@@ -74,10 +82,9 @@ impl Connection {
             handed: 0,
             commands: VecDeque::new(),
             unsent: Vec::new(),
-            partial: Vec::new(),
             marks: VecDeque::new(),
+            noted: 0,
             sent: 0,
-            arrived: Vec::new(),
             frames: VecDeque::new(),
             paused: false,
             stuck: false,
@@ -103,12 +110,32 @@ impl Connection {
     fn cut(&mut self, output: &[u8]) -> Vec<Publishes> {
         let same = output.iter().zip(&self.unsent).take_while(|(one, other)| one == other);
         let same_to = self.sent + same.count() as u64;
-        let whole = self.marks.iter().take_while(|(end, _)| *end <= same_to).count();
+        let whole = self.marks.iter().take_while(|mark| mark.end <= same_to).count();
         let revoked = self.marks.split_off(whole);
-        let end = self.marks.back().map_or(self.sent, |(end, _)| *end);
-        self.unsent.truncate((end - self.sent) as usize);
-        self.partial.clear();
-        revoked.into_iter().filter_map(|(_, publish)| publish).collect()
+        self.noted = self.marks.back().map_or(self.sent, |mark| mark.end);
+        self.unsent.truncate((self.noted - self.sent) as usize);
+        revoked.into_iter().filter_map(|mark| mark.publish).collect()
+    }
+
+    /// Whether a shard's output may go on where what is known of it ends. All of it is compared
+    /// when it is sent.
+    fn goes_on(&self, output: &[u8]) -> bool {
+        let known = self.unsent.len();
+        let end = known.saturating_sub(64)..known;
+        output.get(end.clone()) == Some(&self.unsent[end])
+    }
+
+    /// Whole frames of which nobody has heard yet.
+    fn fresh_frames(&mut self) -> Vec<(Frame, u64)> {
+        let from = self.noted.checked_sub(self.sent).expect("a frame is sent when it is whole");
+        let mut rest = &self.unsent[from as usize..];
+        let mut frames = Vec::new();
+        while let Some((frame, length)) = cut_frame(rest) {
+            rest = &rest[length..];
+            self.noted += length as u64;
+            frames.push((frame, self.noted));
+        }
+        frames
     }
 
     pub fn activity(&self) -> u64 {
@@ -194,11 +221,12 @@ impl World {
     pub(super) fn tap(&mut self, worker: usize, index: usize, key: Key) {
         let output = self.workers[worker].shard.whole_output(key);
         let connection = &mut self.connections[index];
+        let goes_on = connection.goes_on(output);
         // Nothing at all: a client that the shard has just dropped.
-        if output == connection.unsent || output.is_empty() {
+        if output.is_empty() || goes_on && output.len() == connection.unsent.len() {
             return;
         }
-        if !output.starts_with(&connection.unsent) {
+        if !goes_on {
             if !self.settings.is_faulty() {
                 let text = format!("connection {index}: unsent bytes have changed");
                 return self.ledger.complain(text);
@@ -209,9 +237,8 @@ impl World {
             self.ledger.cut(index);
         }
         let known = connection.unsent.len();
-        let fresh = output[known..].to_vec();
-        connection.unsent.extend_from_slice(&fresh);
-        self.note(index, fresh);
+        connection.unsent.extend_from_slice(&output[known..]);
+        self.note(index);
     }
 
     /// Takes as much of what a shard has for a client as the pipe likes.
@@ -221,7 +248,8 @@ impl World {
         }
         self.tap(worker, index, key);
         let connection = &mut self.connections[index];
-        let waiting = self.workers[worker].shard.output(key).len();
+        let output = self.workers[worker].shard.output(key);
+        let waiting = output.len();
         if waiting == 0 {
             return;
         }
@@ -232,22 +260,17 @@ impl World {
             1 | 2 => self.random.below(waiting),
             _ => waiting,
         };
+        if output[..taken] != connection.unsent[..taken] {
+            self.ledger.complain(format!("connection {index}: other bytes than before are sent"));
+        }
         connection.stuck = taken < waiting;
         self.workers[worker].shard.sent(key, taken);
-        connection.arrived.extend_from_slice(&connection.unsent[..taken]);
         connection.unsent.drain(..taken);
         connection.sent += taken as u64;
         let sent = connection.sent;
-        let mut start = 0;
-        while let Some((frame, length)) = cut_frame(&connection.arrived[start..]) {
-            start += length;
-            connection.frames.push_back(frame);
-        }
-        connection.arrived.drain(..start);
-        while let Some((_, publish)) =
-            self.connections[index].marks.pop_front_if(|(end, _)| *end <= sent)
-        {
-            if let Some(publish) = publish {
+        while let Some(mark) = self.connections[index].marks.pop_front_if(|mark| mark.end <= sent) {
+            self.connections[index].frames.extend(mark.frame);
+            if let Some(publish) = mark.publish {
                 self.check_promise(publish);
             }
         }
@@ -276,28 +299,21 @@ impl World {
     }
 
     /// Tells the ledger of frames as soon as they stand in a shard's output.
-    fn note(&mut self, index: usize, fresh: Vec<u8>) {
-        let connection = &mut self.connections[index];
-        connection.partial.extend_from_slice(&fresh);
-        let (mut frames, mut lengths) = (Vec::new(), Vec::new());
-        let mut start = 0;
-        while let Some((frame, length)) = cut_frame(&connection.partial[start..]) {
-            start += length;
-            lengths.push(length as u64);
-            frames.push(frame);
-        }
-        connection.partial.drain(..start);
-        if self.settings.canary.is_some() && !self.canary_done {
+    fn note(&mut self, index: usize) {
+        let (mut frames, ends): (Vec<Frame>, Vec<u64>) =
+            self.connections[index].fresh_frames().into_iter().unzip();
+        let spoils = self.settings.canary.is_some() && !self.canary_done;
+        // The client is not told of what is only the canary's.
+        let mut arriving = spoils.then(|| frames.clone().into_iter());
+        if spoils {
             self.canary_done = self.spoils_frames(&mut frames, index);
         }
-        let mut end = self.connections[index].sent + self.connections[index].unsent.len() as u64;
-        end -= lengths.iter().sum::<u64>() + self.connections[index].partial.len() as u64;
-        let mut lengths = lengths.into_iter();
-        for frame in frames {
+        let last = self.connections[index].noted;
+        for (at, frame) in frames.into_iter().enumerate() {
             let publish = self.ledger.produced(index, &frame, self.now.mono_ms);
-            // A canary may have added frames.
-            end += lengths.next().unwrap_or(0);
-            self.connections[index].marks.push_back((end, publish));
+            let end = ends.get(at).copied().unwrap_or(last);
+            let frame = arriving.as_mut().map_or(Some(frame), Iterator::next);
+            self.connections[index].marks.push_back(Mark { end, publish, frame });
         }
     }
 

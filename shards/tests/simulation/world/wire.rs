@@ -67,11 +67,24 @@ pub fn cut_frame(bytes: &[u8]) -> Option<(Frame, usize)> {
 
 /// The body of the message with this number: the number, then bytes that follow from it.
 pub fn body(number: u32, bytes: usize) -> Vec<u8> {
-    let pattern: [u8; 256] = std::array::from_fn(|index| (number as usize + index * 7) as u8);
-    let mut body = pattern.repeat(bytes.max(4).div_ceil(256));
+    let mut body = pattern(number).repeat(bytes.max(4).div_ceil(256));
     body.truncate(bytes.max(4));
     body[..4].copy_from_slice(&number.to_be_bytes());
     body
+}
+
+/// Whether a body is that of the message with this number.
+pub fn is_body(found: &[u8], number: u32, bytes: usize) -> bool {
+    let pattern = pattern(number);
+    let same = |(at, part): (usize, &[u8])| match at {
+        0 => part[..4] == number.to_be_bytes() && part[4..] == pattern[4..part.len()],
+        _ => *part == pattern[..part.len()],
+    };
+    found.len() == bytes.max(4) && found.chunks(256).enumerate().all(same)
+}
+
+fn pattern(number: u32) -> [u8; 256] {
+    std::array::from_fn(|index| (number as usize + index * 7) as u8)
 }
 
 /// PUB, MPUB or DPUB.
