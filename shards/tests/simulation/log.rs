@@ -38,6 +38,11 @@ fn crowded(settings: Settings) -> Settings {
     Settings { options, body_bytes_max: 50_000, connections: 12, ..settings }
 }
 
+/// Little memory, and topics that promise different things.
+pub fn crowded_and_mixed() -> Settings {
+    crowded(mixed())
+}
+
 /// What canaries live in: shards that are killed, and topics that promise different things.
 pub fn killed() -> Settings {
     ending(mixed(), &[End::Kill])

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod canaries;
+mod every;
 mod formats;
 mod log;
 mod memory;

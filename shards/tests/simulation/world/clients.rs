@@ -56,7 +56,8 @@ impl World {
         };
         self.advance(ms);
         // The wall clock is corrected now and then. Over a restart it is the only one.
-        if self.settings.ends.is_empty() && self.random.chance(2) {
+        let ends = !self.settings.ends.is_empty() || self.folder.settings.power_cuts;
+        if !ends && self.random.chance(2) {
             self.now.wall_ns += self.random.below(4_000_000_000) as i64 - 2_000_000_000;
         }
     }

@@ -40,6 +40,10 @@ pub struct DiskSettings {
     pub slow: bool,
     /// It is remembered what a power cut would undo.
     pub power_cuts: bool,
+    /// The one operation that fails; what is done to its file later fails as well, or not.
+    pub fails_at: Option<(u64, bool)>,
+    /// The last operation before everything stands still.
+    pub stops_at: Option<u64>,
 }
 
 /// How well a message is kept.
@@ -102,6 +106,9 @@ pub struct Folder {
     pub faults: u64,
     pub reads: u64,
     pub writes: u64,
+    /// Appends and requests that were carried out, and whether there will be no more.
+    pub operations: u64,
+    pub stands_still: bool,
     random: Random,
     /// Files without a name that are still open.
     released: HashMap<u32, File>,
@@ -130,6 +137,8 @@ impl Folder {
             faults: 0,
             reads: 0,
             writes: 0,
+            operations: 0,
+            stands_still: false,
             random: Random::new(seed ^ 0x5d15_c0de),
             released: HashMap::new(),
             removed: Vec::new(),
@@ -165,7 +174,9 @@ impl Folder {
 
     /// Appends a batch to a journal file, within the turn.
     pub fn append(&mut self, batch: &Batch<'_>) -> Result<(), DiskError> {
-        self.clock += 1;
+        if !self.operate() {
+            return Err(error("it stands still"));
+        }
         self.appends += 1;
         let whole = batch.slices.concat();
         let fault = self.fault(batch.file).or_else(|| {
@@ -278,11 +289,24 @@ impl Folder {
     pub fn work(&mut self, queue: &mut Queue, all: bool) {
         let percent = if self.settings.slow { 4 } else { 40 };
         while !queue.pending.is_empty() && (all || self.random.chance(percent)) {
+            if !self.operate() {
+                return;
+            }
             let pick = self.random.below(queue.pending.len());
             let (asked_at, request) = queue.pending.swap_remove(pick);
-            self.clock += 1;
             queue.done.extend(self.carry_out(queue.worker, asked_at, request));
         }
+    }
+
+    /// Whether something is done now: it counts.
+    fn operate(&mut self) -> bool {
+        if self.stands_still {
+            return false;
+        }
+        self.clock += 1;
+        self.operations += 1;
+        self.stands_still = self.settings.stops_at == Some(self.operations);
+        true
     }
 
     fn carry_out(&mut self, worker: u16, asked_at: u64, request: DiskRequest) -> Option<DiskEvent> {
@@ -306,7 +330,8 @@ impl Folder {
     }
 
     fn open(&mut self, role: Role, floor: u64) -> Result<Opened, DiskError> {
-        if self.settings.errors > 0 && self.random.below(200) < self.settings.errors {
+        let fails = self.settings.fails_at.is_some_and(|(at, _)| at == self.operations);
+        if fails || self.settings.errors > 0 && self.random.below(200) < self.settings.errors {
             self.faults += 1;
             return Err(error("opening failed"));
         }
@@ -463,10 +488,11 @@ impl Folder {
     /// Whether something fails now.
     fn fault(&mut self, number: u32) -> Option<DiskError> {
         let errors = self.settings.errors;
-        if errors == 0 {
-            return None;
-        }
-        let (fails, for_ever) = (self.random.below(1000) < errors, self.random.chance(20));
+        let (fails, for_ever) = match self.settings.fails_at {
+            Some((at, for_ever)) => (at == self.operations, for_ever),
+            None if errors == 0 => return None,
+            None => (self.random.below(1000) < errors, self.random.chance(20)),
+        };
         let file = self.file(number)?;
         file.broken |= fails && for_ever;
         if !(fails || file.broken) {
@@ -528,6 +554,7 @@ impl Folder {
     /// Nothing fails any more.
     pub fn heal(&mut self) {
         self.settings.errors = 0;
+        self.settings.fails_at = None;
         self.settings.rot = 0;
         self.settings.space_bytes = None;
         self.files.values_mut().for_each(|file| file.broken = false);

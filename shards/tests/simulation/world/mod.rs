@@ -113,7 +113,9 @@ pub struct Settings {
 impl Settings {
     /// Whether the disk may fail.
     pub fn is_faulty(&self) -> bool {
-        self.disk.as_ref().is_some_and(|disk| disk.errors > 0 || disk.space_bytes.is_some())
+        self.disk.as_ref().is_some_and(|disk| {
+            disk.errors > 0 || disk.fails_at.is_some() || disk.space_bytes.is_some()
+        })
     }
 }
 

@@ -22,6 +22,10 @@ impl World {
         self.take_asks(worker);
         self.take_disk_events(worker);
         self.write_journal(worker);
+        if self.folder.stands_still {
+            // It ended within the turn: nobody is told of it.
+            return;
+        }
         self.workers[worker].shard.finish_turn();
         self.settle(worker);
         for index in self.workers[worker].connections.clone() {
@@ -64,6 +68,9 @@ impl World {
                 let of_worker =
                     |topic: &str| usize::from(self.placement.owner(&name(topic))) == worker;
                 self.folder.note(file, self.ledger.take_unwritten(of_worker));
+            }
+            if self.folder.stands_still {
+                return;
             }
             if failed && attempt == 1 && shard.journal_batch().is_some() {
                 self.ledger.complain("a third append is wanted".to_owned());
