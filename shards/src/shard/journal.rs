@@ -417,6 +417,11 @@ impl Shard {
         if file.offset == FILE_HEADER_BYTES as u32 {
             self.space.requests.push_back(DiskRequest::Release(file.number));
             self.journal.files.pop_back();
+            // Of the batch some may stand in it, and it may be found: what comes next belongs
+            // behind that, in a file with a higher number.
+            if let Some(before) = self.journal.files.back_mut() {
+                before.broken = true;
+            }
         }
     }
 
