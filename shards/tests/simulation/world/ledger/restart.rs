@@ -108,6 +108,7 @@ impl Ledger {
                 let written = !unwritten.contains(&fact) || loss.end == End::Stop;
                 !vague.contains(&fact) && written && loss.keeps_finish(fact)
             };
+            channel.shaky |= forgets;
             channel.restart(&loss, finished_for_good);
             if topic.paused && !begins(channel_index) {
                 // Or all of it is its topic's again.
@@ -163,7 +164,6 @@ impl Channel {
         let stopped = loss.end == End::Stop;
         self.consumers.clear();
         self.emptied = None;
-        self.shaky |= loss.end == End::PowerCut;
         for (&number, entry) in &mut self.live {
             entry.unsure |= !loss.keeps(number);
             entry.loose |= !stopped;
