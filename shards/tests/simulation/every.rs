@@ -9,7 +9,7 @@ use super::world::{End, Settings, World};
 /// Steps of the history, before and behind a restart in its middle.
 const STEPS: u64 = 500;
 /// Histories.
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 2;
 /// Of its operations every so many are tried, where the tests are not optimised.
 const STRIDE: usize = if cfg!(debug_assertions) { 23 } else { 1 };
 

@@ -2,12 +2,12 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use io_uring::opcode::{Accept, AsyncCancel, PollAdd, Recv};
+use io_uring::opcode::{Accept, AsyncCancel, Fsync, OpenAt, PollAdd, Read, Recv, Write};
 
 use super::{Doorbell, Event, Reading, Ring, RingOptions};
 
@@ -120,6 +120,10 @@ fn check_features(ring: &Ring) -> Result<(), RingProblem> {
         (Accept::CODE, "io_uring accept"),
         (PollAdd::CODE, "io_uring poll"),
         (AsyncCancel::CODE, "io_uring cancel"),
+        (OpenAt::CODE, "io_uring open"),
+        (Read::CODE, "io_uring read"),
+        (Write::CODE, "io_uring write"),
+        (Fsync::CODE, "io_uring sync"),
     ] {
         if !known.is_supported(code) {
             return lacks(name);
