@@ -10,6 +10,7 @@ pub mod listeners;
 pub mod memory;
 pub mod resources;
 
+use super::run::journal_files;
 use crate::config::nsqd::NsqdOptions;
 
 use cores::CorePlan;
@@ -49,7 +50,8 @@ pub fn prepare(options: &NsqdOptions) -> Result<Prepared, String> {
     let resources = resources::raise()?;
     let mut warnings = cores.warnings.clone();
     warnings.extend(memory.warning);
-    warnings.extend(resources.check(cores.shards(), options.acceptors)?);
+    let journal_files = journal_files(options, cores.shards());
+    warnings.extend(resources.check(cores.shards(), options.acceptors, journal_files)?);
     Ok(Prepared {
         cores,
         memory_limit_bytes: memory.limit_bytes,
