@@ -444,7 +444,7 @@ fn report(ready: &flume::Sender<Result<(), String>>, outcome: Result<(), String>
 }
 
 /// How many files the journal of each shard may have.
-fn journal_files(options: &NsqdOptions, shards: usize) -> usize {
+pub(super) fn journal_files(options: &NsqdOptions, shards: usize) -> usize {
     let files = options.journal_limit_bytes / JOURNAL_BYTES;
     usize::try_from(files).unwrap_or(usize::MAX).div_ceil(shards).max(JOURNAL_FILES_MIN)
 }

@@ -115,7 +115,8 @@ impl Broker {
             }
             let exited = self.child.try_wait().unwrap();
             assert!(exited.is_none(), "the broker ended with {exited:?} before it listened");
-            assert!(start.elapsed() < SOON, "the broker does not say {text:?}");
+            // Recovery may have much to read, on a machine that is busy.
+            assert!(start.elapsed() < 6 * SOON, "the broker does not say {text:?}");
             thread::sleep(Duration::from_millis(5));
         }
     }

@@ -12,6 +12,7 @@ pub mod tls;
 
 use std::sync::Arc;
 
+use super::run::journal_files;
 use crate::config::nsqd::NsqdOptions;
 use crate::tls::ServerTls;
 
@@ -57,7 +58,8 @@ pub fn prepare(options: &NsqdOptions) -> Result<Prepared, String> {
     let resources = resources::raise()?;
     let mut warnings = cores.warnings.clone();
     warnings.extend(memory.warning);
-    warnings.extend(resources.check(cores.shards(), options.acceptors)?);
+    let journal_files = journal_files(options, cores.shards());
+    warnings.extend(resources.check(cores.shards(), options.acceptors, journal_files)?);
     Ok(Prepared {
         cores,
         memory_limit_bytes: memory.limit_bytes,
