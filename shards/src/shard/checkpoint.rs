@@ -323,9 +323,16 @@ impl Shard {
         self.checkpoint.stage = Stage::Noted;
     }
 
-    /// Tries again after a while.
+    /// Tries again after a while. What was written down of topics may not be on the disk: they
+    /// depend on all that they did before, or the next checkpoint would pass them over.
     fn checkpoint_failed(&mut self) {
         let stopping = self.checkpoint.file == ALL;
+        let keys: Vec<Key> = self.topics.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(topic) = self.topics.get_mut(key) {
+                topic.journal_from = topic.journal_from.min(self.checkpoint.file);
+            }
+        }
         self.checkpoint.retry_at_ms = self.now.mono_ms + JOURNAL_RETRY_MS;
         self.checkpoint.stage = Stage::Idle;
         if stopping {
