@@ -287,7 +287,10 @@ impl Shard {
     }
 
     fn start_stores(&mut self) {
-        if self.now.mono_ms < self.tiers.retry_at_ms {
+        // Where the channels of a topic that just came to the disk stand is written down first, or
+        // a crash between the two would bring back what they have finished.
+        let noted = self.journal.is_empty_handed() && !self.journal.has_missed();
+        if !noted || self.now.mono_ms < self.tiers.retry_at_ms {
             return;
         }
         while let Some(&(key, first)) = self.tiers.to_store.front() {
