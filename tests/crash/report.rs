@@ -179,7 +179,9 @@ impl Judge<'_> {
         }
         self.report.deliveries += deliveries;
         match entry.answer {
-            Answer::Acknowledged if finished.is_none() => self.lost(name, entry, deliveries),
+            Answer::Acknowledged if finished.is_none() => {
+                self.lost(name, entry, events, deliveries);
+            }
             Answer::Refused if deliveries > 0 => self.report.refused_delivered += 1,
             _ => {}
         }
@@ -228,7 +230,7 @@ impl Judge<'_> {
             || self.kills.iter().filter(follows).any(|kill| *kill - said <= self.rules.forgets)
     }
 
-    fn lost(&mut self, name: String, entry: &Entry, deliveries: usize) {
+    fn lost(&mut self, name: String, entry: &Entry, events: &[Event], deliveries: usize) {
         let follows = |kill: &&Instant| **kill >= entry.answered;
         let allowed = self.rules.loses.is_some_and(|window| {
             let mut kills = self.kills.iter().filter(follows);
@@ -241,9 +243,10 @@ impl Judge<'_> {
             let age = kills.next().map(|kill| *kill - entry.answered);
             let (bytes, kind) =
                 (entry.bytes, if entry.due.is_some() { "deferred" } else { "plain" });
+            let history = self.history(events);
             self.report.lost.push(format!(
                 "{name}, {kind}, {bytes} bytes, came {deliveries} times, acknowledged {age:?} \
-                 before a kill"
+                 before a kill: {history}"
             ));
         }
     }
