@@ -67,14 +67,20 @@ impl Ledger {
         let unwritten: HashSet<Fact> = self.unwritten.iter().copied().collect();
         let Some(topic) = self.topics[index].as_mut() else { return };
         topic.channels.retain(|&channel, _| !names[channel].ends_with("#ephemeral"));
+        // What could not be written down is forgotten by a crash as well.
+        let forgets = loss.end == End::PowerCut || self.faulty && loss.end == End::Kill;
+        let begins = |channel: usize| {
+            let made = Fact::Channel(index, channel);
+            !unwritten.contains(&made) && loss.covers(made)
+        };
         for (&number, unsure) in &mut topic.held {
             *unsure |= !loss.keeps(number);
-            if *unsure && loss.end == End::PowerCut {
+            if *unsure && forgets {
                 self.damaged.insert(number);
             }
         }
         // Since when a topic is paused may be forgotten, but not that it is.
-        if loss.end == End::PowerCut && topic.paused {
+        if forgets && topic.paused {
             topic.held.values_mut().for_each(|unsure| *unsure = true);
             let live = topic.channels.values_mut().flat_map(|channel| &mut channel.live);
             for (&number, entry) in live.filter(|(_, entry)| entry.attempts == 0) {
@@ -84,11 +90,10 @@ impl Ledger {
         }
         let held: Vec<u32> = topic.held.keys().copied().collect();
         for (&channel_index, channel) in &mut topic.channels {
-            if loss.end == End::PowerCut {
+            if forgets {
                 held.iter().for_each(|&number| channel.perhaps(number));
             }
-            let made = Fact::Channel(index, channel_index);
-            if self.unwritten.contains(&made) || !loss.covers(made) {
+            if !begins(channel_index) {
                 // Where it began is forgotten.
                 for (number, message) in (0..).zip(&self.messages) {
                     if message.topic == index && message.handed.is_some() {
@@ -104,7 +109,12 @@ impl Ledger {
                 !vague.contains(&fact) && written && loss.keeps_finish(fact)
             };
             channel.restart(&loss, finished_for_good);
-            if loss.end == End::PowerCut {
+            if topic.paused && !begins(channel_index) {
+                // Or all of it is its topic's again.
+                channel.live.values_mut().for_each(|entry| entry.unsure = true);
+                topic.held.extend(channel.live.keys().map(|&number| (number, true)));
+            }
+            if forgets {
                 let unsure = channel.live.iter().filter(|(_, entry)| entry.unsure);
                 self.damaged.extend(unsure.map(|(&number, _)| number));
             }
