@@ -5,7 +5,9 @@
 //! failed sync leaves what it covered readable, but no later sync of that start makes it last
 //! (nobody who comes later could know of it). Bits flip in stored segments, and a segment may be
 //! written over others. A power cut undoes any of the 512-byte sectors written since the last sync.
-//! New files have lasting headers; a journal file used again has stale entries behind its header.
+//! It brings back files that were removed since the folder was last synced, which is when a file was
+//! made. New files have lasting headers; a journal file used again has stale entries behind its
+//! header.
 
 mod file;
 
@@ -103,6 +105,8 @@ pub struct Folder {
     random: Random,
     /// Files without a name that are still open.
     released: HashMap<u32, File>,
+    /// Files whose removal a power cut would undo.
+    removed: Vec<(u32, File)>,
     spare: Vec<Vec<u8>>,
     generation: u64,
     next_number: u32,
@@ -128,6 +132,7 @@ impl Folder {
             writes: 0,
             random: Random::new(seed ^ 0x5d15_c0de),
             released: HashMap::new(),
+            removed: Vec::new(),
             spare: Vec::new(),
             generation: 1,
             next_number: 1,
@@ -202,6 +207,10 @@ impl Folder {
 
     /// Of what was not synced any sector may be undone.
     pub fn cut_power(&mut self) {
+        let removed = std::mem::take(&mut self.removed);
+        if self.random.chance(50) {
+            self.files.extend(removed);
+        }
         for file in self.files.values_mut() {
             let mut dirty: Vec<(usize, Dirty)> = file.dirty.drain().collect();
             dirty.sort_unstable_by_key(|(sector, _)| *sector);
@@ -242,6 +251,7 @@ impl Folder {
 
     /// Makes a file, whatever is in the way.
     pub fn make(&mut self, role: Role) -> u32 {
+        self.removed.clear();
         let number = self.next_number;
         self.next_number += 1;
         let (generation, nonce) = (self.generation, self.random.next());
@@ -310,6 +320,7 @@ impl Folder {
         };
         self.take_space(length as u64 - bytes.len() as u64)?;
         bytes.resize(length, 0);
+        self.removed.clear();
         let number = self.next_number;
         self.next_number += 1;
         let (generation, nonce) = (self.generation, self.random.next());
@@ -434,8 +445,13 @@ impl Folder {
             self.kept.extend(facts.map(|fact| (fact, Kept::Synced)));
         }
         if file.header.role == Role::Journal && self.spare.len() < SPARE_FILES_MAX {
-            self.spare.push(std::mem::take(&mut file.bytes));
-        } else if file.header.role == Role::Store {
+            self.removed.clear();
+            return self.spare.push(std::mem::take(&mut file.bytes));
+        }
+        if self.settings.power_cuts {
+            self.removed.push((number, file.clone()));
+        }
+        if file.header.role == Role::Store {
             self.released.insert(number, file);
         }
     }

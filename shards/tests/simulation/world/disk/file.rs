@@ -14,6 +14,7 @@ pub const SECTOR_BYTES: usize = 512;
 const BODY_OFFSET: usize = 8 + 34;
 
 /// A sector written since it was last synced.
+#[derive(Clone)]
 pub struct Dirty {
     pub before: Box<[u8; SECTOR_BYTES]>,
     /// When it was first written since then.
@@ -23,6 +24,7 @@ pub struct Dirty {
 }
 
 /// One file.
+#[derive(Clone)]
 pub struct File {
     pub header: FileHeader,
     pub bytes: Vec<u8>,
