@@ -140,35 +140,91 @@ pub fn claimed_bytes(bytes: &[u8]) -> Option<usize> {
 /// Checks the record at the start of `bytes`; `None` when it is damaged or not whole.
 #[must_use]
 pub fn check(bytes: &[u8], salt: Salt) -> Option<Checked> {
-    let length = claimed_bytes(bytes)?;
-    let record = bytes.get(..length)?;
-    let crc = u32::from_le_bytes(*record.first_chunk()?);
-    if salt.checksum(record) != crc {
+    let record = bytes.get(..claimed_bytes(bytes)?)?;
+    if salt.checksum(record) != stored_checksum(record)? {
         return None;
     }
+    describe(record)
+}
+
+fn stored_checksum(record: &[u8]) -> Option<u32> {
+    record.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+}
+
+/// What a record with the right checksum is; `None` when its id is none.
+fn describe(record: &[u8]) -> Option<Checked> {
     let found = read(record, Position::default());
     let id = id::parse(found.frame[ID_OFFSET..].first_chunk()?)?;
     let (sequence, timestamp_ns) = (id::any_sequence(id), found.timestamp_ns());
-    Some(Checked { bytes: length, sequence, delay_ms: found.delay_ms, timestamp_ns })
+    Some(Checked { bytes: record.len(), sequence, delay_ms: found.delay_ms, timestamp_ns })
 }
 
 /// The records of a run: where each good one is, or which bytes are damaged. Behind damage it
-/// goes on where the damaged record claims to end, or else at the next good record.
+/// goes on where the damaged record claims to end, or else at the next good record. That takes
+/// time in proportion to the run, whatever bodies look like.
 pub fn walk(run: &[u8], salt: Salt) -> impl Iterator<Item = Result<(u32, Checked), Range<u32>>> {
     let mut offset = 0;
+    // All good records, once something is damaged.
+    let mut good: Option<Vec<(u32, Checked)>> = None;
     core::iter::from_fn(move || {
         let rest = run.get(offset..).filter(|rest| !rest.is_empty())?;
-        let start = offset;
-        if let Some(checked) = check(rest, salt) {
+        let start = offset as u32;
+        let found = match &good {
+            None => check(rest, salt),
+            Some(good) => find(good, start),
+        };
+        if let Some(checked) = found {
             offset += checked.bytes;
-            return Some(Ok((start as u32, checked)));
+            return Some(Ok((start, checked)));
         }
-        let claimed = claimed_bytes(rest).filter(|&end| end <= rest.len());
-        let good = |&at: &usize| at == rest.len() || check(&rest[at..], salt).is_some();
-        let next = claimed.filter(good).or_else(|| (1..rest.len()).find(good));
-        offset += next.unwrap_or(rest.len());
-        Some(Err(start as u32..offset as u32))
+        let good = good.get_or_insert_with(|| all_good(run, offset, salt));
+        let end = claimed_bytes(rest).and_then(|bytes| offset.checked_add(bytes));
+        let is_good =
+            |&end: &usize| end == run.len() || end < run.len() && find(good, end as u32).is_some();
+        let behind = &good[good.partition_point(|&(at, _)| at <= start)..];
+        let next = behind.first().map_or(run.len(), |&(at, _)| at as usize);
+        offset = end.filter(is_good).unwrap_or(next);
+        Some(Err(start..offset as u32))
     })
+}
+
+fn find(good: &[(u32, Checked)], start: u32) -> Option<Checked> {
+    let at = good.binary_search_by_key(&start, |&(at, _)| at).ok()?;
+    Some(good[at].1)
+}
+
+/// Every good record from a place on, also one that lies within another. Whoever publishes can
+/// fill a body with what looks like the starts of long records: their checksums are worked out
+/// from those of the stretches between starts and ends, so that no byte is looked at twice.
+fn all_good(run: &[u8], from: usize, salt: Salt) -> Vec<(u32, Checked)> {
+    let whole = |start: usize| {
+        let end = claimed_bytes(&run[start..]).and_then(|bytes| start.checked_add(bytes))?;
+        (end <= run.len()).then_some(start..end)
+    };
+    let claims: Vec<Range<usize>> = (from..run.len()).filter_map(whole).collect();
+    let bounds = claims.iter().flat_map(|claim| [claim.start + CRC_BYTES, claim.end]);
+    let mut bounds: Vec<usize> = bounds.collect();
+    bounds.sort_unstable();
+    bounds.dedup();
+    let (mut hasher, mut at) = (crc32fast::Hasher::new(), from);
+    let mut sums = Vec::with_capacity(bounds.len());
+    for &bound in &bounds {
+        hasher.update(&run[at..bound]);
+        at = bound;
+        sums.push(hasher.clone().finalize());
+    }
+    let sum_to = |bound: usize| bounds.binary_search(&bound).map_or(0, |index| sums[index]);
+    let is_good = |claim: &Range<usize>| {
+        let hashed = claim.start + CRC_BYTES..claim.end;
+        let before = crc32fast::Hasher::new_with_initial(salt.0 ^ sum_to(hashed.start));
+        let behind =
+            crc32fast::Hasher::new_with_initial_len(sum_to(hashed.end), hashed.len() as u64);
+        let mut hasher = before;
+        hasher.combine(&behind);
+        Some(hasher.finalize()) == stored_checksum(&run[claim.clone()])
+    };
+    let good = claims.into_iter().filter(is_good);
+    good.filter_map(|claim| Some((claim.start as u32, describe(&run[claim])?))).collect()
 }
 
 /// Appends a whole record, its checksum included.
@@ -295,6 +351,72 @@ mod tests {
             let whole = ends.filter(|&end| end <= length).count();
             assert_eq!(offsets(&run[..length]).len(), whole);
         }
+    }
+
+    /// The next good record is found as trying every place would find it, also in bodies that
+    /// look like many records.
+    #[test]
+    fn damage_is_searched_as_if_every_place_was_tried() {
+        let salt = Salt(0x1234_5678);
+        let header = |bytes| message_header(bytes, 5, b"0172cd0dacc80007");
+        let mut inner = Vec::new();
+        append(&mut inner, &Message { header: &header(5), body: b"hello", delay_ms: 3 }, salt);
+        let mut fake = inner.clone();
+        fake[0] ^= 1;
+        let body = [&inner[..], &fake, b"xx", &inner].concat();
+        let mut run = Vec::new();
+        for delay_ms in [0, 250, 0] {
+            let header = &header(body.len() as u32);
+            append(&mut run, &Message { header, body: &body, delay_ms }, salt);
+        }
+        for byte in 0..run.len() {
+            run[byte] ^= 0x10;
+            let mut at = 0;
+            for found in walk(&run, salt) {
+                match found {
+                    Ok((start, checked)) => {
+                        assert_eq!((start as usize, check(&run[at..], salt)), (at, Some(checked)));
+                        at += checked.bytes;
+                    }
+                    Err(bad) => {
+                        assert_eq!(bad.start as usize, at);
+                        assert_eq!(check(&run[at..], salt), None);
+                        let good = |at: usize| at == run.len() || check(&run[at..], salt).is_some();
+                        let claimed = super::claimed_bytes(&run[at..]).map(|bytes| at + bytes);
+                        let claimed = claimed.filter(|&end| end <= run.len() && good(end));
+                        let next = claimed.or_else(|| (at + 1..=run.len()).find(|&at| good(at)));
+                        assert_eq!(Some(bad.end as usize), next, "byte {byte}");
+                        at = bad.end as usize;
+                    }
+                }
+            }
+            assert_eq!(at, run.len());
+            run[byte] ^= 0x10;
+        }
+    }
+
+    /// A body full of starts of records that claim to be long, in a record that is damaged.
+    #[test]
+    fn crafted_damage_costs_no_more_than_other_damage() {
+        let bytes = 8 << 20;
+        let mut body = Vec::with_capacity(bytes);
+        while body.len() < bytes {
+            let claims = (bytes - body.len() + 20) as u32;
+            body.extend_from_slice(&[0, 0, 0, 0, 1, 0, 0, 0]);
+            body.extend_from_slice(&claims.to_be_bytes());
+            body.extend_from_slice(&[0, 0, 0, 2]);
+        }
+        let header = &message_header(body.len() as u32, 5, b"0172cd0dacc80007");
+        let (mut run, salt) = (Vec::new(), Salt::default());
+        append(&mut run, &Message { header, body: &body, delay_ms: 0 }, salt);
+        let small = &message_header(5, 6, b"0172cd0dacc80407");
+        append(&mut run, &Message { header: small, body: b"hello", delay_ms: 0 }, salt);
+        run[4] ^= 0x40;
+        let began = std::time::Instant::now();
+        let found: Vec<_> = walk(&run, salt).collect();
+        // Trying each of half a million claims would take hours.
+        assert!(began.elapsed() < std::time::Duration::from_secs(60));
+        assert!(matches!(&found[..], [Err(_), Ok((_, good))] if good.bytes == 47));
     }
 
     #[test]
