@@ -74,6 +74,10 @@ impl Ledger {
         let Some((topic, channel)) = client.subscription else { return Ok(()) };
         let channel = self.topics[topic].as_ref().and_then(|topic| topic.channels.get(&channel));
         let Some(channel) = channel else { return Ok(()) };
+        if client.has.len() as u64 <= client.ready {
+            // Some of these it may not have any more.
+            return Ok(());
+        }
         client.has.retain(|number| {
             channel.live.get(number).is_some_and(|entry| {
                 matches!(entry.state, State::InFlight { connection, until_ms, .. }
