@@ -7,7 +7,7 @@
 //!
 //! Reading order: `connection` (a client's life), `commands`, `publish`, `deliver`, `forward`
 //! (other shards), `manage` (what HTTP and emptiness do), `structure` (what of that is written
-//! down), `alarm` (time), `report`. Then the disk: `journal` (what of a turn is written down),
+//! down), `alarm` (time), `deferral` (what is kept back), `report`. Then the disk: `journal` (what of a turn is written down),
 //! `promise` (who waits for that), `spill` (memory and disk), `retire` (places that are given
 //! back), `checkpoint` (getting the journal's files back), `restore`.
 
@@ -15,6 +15,7 @@ mod alarm;
 mod checkpoint;
 mod commands;
 mod connection;
+mod deferral;
 mod deliver;
 mod forward;
 mod journal;
@@ -52,6 +53,7 @@ pub use journal::Batch;
 pub use promise::Gate;
 
 use checkpoint::Checkpoint;
+use deferral::Indexes;
 use journal::Journal;
 use promise::Promises;
 use spill::Tiers;
@@ -91,8 +93,8 @@ pub enum Effect {
 enum Alarm {
     /// A consumer has not answered.
     Message { channel: Key, sequence: u64 },
-    /// A deferred message's time has come.
-    Deferred { channel: Key, sequence: u64 },
+    /// The time of a channel's deferred message has come, or is near.
+    Deferred(Key),
     /// A heartbeat, a read deadline, or the end of lingering.
     Client(Key),
 }
@@ -110,6 +112,7 @@ pub struct Shard {
     wheel: Wheel<Alarm>,
     space: Space,
     tiers: Tiers,
+    indexes: Indexes,
     journal: Journal,
     promises: Promises,
     checkpoint: Checkpoint,
@@ -164,6 +167,7 @@ impl Shard {
                 options.store_file_bytes,
             ),
             tiers: Tiers::default(),
+            indexes: Indexes::default(),
             journal: Journal::new(disk),
             promises: Promises::default(),
             checkpoint: Checkpoint::default(),
@@ -224,6 +228,7 @@ impl Shard {
             && self.space.requests.is_empty()
             && self.touched.is_empty()
             && self.dirty.is_empty()
+            && !self.indexes.has_more_due()
             && self.effects.is_empty()
             && self.letters.is_empty()
             && self.replies.is_empty()

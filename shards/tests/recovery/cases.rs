@@ -88,7 +88,7 @@ fn a_damaged_record_is_a_hole() {
     let skips = [3, 50].map(|at| Range { first: at, last: at });
     assert_eq!(
         topic(&found).channels[0].1,
-        ChannelState { cursor: 1, skips: skips.into(), outstanding: vec![] }
+        ChannelState { cursor: 1, skips: skips.into(), ..ChannelState::default() }
     );
 }
 
@@ -259,7 +259,7 @@ fn a_deferred_message_that_was_finished_ahead_of_the_cursor_stays_finished() {
         (1..=4).map(|at| Message { delay_ms: 500 * (at % 2), ..message(at, 20) }).collect();
     disk.append_run(journal, name("t"), &messages.iter().collect::<Vec<_>>());
     let outstanding = vec![Outstanding { sequence: 3, attempts: 2, due_ms: 0 }];
-    let state = ChannelState { cursor: 1, skips: vec![], outstanding };
+    let state = ChannelState { cursor: 1, outstanding, ..ChannelState::default() };
     disk.append(journal, |out, nonce| {
         entry::topic(out, nonce, &name("t"), &TopicState { handed: None, head: 5 });
         entry::channel(out, nonce, &name("t"), &name("c"), &state);
@@ -276,7 +276,8 @@ fn a_deferred_message_that_was_finished_ahead_of_the_cursor_stays_finished() {
 fn an_outstanding_message_that_is_gone_is_counted() {
     let (mut disk, journal) = start();
     let messages = [3, 9].map(|sequence| Outstanding { sequence, attempts: 1, due_ms: 0 });
-    let state = ChannelState { cursor: 11, skips: vec![], outstanding: messages.into() };
+    let outstanding = messages.into();
+    let state = ChannelState { cursor: 11, outstanding, ..ChannelState::default() };
     disk.append(journal, |out, nonce| {
         entry::channel(out, nonce, &name("t"), &name("c"), &state);
     });
