@@ -208,7 +208,7 @@ impl Deferrals {
         ids.into_iter().for_each(|id| self.drop_chunk(id, space));
         let (last_id, charged) = (self.last_id, self.charged);
         *self = Deferrals { last_id, charged, ..Deferrals::default() };
-        self.settle(&mut space.pool);
+        self.charge(&mut space.pool);
     }
 
     /// Forgets the messages of a range. How many it were.
@@ -216,8 +216,15 @@ impl Deferrals {
         self.members.remove_range(range)
     }
 
-    /// Tells the pool how much memory there is besides chunks.
-    pub fn settle(&mut self, pool: &mut Pool) {
+    /// Tells the pool how much memory there is besides chunks. When no message is left, all goes.
+    pub fn settle(&mut self, space: &mut Space) {
+        if self.members.is_empty() && !(self.fresh.is_empty() && self.runs.is_empty()) {
+            return self.clear(space);
+        }
+        self.charge(&mut space.pool);
+    }
+
+    fn charge(&mut self, pool: &mut Pool) {
         let bytes = self.members.bytes()
             + self.fresh.capacity() * size_of::<Entry>()
             + self.chunks.capacity() * size_of::<(u32, Chunk)>()

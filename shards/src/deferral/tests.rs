@@ -150,7 +150,7 @@ proptest! {
                     }
                 }
             }
-            index.settle(&mut space.pool);
+            index.settle(&mut space);
             prop_assert_eq!(index.members().len(), model.len() as u64);
         }
         expect_due(&mut index, &mut model, u64::MAX / 2, (&mut space, &disk));
@@ -166,7 +166,7 @@ fn filled(count: u64, delay: impl Fn(u64) -> u64, space: &mut Space) -> Deferral
         let entry = Entry { due_ms: delay(sequence), sequence, attempts: 0 };
         index.insert(entry, super::FRESH_MAX, &mut space.pool);
     }
-    index.settle(&mut space.pool);
+    index.settle(space);
     index
 }
 
@@ -188,7 +188,7 @@ fn on_the_disk_it_takes_next_to_nothing() {
     let mut index = filled(1 << 20, |sequence| sequence * 7919 % (1 << 30), &mut space);
     disk.store(&mut index, usize::MAX, true);
     index.evict(usize::MAX / 2, 0, &mut space.pool);
-    index.settle(&mut space.pool);
+    index.settle(&mut space);
     assert!(space.pool.used_bytes() < 600 << 10, "{}", space.pool.used_bytes());
     let (mut last, mut count) = (0, 0);
     loop {
@@ -246,7 +246,7 @@ fn without_memory_the_limit_is_passed() {
         let entry = Entry { due_ms: 5000 - sequence, sequence, attempts: 0 };
         index.insert(entry, 100, &mut space.pool);
     }
-    index.settle(&mut space.pool);
+    index.settle(&mut space);
     assert!(!space.pool.has_room(0) && space.pool.used_bytes() < (2 << 20) + 10_000);
     blocks.into_iter().for_each(|block| space.pool.give_back(block));
     for sequence in (0..1000).rev() {

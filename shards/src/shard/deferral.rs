@@ -16,6 +16,7 @@ use crate::log::Position;
 use crate::log::pool::{Block, Pool};
 use crate::outstanding::Waiting;
 use crate::slots::Key;
+use crate::store::Space;
 use crate::wheel::{TimerId, Wheel};
 
 /// What of indexes is under way between memory and disk.
@@ -50,10 +51,10 @@ impl Indexes {
 
 impl Channel {
     /// Sets its timer for what it keeps back, and tells the pool what that takes.
-    pub(super) fn set_alarm(&mut self, key: Key, wheel: &mut Wheel<Alarm>, pool: &mut Pool) {
+    pub(super) fn set_alarm(&mut self, key: Key, wheel: &mut Wheel<Alarm>, space: &mut Space) {
         let kept = &mut self.outstanding;
-        kept.published.settle(pool);
-        kept.put_off.settle(pool);
+        kept.published.settle(space);
+        kept.put_off.settle(space);
         let published = kept.published.wake_ms(INDEX_LEAD_MS);
         let wake_ms = published.into_iter().chain(kept.put_off.wake_ms(INDEX_LEAD_MS)).min();
         let wake_ms = wake_ms.unwrap_or(u64::MAX);
@@ -114,7 +115,7 @@ impl Shard {
         while let Some(channel) = self.channels.get_mut(key) {
             let Some((id, place)) = channel.outstanding.published.load(now_ms, INDEX_LEAD_MS)
             else {
-                return channel.set_alarm(key, &mut self.wheel, &mut self.space.pool);
+                return channel.set_alarm(key, &mut self.wheel, &mut self.space);
             };
             self.load_index(key, id, place);
         }

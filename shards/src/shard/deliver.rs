@@ -35,7 +35,7 @@ impl Shard {
                 let (later_ms, pool) = (after(self.now.mono_ms, 0), &mut self.space.pool);
                 let fresh_max = self.options.deferred_fresh_max;
                 channel.outstanding.published.adopt(&topic.deferred, later_ms, fresh_max, pool);
-                channel.set_alarm(key, &mut self.wheel, pool);
+                channel.set_alarm(key, &mut self.wheel, &mut self.space);
             }
             for hole in topic.holes.iter().filter(|hole| hole.last >= from) {
                 channel.skip_rest(hole.first.max(from), hole.last + 1, |to| topic.log.locate(to));
@@ -200,7 +200,7 @@ impl Shard {
         if let Some(channel) = self.channels.get_mut(key) {
             let entry = Entry { due_ms, sequence, attempts };
             channel.outstanding.put_off.insert(entry, fresh_max, pool);
-            channel.set_alarm(key, &mut self.wheel, pool);
+            channel.set_alarm(key, &mut self.wheel, &mut self.space);
         }
     }
 
@@ -254,7 +254,7 @@ impl Shard {
             idle &= channel.cursor == topic.handed;
             channel.settle_charge(&mut self.space.pool);
         }
-        topic.deferred.settle(&mut self.space.pool);
+        topic.deferred.settle(&mut self.space);
         if idle && !topic.log.is_empty() {
             topic.handed_at = topic.log.rewind(&mut self.space);
             topic.mark_journaled();

@@ -185,7 +185,7 @@ impl Shard {
             },
         );
         channel.settle_charge(&mut space.pool);
-        channel.set_alarm(key, wheel, &mut space.pool);
+        channel.set_alarm(key, wheel, space);
     }
 
     /// Forgets those of a channel's outstanding messages that are lost.
@@ -207,6 +207,7 @@ impl Shard {
             topic.log.unpin(sequence, at, &mut self.space);
         });
         channel.not_waiting -= ahead;
+        channel.set_alarm(key, &mut self.wheel, &mut self.space);
         freed.into_iter().for_each(|client| self.queue_if_ready(client));
     }
 

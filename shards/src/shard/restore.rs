@@ -96,7 +96,7 @@ impl Shard {
         }
         if let Some(channel) = self.channels.get_mut(key) {
             channel.settle_charge(&mut self.space.pool);
-            channel.set_alarm(key, &mut self.wheel, &mut self.space.pool);
+            channel.set_alarm(key, &mut self.wheel, &mut self.space);
         }
     }
 

@@ -129,6 +129,31 @@ fn worlds_with_power_cuts() {
     try_seeds(4, &ending(crowded(mixed()), &all));
 }
 
+/// Most messages are deferred, and of what is due when little is in memory.
+fn deferring(settings: Settings) -> Settings {
+    let mut settings = Settings { deferring: Some(9000), operators: 10, ..crowded(settings) };
+    settings.options.deferred_fresh_max = 8;
+    settings
+}
+
+#[test]
+fn worlds_of_deferred_messages() {
+    try_seeds(6, &deferring(mixed()));
+    let disk = DiskSettings { errors: 10, ..DiskSettings::default() };
+    try_seeds(4, &Settings { disk: Some(disk), ..deferring(mixed()) });
+    let disk = DiskSettings { space_bytes: Some(2 << 20), ..DiskSettings::default() };
+    try_seeds(4, &Settings { disk: Some(disk), ..deferring(mixed()) });
+}
+
+#[test]
+fn worlds_of_deferred_messages_that_end() {
+    for settings in [settings(Durability::Written), settings(Durability::Synced), mixed()] {
+        try_seeds(3, &ending(deferring(settings), &[End::Stop, End::Kill]));
+    }
+    let all = [End::PowerCut, End::Kill, End::Stop];
+    try_seeds(3, &ending(deferring(mixed()), &all));
+}
+
 /// What is damaged costs only itself, and nobody gets it.
 #[test]
 fn worlds_with_a_rotten_disk() {

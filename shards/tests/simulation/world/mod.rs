@@ -101,6 +101,8 @@ pub struct Settings {
     pub destructive: bool,
     /// Some consumers want a sample only.
     pub sampling: bool,
+    /// Most publishes are deferred, up to so many milliseconds.
+    pub deferring: Option<usize>,
     /// The clock sometimes jumps by seconds.
     pub jumps: bool,
     /// How all shards end now and then.
@@ -134,6 +136,7 @@ impl Default for Settings {
             mixed: false,
             destructive: true,
             sampling: false,
+            deferring: None,
             jumps: true,
             ends: Vec::new(),
             disk: None,
