@@ -134,24 +134,21 @@ impl Deferrals {
         });
     }
 
-    /// Takes the next message whose time has come.
+    /// Takes the next message whose time has come. What is to be read first holds nothing else up.
     pub fn pop(&mut self, now_ms: u64, space: &mut Space) -> Next {
         loop {
             let fresh = self.fresh.peek().map(|Reverse(entry)| *entry);
-            let run = self.runs.first_key_value().map(|(&(entry, _), _)| entry);
+            let fresh = fresh.filter(|entry| entry.due_ms <= now_ms);
+            let run = self.first_run(now_ms);
             let entry = match (fresh, run) {
-                (None, None) => return self.pop_lost(now_ms),
-                (Some(fresh), None) => fresh,
-                (None, Some(run)) => run,
-                (Some(fresh), Some(run)) => fresh.min(run),
+                (None, None) => return self.nothing_due(now_ms),
+                (Some(fresh), Some((run, _))) if run < fresh => run,
+                (Some(fresh), _) => fresh,
+                (None, Some((run, _))) => run,
             };
-            if entry.due_ms > now_ms {
-                return Next::Later;
-            }
-            if fresh == Some(entry) {
-                self.fresh.pop();
-            } else if !self.advance(space) {
-                return Next::Cold;
+            match run.filter(|(first, _)| *first == entry) {
+                Some(key) => self.advance(key, space),
+                None => drop(self.fresh.pop()),
             }
             if self.members.remove(entry.sequence) {
                 if self.members.is_empty() {
@@ -159,6 +156,24 @@ impl Deferrals {
                 }
                 return Next::Due(entry);
             }
+        }
+    }
+
+    /// The first run that has something due and can be read.
+    fn first_run(&self, now_ms: u64) -> Option<(Entry, u32)> {
+        let due = self.runs.keys().take_while(|(entry, _)| entry.due_ms <= now_ms);
+        let mut there = due.filter(|(_, id)| self.chunks[id].block.is_some());
+        there.next().copied()
+    }
+
+    fn nothing_due(&mut self, now_ms: u64) -> Next {
+        let first = self.runs.first_key_value();
+        if first.is_some_and(|((entry, _), _)| entry.due_ms <= now_ms) {
+            return Next::Cold;
+        }
+        match self.fresh.is_empty() && self.runs.is_empty() {
+            true => self.pop_lost(now_ms),
+            false => Next::Later,
         }
     }
 
@@ -172,15 +187,12 @@ impl Deferrals {
         Next::Due(Entry { due_ms: self.lost_due_ms, sequence, attempts: 0 })
     }
 
-    /// Goes behind the first entry of the first run. False when that is not in memory.
-    fn advance(&mut self, space: &mut Space) -> bool {
-        let Some((&(entry, id), _)) = self.runs.first_key_value() else { return false };
-        let Some(chunk) = self.chunks.get(&id).filter(|chunk| chunk.block.is_some()) else {
-            return false;
-        };
-        let Some((_, mut run)) = self.runs.pop_first() else { return false };
+    /// Goes behind the first entry of a run that can be read.
+    fn advance(&mut self, key: (Entry, u32), space: &mut Space) {
+        let Some(mut run) = self.runs.remove(&key) else { return };
+        let (entry, id) = key;
         if run.left > 0 {
-            let (next, at) = chunk.next(entry, run.at);
+            let (next, at) = self.chunks[&id].next(entry, run.at);
             (run.at, run.left) = (at, run.left - 1);
             self.runs.insert((next, id), run);
         } else {
@@ -188,7 +200,6 @@ impl Deferrals {
             self.drop_chunk(id, space);
             self.begin_run(run.chunks);
         }
-        true
     }
 
     fn drop_chunk(&mut self, id: u32, space: &mut Space) {

@@ -81,8 +81,9 @@ fn expect_due(
     (space, disk): (&mut Space, &Disk),
 ) {
     loop {
+        disk.load(index, now_ms, space, false);
         match index.pop(now_ms, space) {
-            Next::Cold => disk.load(index, now_ms, space, false),
+            Next::Cold => unreachable!("all that is due was read"),
             Next::Later => break,
             Next::Due(Entry { due_ms, sequence, attempts }) => {
                 let first = model.pop_first();

@@ -30,6 +30,7 @@ pub(super) struct Indexes {
     retry_at_ms: Option<u64>,
     /// More is due than one turn releases.
     more_due: bool,
+    reads_done: u64,
 }
 
 impl Indexes {
@@ -41,6 +42,11 @@ impl Indexes {
     /// Whether parts are being stored, which a later turn is told of.
     pub(super) fn are_written(&self) -> bool {
         !self.writes.is_empty()
+    }
+
+    /// Parts that were read since the start.
+    pub(super) fn reads_done(&self) -> u64 {
+        self.reads_done
     }
 
     /// Whether something goes on only when the disk reads what it did not before.
@@ -137,6 +143,7 @@ impl Shard {
         let Shard { channels, space, now, .. } = self;
         let Some(channel) = channels.get_mut(key) else { return space.pool.give_back(block) };
         let bytes = result.ok();
+        self.indexes.reads_done += 1;
         let published = &mut channel.outstanding.published;
         if !published.loaded(id, block, bytes.as_deref(), now.mono_ms, space) {
             self.indexes.retry_at_ms = Some(now.mono_ms + JOURNAL_RETRY_MS);
