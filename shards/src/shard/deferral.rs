@@ -245,3 +245,108 @@ impl Shard {
 
 /// Channels looked at in one turn for something to store.
 const CHANNELS_PER_TURN: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+    use std::format;
+
+    use crate::client::Peer;
+    use crate::limits::{Options, TIMERS_PER_TURN_MAX};
+    use crate::log::pool::CHUNK_BYTES;
+    use crate::placement::Placement;
+    use crate::request::{ChannelAction, Request};
+    use crate::shard::{Now, Parts, Shard, Socket};
+    use crate::slots::Key;
+    use crate::wire::names::Name;
+
+    fn shard(memory_limit_bytes: usize) -> (Shard, Key) {
+        let placement = Placement::new(0, 1, &[]);
+        let options = Options { memory_limit_bytes, ..Options::default() };
+        let now = Now::default();
+        let parts = Parts { options, placement, workers: 1, now, seed: 1, disk: false };
+        let grow = || Some(Vec::leak(alloc::vec![0; CHUNK_BYTES]));
+        let mut shard = Shard::new(parts, Box::new(grow));
+        let client = shard.connect(Socket(1), Peer::default());
+        shard.received(client, b"  V2SUB t c\n");
+        let client = shard.connect(Socket(2), Peer::default());
+        shard.received(client, b"  V2");
+        (shard, client)
+    }
+
+    fn turn_at(shard: &mut Shard, mono_ms: u64) {
+        shard.finish_turn();
+        shard.begin_turn(Now { mono_ms, wall_ns: 0 });
+    }
+
+    /// Deferred and requeued messages of the only channel.
+    fn counts(shard: &Shard) -> (u64, u64) {
+        let (_, channel) = shard.channels.iter().next().unwrap();
+        (channel.outstanding.deferred(), channel.outstanding.requeued())
+    }
+
+    fn defer(shard: &mut Shard, client: Key, delay_ms: u64, count: usize) {
+        shard.received(client, format!("DPUB t {delay_ms}\n\0\0\0\x01x").repeat(count).as_bytes());
+    }
+
+    #[test]
+    fn what_is_due_at_once_is_released_over_several_turns() {
+        let (mut shard, client) = shard(64 << 20);
+        let (count, turn) = (40_000, u64::from(TIMERS_PER_TURN_MAX));
+        defer(&mut shard, client, 100, count);
+        defer(&mut shard, client, 5000, 1);
+        turn_at(&mut shard, 1);
+        assert_eq!(counts(&shard), (count as u64 + 1, 0));
+        turn_at(&mut shard, 100);
+        assert_eq!(counts(&shard), (count as u64 + 1, 0), "no message is early");
+        let mut left = count as u64;
+        while left > 0 {
+            turn_at(&mut shard, 101);
+            let released = counts(&shard).1 - (count as u64 - left);
+            assert!(released > 0 && released <= turn);
+            left -= released;
+            assert_eq!(shard.indexes.has_more_due(), left > 0);
+        }
+        turn_at(&mut shard, 101);
+        assert_eq!(counts(&shard), (1, count as u64));
+        assert!(!shard.indexes.has_more_due());
+    }
+
+    #[test]
+    fn emptied_channels_leave_no_alarm_and_no_memory() {
+        let (mut shard, client) = shard(64 << 20);
+        for _ in 0..3 {
+            defer(&mut shard, client, 60_000, 35_000);
+            turn_at(&mut shard, 1);
+            let name = |text: &str| Name::parse(text.as_bytes()).unwrap();
+            let request = Request::Channel(name("t"), name("c"), ChannelAction::Empty);
+            shard.ask(0, 1, request);
+            turn_at(&mut shard, 1);
+            assert_eq!(counts(&shard), (0, 0));
+            assert_eq!((shard.space.pool.used_bytes(), shard.space.pool.charged_bytes()), (0, 0));
+            let (_, channel) = shard.channels.iter().next().unwrap();
+            assert_eq!(channel.alarm, crate::wheel::TimerId::NONE);
+        }
+    }
+
+    #[test]
+    fn without_room_a_deferred_publish_is_refused() {
+        let (mut shard, client) = shard(2 << 20);
+        let mut sent = 0;
+        let refusal = loop {
+            defer(&mut shard, client, 60_000, 100);
+            turn_at(&mut shard, 1);
+            sent += 100;
+            let output = std::string::String::from_utf8_lossy(shard.output(client)).into_owned();
+            if let Some(at) = output.find("E_") {
+                break std::string::String::from(&output[at..]);
+            }
+            assert!(sent < 100_000, "the limit is never reached");
+        };
+        assert!(refusal.starts_with("E_DPUB_FAILED DPUB failed memory limit reached"), "{refusal}");
+        // 51 bytes for the record, and what is noted of it in a heap that grows by doubling.
+        assert!(sent > 15_000, "{sent}");
+        assert!(shard.space.pool.used_bytes() <= 3 << 20);
+    }
+}
