@@ -283,7 +283,7 @@ impl Deferrals {
     pub fn wake_ms(&self, lead_ms: u64) -> Option<u64> {
         let fresh = self.fresh.peek().map(|Reverse(entry)| entry.due_ms);
         let mut wake = fresh.unwrap_or(u64::MAX);
-        for (&(entry, id), _) in &self.runs {
+        for &(entry, id) in self.runs.keys() {
             if entry.due_ms.saturating_sub(lead_ms) >= wake {
                 break;
             }
@@ -323,8 +323,7 @@ impl Deferrals {
     pub fn loaded(
         &mut self,
         id: u32,
-        mut block: Block,
-        bytes: Option<&[u8]>,
+        (mut block, bytes): (Block, Option<&[u8]>),
         now_ms: u64,
         space: &mut Space,
     ) -> bool {

@@ -43,7 +43,7 @@ impl Disk {
             let mut bytes = self.places[&place.offset].clone();
             bytes[0] ^= u8::from(spoil);
             let block = space.pool.take_anyway(place.bytes as usize);
-            index.loaded(id, block, Some(&bytes), now_ms, space);
+            index.loaded(id, (block, Some(&bytes)), now_ms, space);
         }
     }
 }
@@ -147,7 +147,7 @@ proptest! {
                     for (id, place) in index.load_from(1) {
                         let block = space.pool.take_anyway(place.bytes as usize);
                         let bytes = Some(&disk.places[&place.offset][..]);
-                        index.loaded(id, block, bytes, now_ms, &mut space);
+                        index.loaded(id, (block, bytes), now_ms, &mut space);
                     }
                 }
             }
@@ -219,7 +219,7 @@ fn a_chunk_that_is_damaged_delays_its_messages() {
         assert_eq!(index.pop(now_ms, &mut space), Next::Cold);
         let (id, place) = index.load(now_ms, 0).unwrap();
         let block = space.pool.take_anyway(place.bytes as usize);
-        index.loaded(id, block, None, now_ms, &mut space);
+        index.loaded(id, (block, None), now_ms, &mut space);
         now_ms += 1000;
     }
     let mut found = Vec::new();

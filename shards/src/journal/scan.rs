@@ -114,6 +114,7 @@ pub enum Entry {
 }
 
 /// What comes next in a file.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and most are entries")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A good entry.

@@ -145,7 +145,7 @@ impl Shard {
         let bytes = result.ok();
         self.indexes.reads_done += 1;
         let published = &mut channel.outstanding.published;
-        if !published.loaded(id, block, bytes.as_deref(), now.mono_ms, space) {
+        if !published.loaded(id, (block, bytes.as_deref()), now.mono_ms, space) {
             self.indexes.retry_at_ms = Some(now.mono_ms + JOURNAL_RETRY_MS);
         }
         self.release_due(key, &mut { TIMERS_PER_TURN_MAX });
