@@ -6,7 +6,9 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::start;
-use crate::harness::{Broker, Client, Peer, TempDir, dpub, eventually, on_each_shoal, rss_bytes};
+use crate::harness::{
+    Broker, Client, Frame, Peer, TempDir, dpub, eventually, on_each_shoal, rss_bytes,
+};
 
 const COUNT: u64 = 100_000;
 /// One in so many is due while the test runs.
@@ -67,7 +69,13 @@ fn collect(broker: &Broker, channel: &str) {
     let connected_ms = now_ms();
     let mut seen = vec![false; COUNT as usize];
     for _ in 0..COUNT / NEAR {
-        let message = consumer.message_within(Duration::from_millis(2 * NEAR_MS));
+        let message = loop {
+            match consumer.next(Duration::from_millis(2 * NEAR_MS)) {
+                Ok(Frame::Message(message)) => break message,
+                Ok(_) => consumer.command("NOP"),
+                Err(end) => panic!("{end:?} instead of a message"),
+            }
+        };
         let came_ms = now_ms();
         let mut words = message.text().split(' ').map(|word| word.parse::<u64>().ok());
         let (Some(Some(number)), Some(Some(due_ms))) = (words.next(), words.next()) else {
