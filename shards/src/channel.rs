@@ -8,6 +8,7 @@ use crate::limits::REQUEUED_SHARE;
 use crate::log::{Position, SOMEWHERE};
 use crate::outstanding::{Outstanding, Waiting};
 use crate::slots::Key;
+use crate::wheel::TimerId;
 use crate::wire::names::Name;
 
 /// A channel. For it each message handed over by the topic is in exactly one place: ahead of the
@@ -29,6 +30,12 @@ pub struct Channel {
     pub skips: BTreeMap<u64, Skip>,
     /// Messages that it has and has not finished.
     pub outstanding: Outstanding,
+    /// Fires when something is to be done for what it keeps back, and when that is.
+    pub alarm: TimerId,
+    /// When `alarm` fires.
+    pub alarm_ms: u64,
+    /// Bytes for what is requeued that count against the memory limit.
+    pub charged_bytes: usize,
     /// Its consumers.
     pub clients: Vec<Key>,
     /// Those that can take more, in turn.
@@ -91,6 +98,9 @@ impl Channel {
             not_waiting: 0,
             skips: BTreeMap::new(),
             outstanding: Outstanding::default(),
+            alarm: TimerId::NONE,
+            alarm_ms: u64::MAX,
+            charged_bytes: 0,
             clients: Vec::new(),
             ready: VecDeque::new(),
             paused: false,

@@ -21,8 +21,11 @@ pub mod shard;
 pub mod placement;
 
 pub mod channel;
+pub mod deferral;
 pub mod log;
 pub mod outstanding;
+pub mod requeued;
+pub mod sequences;
 pub mod topic;
 
 pub mod client;

@@ -54,6 +54,8 @@ pub const SYNC_PAUSE_MS: u64 = 50;
 pub const JOURNAL_RETRY_MS: u64 = 1000;
 /// Topics looked at in one turn of a checkpoint.
 pub const CHECKPOINT_TOPICS_PER_TURN: usize = 64;
+/// Time in milliseconds before a deferred message is due in which it is read what is due when.
+pub const INDEX_LEAD_MS: u64 = 2_000;
 /// Segments read ahead of a channel.
 pub const READ_AHEAD_SEGMENTS: usize = 2;
 
@@ -118,6 +120,8 @@ pub struct Options {
     pub mem_queue_size: u64,
     /// Messages of any other topic that stay in memory; `None` when only bytes are counted.
     pub resident_messages_max: Option<u64>,
+    /// Deferred messages of a channel whose order is not sorted yet.
+    pub deferred_fresh_max: usize,
     /// Bytes of messages that this shard keeps.
     pub memory_limit_bytes: usize,
     /// What answers to publishes promise, unless something else is said for the topic.
@@ -170,6 +174,7 @@ impl Default for Options {
             max_channel_consumers: 0,
             mem_queue_size: 10_000,
             resident_messages_max: None,
+            deferred_fresh_max: crate::deferral::FRESH_MAX,
             memory_limit_bytes: 1024 * 1024 * 1024,
             durability: Durability::Memory,
             topic_durability: alloc::vec::Vec::new(),

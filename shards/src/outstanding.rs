@@ -1,14 +1,20 @@
 //! A channel's messages beyond its cursor that are not finished: in flight, deferred, requeued.
 //!
 //! Messages in flight lie in a ring indexed by sequence number, so that FIN is an array access.
-//! When a few old ones would make the ring sparse they move to a map beside it.
+//! When a few old ones would make the ring sparse they move to a map beside it. What is kept back
+//! or comes again has no place in the ring.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use hashbrown::HashMap;
 
+use crate::deferral::Deferrals;
+use crate::journal::state::Range;
 use crate::log::Position;
+use crate::requeued::Requeued;
+use crate::sequences::SequenceSet;
 use crate::slots::Key;
+use crate::store::Space;
 use crate::wheel::TimerId;
 
 /// Entries that the ring may grow to; above that, old messages move to the map.
@@ -35,20 +41,12 @@ pub struct InFlight {
 pub struct Waiting {
     /// Its sequence number in the topic.
     pub sequence: u64,
-    /// Its place in the log.
+    /// Its place in the log, or [`Position::UNKNOWN`].
     pub at: Position,
     /// Deliveries so far.
     pub attempts: u16,
     /// The channel's end when it was requeued: its place in the queue.
     pub behind: u64,
-}
-
-/// A message that is kept back.
-#[derive(Clone, Copy, Debug)]
-struct Deferred {
-    message: Waiting,
-    due_ms: u64,
-    timer: TimerId,
 }
 
 /// The outstanding messages of one channel. Each is in exactly one of the three states.
@@ -59,8 +57,22 @@ pub struct Outstanding {
     base: u64,
     stragglers: HashMap<u64, InFlight>,
     in_flight: usize,
-    deferred: HashMap<u64, Deferred>,
-    requeued: VecDeque<Waiting>,
+    /// Messages that were published with a delay, and never delivered.
+    pub published: Deferrals,
+    /// Messages that a consumer has put off.
+    pub put_off: Deferrals,
+    requeued: Requeued,
+}
+
+/// A message that is not outstanding any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Forgotten {
+    /// Which.
+    pub sequence: u64,
+    /// Its place in the log, or [`Position::UNKNOWN`].
+    pub at: Position,
+    /// The timer and the consumer of one that was in flight.
+    pub held: Option<(TimerId, Key)>,
 }
 
 impl Outstanding {
@@ -116,65 +128,67 @@ impl Outstanding {
         let in_ring = self.index(sequence).and_then(|index| self.ring.get(index));
         in_ring.is_some_and(Option::is_some)
             || self.stragglers.contains_key(&sequence)
-            || self.deferred.contains_key(&sequence)
+            || self.published.members().contains(sequence)
+            || self.put_off.members().contains(sequence)
+            || self.requeued.is_packed(sequence)
     }
 
-    /// The messages that wait to be delivered again.
+    /// The messages that wait to be delivered again, without those that `holds` knows.
     pub fn requeued_sequences(&self) -> impl Iterator<Item = u64> {
-        self.requeued.iter().map(|message| message.sequence)
+        self.requeued.at_hand().map(|message| message.sequence)
     }
 
-    /// Keeps a message back until its timer fires, which is due then.
-    pub fn defer(&mut self, message: Waiting, due_ms: u64, timer: TimerId) {
-        let before = self.deferred.insert(message.sequence, Deferred { message, due_ms, timer });
-        assert!(before.is_none(), "a message is deferred once");
+    /// The messages that were never delivered and are, or were, kept back for as long as their
+    /// records say. `each` does not tell of them.
+    #[must_use]
+    pub fn kept(&self) -> SequenceSet {
+        let mut kept = self.published.members().clone();
+        kept.add(self.requeued.packed_new());
+        kept
     }
 
-    /// Tells of every message its sequence number, its deliveries, and, when it is kept back,
-    /// until when.
+    /// Tells of every message but those of `kept` its sequence number, its deliveries, and, when
+    /// it is put off, until when.
     pub fn each(&self, mut tell: impl FnMut(u64, u16, Option<u64>)) {
+        self.each_in_flight(|sequence, message| tell(sequence, message.attempts, None));
+        self.put_off.each(|entry| tell(entry.sequence, entry.attempts, Some(entry.due_ms)));
+        let requeued = self.requeued.at_hand();
+        requeued.for_each(|message| tell(message.sequence, message.attempts, None));
+        let packed = self.requeued.packed_old();
+        packed.for_each(|message| tell(message.sequence, message.attempts, None));
+    }
+
+    fn each_in_flight(&self, mut tell: impl FnMut(u64, &InFlight)) {
         for (sequence, message) in (self.base..).zip(&self.ring) {
             if let Some(message) = message {
-                tell(sequence, message.attempts, None);
+                tell(sequence, message);
             }
         }
         for (&sequence, message) in &self.stragglers {
-            tell(sequence, message.attempts, None);
+            tell(sequence, message);
         }
-        for (&sequence, Deferred { message, due_ms, .. }) in &self.deferred {
-            tell(sequence, message.attempts, Some(*due_ms));
-        }
-        self.requeued.iter().for_each(|message| tell(message.sequence, message.attempts, None));
     }
 
-    /// Forgets the messages that are gone, and tells sequence number, place, timer and consumer of
-    /// each.
-    pub fn forget(
-        &mut self,
-        gone: impl Fn(u64) -> bool,
-        mut forgotten: impl FnMut(u64, Position, Option<TimerId>, Option<Key>),
-    ) {
-        let mut sequences = Vec::new();
-        self.each(|sequence, _, _| {
-            if gone(sequence) {
-                sequences.push(sequence);
-            }
+    /// Forgets the messages of a range that is gone, and tells of each.
+    pub fn forget(&mut self, range: Range, mut forgotten: impl FnMut(Forgotten)) {
+        let gone = |sequence: u64| (range.first..=range.last).contains(&sequence);
+        let mut in_flight = Vec::new();
+        self.each_in_flight(|sequence, _| in_flight.extend(gone(sequence).then_some(sequence)));
+        for sequence in in_flight {
+            let InFlight { at, timer, client, .. } = self.take(sequence).expect("it is in flight");
+            forgotten(Forgotten { sequence, at, held: Some((timer, client)) });
+        }
+        self.requeued.forget_at_hand(gone, |message| {
+            forgotten(Forgotten { sequence: message.sequence, at: message.at, held: None });
         });
-        for sequence in sequences {
-            if let Some(message) = self.take(sequence) {
-                forgotten(sequence, message.at, Some(message.timer), Some(message.client));
-            } else if let Some(Deferred { message, timer, .. }) = self.deferred.remove(&sequence) {
-                forgotten(sequence, message.at, Some(timer), None);
-            } else if let Some(index) = self.requeued.iter().position(|m| m.sequence == sequence) {
-                let message = self.requeued.remove(index).expect("it was just found");
-                forgotten(sequence, message.at, None, None);
-            }
+        let mut packed = self.requeued.forget_packed(range);
+        for deferrals in [&mut self.published, &mut self.put_off] {
+            let members = deferrals.members().from(range.first);
+            packed.extend(members.take_while(|&sequence| sequence <= range.last));
+            deferrals.remove_range(range);
         }
-    }
-
-    /// Takes a message whose time has come.
-    pub fn undefer(&mut self, sequence: u64) -> Option<Waiting> {
-        self.deferred.remove(&sequence).map(|deferred| deferred.message)
+        let at = Position::UNKNOWN;
+        packed.into_iter().for_each(|sequence| forgotten(Forgotten { sequence, at, held: None }));
     }
 
     /// Puts back what `next_requeued` gave.
@@ -207,33 +221,49 @@ impl Outstanding {
     /// Messages that wait for their time.
     #[must_use]
     pub fn deferred(&self) -> u64 {
-        self.deferred.len() as u64
+        self.published.members().len() + self.put_off.members().len()
     }
 
     /// Messages that wait to be delivered again.
     #[must_use]
     pub fn requeued(&self) -> u64 {
-        self.requeued.len() as u64
+        self.requeued.len()
     }
 
-    /// Forgets everything, and tells sequence number, place and timer of each message.
-    pub fn clear(&mut self, mut forgotten: impl FnMut(u64, Position, Option<TimerId>)) {
-        for (sequence, message) in (self.base..).zip(self.ring.drain(..)) {
-            if let Some(message) = message {
-                forgotten(sequence, message.at, Some(message.timer));
-            }
+    /// Forgets everything, and tells sets of messages, whose places are not known, and the others
+    /// one by one.
+    pub fn clear(
+        &mut self,
+        space: &mut Space,
+        mut sets: impl FnMut(&SequenceSet, &mut Space),
+        mut forgotten: impl FnMut(Forgotten, &mut Space),
+    ) {
+        for deferrals in [&mut self.published, &mut self.put_off] {
+            sets(deferrals.members(), space);
+            deferrals.clear(space);
         }
-        for (sequence, message) in self.stragglers.drain() {
-            forgotten(sequence, message.at, Some(message.timer));
+        sets(self.requeued.packed_new(), space);
+        let old: SequenceSet = self.requeued.packed_old().map(|message| message.sequence).collect();
+        sets(&old, space);
+        for message in self.requeued.at_hand() {
+            let Waiting { sequence, at, .. } = *message;
+            forgotten(Forgotten { sequence, at, held: None }, space);
         }
-        for (sequence, Deferred { message, timer, .. }) in self.deferred.drain() {
-            forgotten(sequence, message.at, Some(timer));
-        }
-        for message in self.requeued.drain(..) {
-            forgotten(message.sequence, message.at, None);
-        }
+        self.requeued = Requeued::default();
+        self.each_in_flight(|sequence, message| {
+            let InFlight { at, timer, client, .. } = *message;
+            forgotten(Forgotten { sequence, at, held: Some((timer, client)) }, space);
+        });
+        self.ring.clear();
+        self.stragglers.clear();
         self.in_flight = 0;
         self.shrink();
+    }
+
+    /// Bytes of memory for what waits to be delivered again, beyond the usual.
+    #[must_use]
+    pub fn requeued_bytes(&self) -> usize {
+        self.requeued.bytes()
     }
 
     /// Gives memory back that a burst left behind. Called when nothing is outstanding.
@@ -241,12 +271,7 @@ impl Outstanding {
         if self.in_flight == 0 && self.ring.capacity() > RING_ENTRIES_MAX / 8 {
             self.ring = VecDeque::with_capacity(RING_ENTRIES_MIN);
         }
-        if self.deferred.is_empty() && self.deferred.capacity() > RING_ENTRIES_MAX / 8 {
-            self.deferred = HashMap::default();
-        }
-        if self.requeued.is_empty() && self.requeued.capacity() > RING_ENTRIES_MAX / 8 {
-            self.requeued = VecDeque::new();
-        }
+        self.requeued.shrink();
     }
 
     fn index(&self, sequence: u64) -> Option<usize> {
@@ -271,13 +296,22 @@ impl Outstanding {
 
 #[cfg(test)]
 mod tests {
-    use super::{InFlight, Outstanding, Waiting};
+    use super::{Forgotten, InFlight, Outstanding, Waiting};
+    use crate::deferral::{Entry, Next};
+    use crate::journal::state::Range;
+    use crate::log::Pool;
     use crate::log::Position;
     use crate::slots::Key;
+    use crate::store::Space;
     use crate::wheel::TimerId;
+    use alloc::boxed::Box;
     use alloc::collections::BTreeSet;
     use alloc::vec::Vec;
     use proptest::prelude::*;
+
+    fn space() -> Space {
+        Space::new(Pool::new(1 << 20, Box::new(|| None)), 1 << 20)
+    }
 
     fn message(sequence: u64) -> InFlight {
         let at = Position { segment: sequence as u32, offset: 0 };
@@ -308,8 +342,9 @@ mod tests {
                 prop_assert!(outstanding.get_mut(sequence).is_some());
             }
             let mut forgotten = Vec::new();
-            outstanding.clear(|sequence, at, _| {
+            outstanding.clear(&mut space(), |_, _| (), |Forgotten { sequence, at, held }, _| {
                 assert_eq!(sequence as u32, at.segment);
+                assert!(held.is_some());
                 forgotten.push(sequence);
             });
             forgotten.sort_unstable();
@@ -331,16 +366,51 @@ mod tests {
         assert!(outstanding.take(0).is_some());
     }
 
+    fn mixed(space: &mut Space) -> Outstanding {
+        let mut outstanding = Outstanding::default();
+        let entry = |sequence| Entry { due_ms: 9, sequence, attempts: 1 };
+        outstanding.published.insert(Entry { attempts: 0, ..entry(5) }, 9, &mut space.pool);
+        outstanding.put_off.insert(entry(6), 9, &mut space.pool);
+        let at = Position::default();
+        outstanding.requeue(Waiting { sequence: 7, at, attempts: 2, behind: 0 });
+        outstanding.deliver(8, message(8));
+        outstanding
+    }
+
     #[test]
     fn states_are_counted_apart() {
-        let mut outstanding = Outstanding::default();
-        let waiting =
-            |sequence| Waiting { sequence, at: Position::default(), attempts: 0, behind: 0 };
-        outstanding.defer(waiting(5), 0, TimerId::NONE);
-        outstanding.requeue(waiting(6));
-        assert_eq!((outstanding.deferred(), outstanding.requeued()), (1, 1));
+        let mut space = space();
+        let mut outstanding = mixed(&mut space);
+        let counts = |of: &Outstanding| (of.in_flight(), of.deferred(), of.requeued());
+        assert_eq!(counts(&outstanding), (1, 2, 1));
         assert!(outstanding.take(5).is_none());
-        assert_eq!(outstanding.undefer(5).map(|message| message.sequence), Some(5));
-        assert_eq!(outstanding.next_requeued().map(|message| message.sequence), Some(6));
+        assert!([5, 6, 8].into_iter().all(|sequence| outstanding.holds(sequence)));
+        let mut told = Vec::new();
+        outstanding.each(|sequence, attempts, due_ms| told.push((sequence, attempts, due_ms)));
+        told.sort_unstable();
+        assert_eq!(told, [(6, 1, Some(9)), (7, 2, None), (8, 1, None)]);
+        assert!(outstanding.kept().from(0).eq([5]));
+        let due = outstanding.published.pop(9, &mut space);
+        assert_eq!(due, Next::Due(Entry { due_ms: 9, sequence: 5, attempts: 0 }));
+        assert_eq!(outstanding.next_requeued().map(|message| message.sequence), Some(7));
+        assert_eq!(counts(&outstanding), (1, 1, 0));
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten_wherever_it_was() {
+        let mut space = space();
+        for (first, last) in [(5, 8), (6, 7), (8, 8), (1, 4)] {
+            let mut outstanding = mixed(&mut space);
+            let mut gone = Vec::new();
+            outstanding.forget(Range { first, last }, |message| gone.push(message.sequence));
+            gone.sort_unstable();
+            assert!(gone.into_iter().eq(first.max(5)..=last.max(4)));
+            let left = outstanding.in_flight() + outstanding.deferred() + outstanding.requeued();
+            assert_eq!(left, 4 - (last + 1 - first.max(5).min(last + 1)));
+            outstanding.clear(&mut space, |_, _| (), |_, _| ());
+            let left = outstanding.in_flight() + outstanding.deferred() + outstanding.requeued();
+            assert_eq!(left, 0);
+        }
+        assert_eq!(space.pool.used_bytes(), 0);
     }
 }

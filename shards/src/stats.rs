@@ -36,8 +36,12 @@ pub struct ShardStats {
 pub struct ShardGauges {
     /// Connections that this shard drives now.
     pub clients: u64,
-    /// Bytes of log segments in use.
+    /// Bytes of log segments in use, and of what is noted of deferred messages.
     pub memory_bytes: u64,
+    /// The part of `memory_bytes` that is not in blocks: sets and lists of messages.
+    pub index_bytes: u64,
+    /// Parts of indexes of deferred messages read back from the disk since the start.
+    pub index_reads: u64,
     /// The most that `memory_bytes` may become.
     pub memory_limit_bytes: u64,
     /// Publishes refused since the start because `memory_limit_bytes` was reached.

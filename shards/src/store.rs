@@ -12,6 +12,7 @@ use crate::journal::entry::{self, Run};
 use crate::journal::file::FILE_HEADER_BYTES;
 use crate::log::{Pool, Segment};
 use crate::page_buffer::PageBuffer;
+use crate::wire::names::Name;
 
 /// Bytes on their way to store files at a time.
 const WRITING_BYTES_MAX: usize = 8 << 20;
@@ -109,20 +110,51 @@ impl Space {
     /// Room in a store file for a segment; `None` when it has to wait, for a file or for other
     /// writes to be done.
     pub fn place(&mut self, run: &Run, records: &[u8]) -> Option<Write> {
+        if !self.is_open() {
+            return None;
+        }
+        let write = self.store.write(run, records);
+        self.roll();
+        write
+    }
+
+    /// Whether something can be written now. If not, it is asked for a file, or too much is under
+    /// way.
+    fn is_open(&mut self) -> bool {
         let store = &mut self.store;
         if store.writing_bytes >= WRITING_BYTES_MAX {
-            return None;
+            return false;
         }
-        if store.current.is_none() {
-            if !core::mem::replace(&mut store.opening, true) {
-                self.requests.push_back(DiskRequest::Open { role: Role::Store, floor: 0 });
-            }
-            return None;
+        if store.current.is_none() && !core::mem::replace(&mut store.opening, true) {
+            self.requests.push_back(DiskRequest::Open { role: Role::Store, floor: 0 });
         }
-        let write = store.write(run, records);
-        if let Some(full) = store.roll() {
+        self.store.current.is_some()
+    }
+
+    fn roll(&mut self) {
+        if let Some(full) = self.store.roll() {
             self.requests.push_back(DiskRequest::Release(full));
         }
+    }
+}
+
+impl Space {
+    /// Room in a store file for a part of an index of deferred messages, as `place` has it for a
+    /// segment.
+    pub fn place_index(&mut self, topic: &Name, part: &[u8]) -> Option<Write> {
+        if !self.is_open() {
+            return None;
+        }
+        let nonce = self.store.current.as_ref()?.nonce;
+        let mut bytes = self.store.spare.pop().unwrap_or_default();
+        let mut head = 0;
+        bytes.refill(entry::run_overhead_max() + part.len(), |out| {
+            let start = out.len();
+            entry::index(out, nonce, topic, part);
+            head = (out.len() - start - part.len().next_multiple_of(entry::ALIGN)) as u32;
+        });
+        let write = self.store.take_in(bytes, head, part.len() as u32);
+        self.roll();
         write
     }
 }
@@ -139,9 +171,15 @@ impl Store {
             out.extend_from_slice(records);
             entry::run_end(out, current.nonce, run);
         });
+        self.take_in(bytes, head, run.bytes)
+    }
+
+    /// Bytes of which so many are wanted come to the end of the current file.
+    fn take_in(&mut self, bytes: PageBuffer, head: u32, wanted: u32) -> Option<Write> {
+        let current = self.current.as_mut()?;
         let offset = current.offset;
         current.offset += bytes.len() as u32;
-        let place = Place { file: current.number, offset: offset + head, bytes: run.bytes };
+        let place = Place { file: current.number, offset: offset + head, bytes: wanted };
         let file = self.files.entry(place.file).or_default();
         file.live_bytes += u64::from(place.bytes);
         file.bytes += bytes.len() as u64;

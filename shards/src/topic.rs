@@ -1,8 +1,8 @@
 //! One topic: its log, and how much of it the channels have been given.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use crate::deferral::{Deferrals, Entry, FRESH_MAX};
 use crate::id;
 use crate::journal::state::Range;
 use crate::limits::Durability;
@@ -26,8 +26,8 @@ pub struct Topic {
     pub handed: u64,
     /// The place of that message.
     pub handed_at: Position,
-    /// Deferred messages that no channel has been given yet, with their delays.
-    pub deferred: VecDeque<(u64, Position, u64)>,
+    /// Deferred messages that no channel has been given yet; due are they after their delays.
+    pub deferred: Deferrals,
     /// What an answer to a publish promises.
     pub durability: Durability,
     /// Whether it is written down what becomes of its messages.
@@ -83,7 +83,7 @@ impl Topic {
             head,
             handed: head,
             handed_at: Position::default(),
-            deferred: VecDeque::new(),
+            deferred: Deferrals::default(),
             durability,
             journaled: durability != Durability::Memory,
             noted: false,
@@ -167,9 +167,10 @@ impl Topic {
         let id = id::encode(self.head, stamp.node_id);
         let header = &frame::message_header(length, stamp.timestamp_ns, &id);
         let message = Message { header, body, delay_ms: stamp.delay_ms };
-        let at = self.log.append(space, self.head, message)?;
+        self.log.append(space, self.head, message)?;
         if stamp.delay_ms > 0 {
-            self.deferred.push_back((self.head, at, stamp.delay_ms));
+            let entry = Entry { due_ms: stamp.delay_ms, sequence: self.head, attempts: 0 };
+            self.deferred.insert(entry, FRESH_MAX, &mut space.pool);
         }
         self.head += 1;
         self.message_count += 1;

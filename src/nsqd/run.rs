@@ -473,6 +473,7 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize
         max_channel_consumers: options.max_channel_consumers,
         mem_queue_size: options.mem_queue_size,
         resident_messages_max: options.mem_queue_size_given,
+        deferred_fresh_max: shards::deferral::FRESH_MAX,
         memory_limit_bytes,
         durability: options.durability,
         topic_durability: options.topic_durability.clone(),

@@ -8,6 +8,7 @@
 mod canaries;
 mod clock;
 mod cycles;
+mod deferred;
 mod disk;
 mod drain;
 mod folder;

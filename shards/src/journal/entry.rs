@@ -3,7 +3,8 @@
 //! ```text
 //! 0   u32  CRC-32 of the file's nonce (8 bytes), the rest of the head, and the names
 //! 4   u8   kind: 1 run, 2 channel, 3 topic, 4 finished, 5 requeued, 6 channel deleted,
-//!          7 topic deleted
+//!          7 topic deleted, 8 part of the channel behind, 9 index of deferred messages, of no
+//!          use after a restart
 //! 5   u8   length of the topic's name          6  u8  of the channel's; 0 for none
 //! 7   u8   flags: 1 a trailer is behind the payload, 2 this is one, 4 some records are deferred
 //! 8   u32  bytes of the payload
@@ -30,7 +31,7 @@ const HEAD_BYTES: usize = 32;
 /// The longest head, names included.
 pub(super) const HEAD_BYTES_MAX: usize = HEAD_BYTES + 2 * NAME_BYTES_MAX;
 /// What entries are aligned to.
-pub(super) const ALIGN: usize = 8;
+pub(crate) const ALIGN: usize = 8;
 const CRC_BYTES: usize = 4;
 /// Where in a head its kind is.
 pub(super) const KIND_OFFSET: usize = 4;
@@ -90,10 +91,36 @@ pub const fn run_overhead_max() -> usize {
     2 * (HEAD_BYTES + NAME_BYTES_MAX) + ALIGN
 }
 
-/// Appends all of a channel's state.
+/// Appends all of a channel's state: what does not fit into an entry of bounded size comes in
+/// front of it, in entries of its own.
 pub fn channel(out: &mut Vec<u8>, nonce: u64, topic: &Name, channel: &Name, state: &ChannelState) {
+    let mut parts = 0;
+    state.split(|part| {
+        let head = Head::of_state(Kind::ChannelPart, topic, Some(channel));
+        append_state(out, nonce, head, |out| part.encode(parts, out));
+        parts += 1;
+    });
     let head = Head::of_state(Kind::Channel, topic, Some(channel));
-    append_state(out, nonce, head, |out| state.encode(out));
+    append_state(out, nonce, head, |out| state.encode(parts, out));
+}
+
+/// Appends one part of a channel's state.
+#[cfg(test)]
+pub(super) fn channel_part(
+    out: &mut Vec<u8>,
+    nonce: u64,
+    (topic, channel): (&Name, &Name),
+    number: u64,
+    list: &[Outstanding],
+) {
+    let head = Head::of_state(Kind::ChannelPart, topic, Some(channel));
+    append_state(out, nonce, head, |out| state::PartOf::Outstanding(list).encode(number, out));
+}
+
+/// Appends a part of an index of deferred messages, which nobody reads after a restart.
+pub fn index(out: &mut Vec<u8>, nonce: u64, topic: &Name, part: &[u8]) {
+    let head = Head::of_state(Kind::Index, topic, None);
+    append_state(out, nonce, head, |out| out.extend_from_slice(part));
 }
 
 /// Appends all of a topic's state.
@@ -148,6 +175,8 @@ pub(super) enum Kind {
     Requeued = 5,
     ChannelDeleted = 6,
     TopicDeleted = 7,
+    ChannelPart = 8,
+    Index = 9,
 }
 
 impl Kind {
@@ -160,12 +189,14 @@ impl Kind {
             5 => Kind::Requeued,
             6 => Kind::ChannelDeleted,
             7 => Kind::TopicDeleted,
+            8 => Kind::ChannelPart,
+            9 => Kind::Index,
             _ => return None,
         })
     }
 
     fn has_channel(self) -> bool {
-        !matches!(self, Kind::Run | Kind::Topic | Kind::TopicDeleted)
+        !matches!(self, Kind::Run | Kind::Topic | Kind::TopicDeleted | Kind::Index)
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::entry::{ALIGN, HEAD_BYTES_MAX, Head, KIND_OFFSET, Kind, Run};
 use super::file::{FILE_HEADER_BYTES, FileHeader};
-use super::state::{self, ChannelState, Outstanding, Range, TopicState};
+use super::state::{self, ChannelPart, ChannelState, Outstanding, Range, TopicState};
 use crate::disk::{DiskError, Place, Role};
 use crate::page_buffer::PAGE_BYTES;
 use crate::wire::names::Name;
@@ -52,8 +52,26 @@ pub enum Entry {
         topic: Name,
         /// Its name.
         channel: Name,
-        /// Its state.
+        /// Its state, without what is in the parts.
         state: ChannelState,
+        /// So many parts of it are in front.
+        parts: u64,
+    },
+    /// A part of the channel state that is behind it.
+    ChannelPart {
+        /// The channel's topic.
+        topic: Name,
+        /// The channel.
+        channel: Name,
+        /// How many parts are in front of this one.
+        number: u64,
+        /// What is in it.
+        part: ChannelPart,
+    },
+    /// Where deferred messages were noted while the broker ran.
+    Index {
+        /// Their topic.
+        topic: Name,
     },
     /// All of a topic's state.
     Topic {
@@ -97,6 +115,7 @@ pub enum Entry {
 }
 
 /// What comes next in a file.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and most are entries")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A good entry.
@@ -336,8 +355,14 @@ fn decode(head: &Head, payload: &[u8]) -> Option<Entry> {
     Some(match head.kind {
         Kind::Run => return None,
         Kind::Channel => {
-            Entry::Channel { topic, channel: head.channel?, state: ChannelState::decode(payload)? }
+            let (state, parts) = ChannelState::decode(payload)?;
+            Entry::Channel { topic, channel: head.channel?, state, parts }
         }
+        Kind::ChannelPart => {
+            let (number, part) = ChannelPart::decode(payload)?;
+            Entry::ChannelPart { topic, channel: head.channel?, number, part }
+        }
+        Kind::Index => Entry::Index { topic },
         Kind::Topic => Entry::Topic { topic, state: TopicState::decode(payload)? },
         Kind::Finished => {
             let ranges = state::decode_ranges(payload)?;

@@ -6,6 +6,8 @@
 
 use alloc::vec::Vec;
 
+use crate::sequences::SequenceSet;
+
 /// Sequence numbers from `first` to `last`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Range {
@@ -35,6 +37,17 @@ pub struct ChannelState {
     pub skips: Vec<Range>,
     /// Sorted by sequence. Deferred ones may be ahead of the cursor.
     pub outstanding: Vec<Outstanding>,
+    /// Messages that were never delivered, and are kept back for as long as their records say.
+    pub kept: SequenceSet,
+}
+
+/// A piece of a channel's state that is too large for one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChannelPart {
+    /// Some of what is outstanding.
+    Outstanding(Vec<Outstanding>),
+    /// Some of what is kept back.
+    Kept(SequenceSet),
 }
 
 /// A topic's place in its own messages.
@@ -50,18 +63,98 @@ pub struct TopicState {
 const ITEM_BYTES_MIN: usize = 2;
 
 impl ChannelState {
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    /// Encodes what is not in parts, and how many there are of those.
+    pub(super) fn encode(&self, parts: u64, out: &mut Vec<u8>) {
+        let in_parts = self.outstanding.len() / PART_ITEMS * PART_ITEMS;
         put(out, self.cursor);
+        put(out, parts);
         encode_ranges(out, &self.skips);
-        encode_outstanding(out, &self.outstanding);
+        encode_outstanding(out, &self.outstanding[in_parts..]);
     }
 
-    pub(super) fn decode(payload: &[u8]) -> Option<ChannelState> {
+    pub(super) fn decode(payload: &[u8]) -> Option<(ChannelState, u64)> {
         let mut rest = payload;
-        let cursor = take(&mut rest)?;
+        let (cursor, parts) = (take(&mut rest)?, take(&mut rest)?);
         let skips = take_ranges(&mut rest)?;
         let outstanding = take_outstanding(&mut rest)?;
-        rest.is_empty().then_some(ChannelState { cursor, skips, outstanding })
+        let state = ChannelState { cursor, skips, outstanding, kept: SequenceSet::default() };
+        rest.is_empty().then_some((state, parts))
+    }
+
+    /// Tells the parts that are not in `encode`, each of bounded size.
+    pub(super) fn split(&self, mut tell: impl FnMut(PartOf<'_>)) {
+        for list in self.outstanding.chunks_exact(PART_ITEMS) {
+            tell(PartOf::Outstanding(list));
+        }
+        let (mut part, mut count) = (Vec::new(), 0);
+        self.kept.each_range(|range| {
+            let mut rest = range;
+            while rest.first <= rest.last {
+                let room = PART_KEPT_MAX - count - 1;
+                let cut = Range { last: rest.last.min(rest.first.saturating_add(room)), ..rest };
+                part.push(cut);
+                count += cut.last - cut.first + 1;
+                if part.len() == PART_ITEMS || count == PART_KEPT_MAX {
+                    tell(PartOf::Kept(&part));
+                    part.clear();
+                    count = 0;
+                }
+                let Some(next) = cut.last.checked_add(1) else { break };
+                rest.first = next;
+            }
+        });
+        if !part.is_empty() {
+            tell(PartOf::Kept(&part));
+        }
+    }
+
+    /// Takes its parts in, in order.
+    pub(crate) fn complete(&mut self, parts: impl Iterator<Item = ChannelPart>) {
+        let mut last = core::mem::take(&mut self.outstanding);
+        for part in parts {
+            match part {
+                ChannelPart::Outstanding(mut list) => self.outstanding.append(&mut list),
+                ChannelPart::Kept(kept) => self.kept.add(&kept),
+            }
+        }
+        self.outstanding.append(&mut last);
+    }
+}
+
+/// A part about to be encoded.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PartOf<'a> {
+    Outstanding(&'a [Outstanding]),
+    /// Ranges in order, which do not touch.
+    Kept(&'a [Range]),
+}
+
+impl PartOf<'_> {
+    pub(super) fn encode(self, number: u64, out: &mut Vec<u8>) {
+        put(out, number);
+        match self {
+            PartOf::Outstanding(list) => {
+                out.push(OUTSTANDING);
+                encode_outstanding(out, list);
+            }
+            PartOf::Kept(ranges) => encode_kept(out, ranges),
+        }
+    }
+}
+
+impl ChannelPart {
+    pub(super) fn decode(payload: &[u8]) -> Option<(u64, ChannelPart)> {
+        let mut rest = payload;
+        let number = take(&mut rest)?;
+        let (&kind, behind) = rest.split_first()?;
+        rest = behind;
+        let part = match kind {
+            OUTSTANDING => ChannelPart::Outstanding(take_outstanding(&mut rest)?),
+            RANGES => ChannelPart::Kept(take_set(&mut rest)?),
+            BITS => ChannelPart::Kept(take_bits(&mut rest)?),
+            _ => return None,
+        };
+        rest.is_empty().then_some((number, part))
     }
 }
 
@@ -79,6 +172,54 @@ impl TopicState {
         let handed = if rest.is_empty() { None } else { Some(take(&mut rest)?) };
         rest.is_empty().then_some(TopicState { handed, head })
     }
+}
+
+/// What a part's payload is.
+const OUTSTANDING: u8 = 1;
+const RANGES: u8 = 2;
+const BITS: u8 = 3;
+/// The most items that a part has.
+const PART_ITEMS: usize = 32 * 1024;
+/// The most messages that a part's set has: reading it allocates no more than a bit for each.
+const PART_KEPT_MAX: u64 = 1 << 26;
+
+/// As ranges where that is shorter than a bit for each number between first and last.
+fn encode_kept(out: &mut Vec<u8>, ranges: &[Range]) {
+    let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return };
+    let bytes = (last.last - first.first) / 8 + 1;
+    if bytes > 2 * ranges.len() as u64 {
+        out.push(RANGES);
+        return encode_ranges(out, ranges);
+    }
+    out.push(BITS);
+    put(out, first.first);
+    let start = out.len();
+    out.resize(start + bytes as usize, 0);
+    for bit in ranges.iter().flat_map(|range| range.first..=range.last) {
+        let bit = (bit - first.first) as usize;
+        out[start + bit / 8] |= 1 << (bit % 8);
+    }
+}
+
+fn take_set(rest: &mut &[u8]) -> Option<SequenceSet> {
+    let ranges = take_ranges(rest)?;
+    let lengths = ranges.iter().map(|range| (range.last - range.first).saturating_add(1));
+    if lengths.fold(0, u64::saturating_add) > PART_KEPT_MAX {
+        return None;
+    }
+    let mut set = SequenceSet::default();
+    ranges.into_iter().for_each(|range| set.insert_range(range));
+    Some(set)
+}
+
+/// The rest of a payload.
+fn take_bits(rest: &mut &[u8]) -> Option<SequenceSet> {
+    let first = take(rest)?;
+    first.checked_add(rest.len() as u64 * 8)?;
+    let bits = (first..).zip(rest.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1)));
+    let set = bits.filter(|(_, bit)| *bit == 1).map(|(sequence, _)| sequence).collect();
+    *rest = &[];
+    Some(set)
 }
 
 pub(super) fn encode_ranges(out: &mut Vec<u8>, ranges: &[Range]) {
@@ -150,7 +291,7 @@ fn take_outstanding(rest: &mut &[u8]) -> Option<Vec<Outstanding>> {
 }
 
 /// Appends a number, seven bits to a byte, the lowest first.
-pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -158,7 +299,8 @@ pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-fn put_difference(out: &mut Vec<u8>, number: u64, previous: u64) {
+/// Appends a number as the difference to another.
+pub(crate) fn put_difference(out: &mut Vec<u8>, number: u64, previous: u64) {
     let difference = number.wrapping_sub(previous) as i64;
     put(out, (difference << 1 ^ difference >> 63) as u64);
 }
@@ -170,7 +312,8 @@ pub(super) fn decode_number(payload: &[u8]) -> Option<u64> {
     rest.is_empty().then_some(number)
 }
 
-fn take(rest: &mut &[u8]) -> Option<u64> {
+/// Takes a number off the front; `None` when there is none.
+pub(crate) fn take(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let (&byte, behind) = rest.split_first()?;
@@ -187,7 +330,8 @@ fn take(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn take_difference(rest: &mut &[u8], previous: u64) -> Option<u64> {
+/// Takes a number off the front that was put as the difference to another.
+pub(crate) fn take_difference(rest: &mut &[u8], previous: u64) -> Option<u64> {
     let zigzag = take(rest)?;
     Some(previous.wrapping_add(zigzag >> 1 ^ (zigzag & 1).wrapping_neg()))
 }
@@ -201,9 +345,10 @@ fn take_count(rest: &mut &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::{
-        ChannelState, Outstanding, Range, TopicState, decode_number, decode_outstanding,
-        decode_ranges, put,
+        ChannelPart, ChannelState, Outstanding, PART_KEPT_MAX, PartOf, Range, TopicState,
+        decode_number, decode_outstanding, decode_ranges, put,
     };
+    use crate::sequences::SequenceSet;
     use alloc::vec;
     use alloc::vec::Vec;
     use proptest::prelude::*;
@@ -224,15 +369,24 @@ mod tests {
                 Outstanding { sequence: 299, attempts: 0, due_ms: 70 },
                 Outstanding { sequence: 400, attempts: 300, due_ms: 69 },
             ],
+            kept: SequenceSet::default(),
         };
         let bytes = [
-            &[0xac, 0x02][..],                  // the cursor
+            &[0xac, 0x02, 5][..],               // the cursor, and five parts in front
             &[2, 0xec, 0x04, 0, 4, 0xc7, 0x01], // two ranges: +310, 1 long; +2, 200 long
             &[3, 0xd4, 0x04, 2],                // +298, one attempt
             &[2, 1, 0x8c, 0x01],                // +1, deferred, due +70
             &[0xca, 0x01, 0xd9, 0x04, 1],       // +101, 300 attempts, deferred, due -1
         ];
-        assert_eq!(encoded(|out| state.encode(out)), bytes.concat());
+        assert_eq!(encoded(|out| state.encode(5, out)), bytes.concat());
+        let row = [Range { first: 300, last: 4300 }, Range { first: 4302, last: 4302 }];
+        let bytes = [7, 2, 2, 0xd8, 0x04, 0xa0, 0x1f, 4, 0];
+        assert_eq!(encoded(|out| PartOf::Kept(&row).encode(7, out)), bytes);
+        let some = [Range { first: 300, last: 301 }, Range { first: 303, last: 311 }];
+        let bytes = [8, 3, 0xac, 0x02, 0b1111_1011, 0b1111];
+        assert_eq!(encoded(|out| PartOf::Kept(&some).encode(8, out)), bytes);
+        let list = PartOf::Outstanding(&state.outstanding[..1]);
+        assert_eq!(encoded(|out| list.encode(0, out)), [0, 1, 1, 0xd4, 0x04, 2]);
         let flows = TopicState { handed: None, head: 128 };
         assert_eq!(encoded(|out| flows.encode(out)), [0x80, 0x01]);
         let held = TopicState { handed: Some(3), head: 127 };
@@ -264,12 +418,13 @@ mod tests {
         ) {
             let topic = TopicState { handed, head: cursor };
             prop_assert_eq!(TopicState::decode(&encoded(|out| topic.encode(out))), Some(topic));
-            let state = ChannelState { cursor, skips, outstanding };
-            let mut bytes = encoded(|out| state.encode(out));
+            let kept = SequenceSet::default();
+            let state = ChannelState { cursor, skips, outstanding, kept };
+            let mut bytes = encoded(|out| state.encode(0, out));
             for length in 0..bytes.len() {
                 prop_assert_eq!(ChannelState::decode(&bytes[..length]), None);
             }
-            prop_assert_eq!(ChannelState::decode(&bytes), Some(state));
+            prop_assert_eq!(ChannelState::decode(&bytes), Some((state, 0)));
             bytes.push(0);
             prop_assert_eq!(ChannelState::decode(&bytes), None);
         }
@@ -279,7 +434,8 @@ mod tests {
             bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0_u8..4, Just(0xff)], 0..60),
         ) {
             let items = bytes.len() / 2;
-            if let Some(state) = ChannelState::decode(&bytes) {
+            ChannelPart::decode(&bytes);
+            if let Some((state, _)) = ChannelState::decode(&bytes) {
                 prop_assert!(state.skips.capacity() + state.outstanding.capacity() <= items);
                 prop_assert!(state.skips.iter().all(|range| range.first <= range.last));
             }
@@ -288,6 +444,64 @@ mod tests {
             TopicState::decode(&bytes);
             decode_number(&bytes);
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20))]
+        #[test]
+        fn a_state_of_any_size_comes_in_parts_of_bounded_size(
+            outstanding in 0_u64..100_000,
+            kept in prop::collection::vec((0_u64..1 << 22, 1_u64..90_000, 1_u64..60), 0..5),
+        ) {
+            let row = |(first, count, step)| (0..count).map(move |at| first + at * step);
+            let list = (0..outstanding).map(|at| (at * 3, at as u16, at % 5 * (at + 70)));
+            let list = list.map(|(sequence, attempts, due_ms)| Outstanding {
+                sequence,
+                attempts,
+                due_ms,
+            });
+            let state = ChannelState {
+                cursor: 9,
+                skips: vec![Range { first: 10, last: 10 }],
+                outstanding: list.collect(),
+                kept: kept.into_iter().flat_map(row).collect(),
+            };
+            let mut parts = Vec::new();
+            state.split(|part| {
+                let number = parts.len() as u64;
+                let bytes = encoded(|out| part.encode(number, out));
+                assert!(bytes.len() < 512 << 10);
+                let (found, part) = ChannelPart::decode(&bytes).unwrap();
+                assert_eq!(found, number);
+                for length in [0, 1, bytes.len() / 2] {
+                    assert!(ChannelPart::decode(&bytes[..length]).is_none_or(|cut| cut.1 != part));
+                }
+                parts.push(part);
+            });
+            let bytes = encoded(|out| state.encode(parts.len() as u64, out));
+            prop_assert!(bytes.len() < 512 << 10);
+            let (mut found, count) = ChannelState::decode(&bytes).unwrap();
+            prop_assert_eq!(count, parts.len() as u64);
+            found.complete(parts.into_iter());
+            prop_assert!(found == state);
+        }
+    }
+
+    #[test]
+    fn a_set_of_many_in_a_row_is_cut() {
+        let mut kept = SequenceSet::default();
+        kept.insert_range(Range { first: 7, last: 7 + PART_KEPT_MAX });
+        let state = ChannelState { kept, ..ChannelState::default() };
+        let mut lengths = Vec::new();
+        state.split(|part| {
+            let bytes = encoded(|out| part.encode(0, out));
+            let Some((_, ChannelPart::Kept(set))) = ChannelPart::decode(&bytes) else { panic!() };
+            lengths.push(set.len());
+        });
+        assert_eq!(lengths, [PART_KEPT_MAX, 1]);
+        let claim = Range { first: 0, last: u64::MAX };
+        let claim = encoded(|out| PartOf::Kept(&[claim]).encode(0, out));
+        assert_eq!(ChannelPart::decode(&claim), None);
     }
 
     #[test]

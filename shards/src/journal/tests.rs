@@ -13,7 +13,7 @@ use self::sample::{File, HEADER, NONCE, Piece, name, recovered, sample, scan};
 use super::entry::{self, Run};
 use super::file::{FILE_HEADER_BYTES, FileHeader};
 use super::scan::{Entry, Found, ReadAt, Scan};
-use super::state::{ChannelState, Outstanding, Range, TopicState};
+use super::state::{ChannelPart, ChannelState, Outstanding, Range, TopicState};
 use crate::disk::{DiskError, Role};
 use crate::page_buffer::PAGE_BYTES;
 
@@ -45,7 +45,7 @@ fn the_format_never_changes() {
     assert_eq!(out, end);
 
     let file = sample(NONCE);
-    assert_eq!((file.bytes.len(), crc32fast::hash(&file.bytes)), (5408, 0xcd12_f614));
+    assert_eq!((file.bytes.len(), crc32fast::hash(&file.bytes)), (5520, 0xecc8_23f0));
 }
 
 #[test]
@@ -205,9 +205,7 @@ fn long_file() -> File {
             _ => file.run("a", index * 10, &[(0, length / 2); 2]),
         }
         if index == 250 {
-            let state =
-                ChannelState { outstanding: list(100_000).collect(), ..ChannelState::default() };
-            file.state(Entry::Channel { topic, channel, state });
+            file.state(Entry::Requeued { topic, channel, list: list(100_000).collect() });
         }
     }
     file
@@ -322,20 +320,26 @@ fn written() -> impl Strategy<Value = Written> {
     let ranges = prop::collection::vec(range, 0..10);
     let list = prop::collection::vec(outstanding, 0..10);
     let messages = prop::collection::vec((0_u64..2, 0_usize..100), 1..5);
-    (0..7, text(), text(), any::<(u32, Option<u64>)>(), (ranges, list, messages)).prop_map(
+    (0..9, text(), text(), any::<(u32, Option<u64>)>(), (ranges, list, messages)).prop_map(
         |(kind, topic_text, channel, (number, handed), (ranges, list, messages))| {
             let (topic, channel) = (name(&topic_text), name(&channel));
             let cursor = u64::from(number);
             Written::State(match kind {
                 0 => return Written::Run(topic_text, cursor, messages),
                 1 => {
-                    let state = ChannelState { cursor, skips: ranges, outstanding: list };
-                    Entry::Channel { topic, channel, state }
+                    let kept = Default::default();
+                    let state = ChannelState { cursor, skips: ranges, outstanding: list, kept };
+                    Entry::Channel { topic, channel, state, parts: 0 }
                 }
                 2 => Entry::Topic { topic, state: TopicState { handed, head: cursor } },
                 3 => Entry::Finished { topic, channel, ranges },
                 4 => Entry::Requeued { topic, channel, list },
                 5 => Entry::ChannelDeleted { topic, channel },
+                6 => {
+                    let part = ChannelPart::Outstanding(list);
+                    Entry::ChannelPart { topic, channel, number: cursor, part }
+                }
+                7 => Entry::Index { topic },
                 _ => Entry::TopicDeleted { topic, floor: cursor },
             })
         },
@@ -388,7 +392,7 @@ proptest! {
     #[test]
     fn entries_that_only_have_right_checksums_are_read_within_the_file(
         list in prop::collection::vec(
-            (0_u8..9, [0_u8..70, 0_u8..70, 0_u8..9], any::<[u64; 2]>(), damaged_bytes()),
+            (0_u8..11, [0_u8..70, 0_u8..70, 0_u8..9], any::<[u64; 2]>(), damaged_bytes()),
             0..8,
         ),
     ) {

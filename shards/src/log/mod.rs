@@ -36,6 +36,11 @@ pub struct Position {
     pub offset: u32,
 }
 
+impl Position {
+    /// A message may be anywhere: see [`Log::place`].
+    pub const UNKNOWN: Position = Position { segment: u32::MAX, offset: SOMEWHERE };
+}
+
 /// The offset of a message of which only the segment is known.
 pub const SOMEWHERE: u32 = u32::MAX;
 

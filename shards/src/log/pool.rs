@@ -58,6 +58,8 @@ pub struct Pool {
     limit_bytes: usize,
     reserved_bytes: usize,
     used_bytes: usize,
+    /// Bytes of others that count against the limit: lists of what is in the blocks.
+    charged_bytes: usize,
     /// Bytes given back since chunks were last made whole: below one chunk it is not tried again.
     freed_bytes: usize,
 }
@@ -74,6 +76,7 @@ impl Pool {
             limit_bytes,
             reserved_bytes: 0,
             used_bytes: 0,
+            charged_bytes: 0,
             freed_bytes: 0,
         }
     }
@@ -84,6 +87,9 @@ impl Pool {
         let Some(least) = CLASS_BYTES.iter().position(|&size| size >= bytes) else {
             return self.take_oversize(bytes);
         };
+        if self.charged_bytes > 0 && !self.has_room(CLASS_BYTES[least]) {
+            return None;
+        }
         let class = class.max(least);
         // When the budget has no room for the class, a smaller block that is free will do.
         let found = (least..=class).rev().find_map(|class| Some((class, self.find(class)?)));
@@ -115,13 +121,25 @@ impl Pool {
     /// Whether a block of so many bytes would fit into the budget.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.used_bytes + bytes <= self.limit_bytes
+        self.used_bytes() + bytes <= self.limit_bytes
     }
 
-    /// Bytes in blocks that are in use.
+    /// Bytes in blocks that are in use, and what others are charged.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
-        self.used_bytes
+        self.used_bytes + self.charged_bytes
+    }
+
+    /// Bytes that somebody was charged before are other ones now. Nothing is refused for it, but
+    /// there is less room for blocks.
+    pub fn charge(&mut self, before: usize, now: usize) {
+        self.charged_bytes = self.charged_bytes + now - before;
+    }
+
+    /// Bytes that others are charged.
+    #[must_use]
+    pub fn charged_bytes(&self) -> usize {
+        self.charged_bytes
     }
 
     /// The most that it may hold.
@@ -144,7 +162,8 @@ impl Pool {
     }
 
     fn chunk(&mut self) -> Option<&'static mut [u8]> {
-        if self.reserved_bytes + CHUNK_BYTES > self.limit_bytes.max(CHUNK_BYTES) {
+        let reserved_bytes = self.reserved_bytes + self.charged_bytes + CHUNK_BYTES;
+        if reserved_bytes > self.limit_bytes && self.reserved_bytes > 0 {
             return None;
         }
         let chunk = (self.grow)()?;
@@ -188,7 +207,7 @@ impl Pool {
     /// A message larger than the largest class has a block of its own. Only what is in use counts
     /// against the budget here, or free chunks would keep such messages out for ever.
     fn take_oversize(&mut self, bytes: usize) -> Option<Block> {
-        if self.used_bytes + bytes > self.limit_bytes {
+        if !self.has_room(bytes) {
             return None;
         }
         Some(self.take_anyway(bytes))

@@ -4,6 +4,9 @@ use alloc::vec::Vec;
 
 use super::{Log, Position, SOMEWHERE, Segment};
 use crate::disk::Place;
+use crate::journal::state::Range;
+use crate::sequences::SequenceSet;
+use crate::store::Space;
 
 /// A segment that would have to be read from the disk first, by its first sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,60 @@ impl Log {
     pub fn locate(&self, sequence: u64) -> Position {
         let index = self.segments.partition_point(|segment| segment.last < sequence);
         Position { segment: self.first + index as u32, offset: SOMEWHERE }
+    }
+
+    /// The place of a message that is there, if it is not known.
+    #[must_use]
+    pub fn place(&self, sequence: u64, at: Position) -> Position {
+        if at != Position::UNKNOWN {
+            return at;
+        }
+        let numbered = self.locate(sequence);
+        let index = (numbered.segment - self.first) as usize;
+        match self.segments.get(index).filter(|segment| segment.first <= sequence) {
+            Some(_) => numbered,
+            // Old segments are found by sequence number.
+            None => Position { segment: 0, offset: SOMEWHERE },
+        }
+    }
+
+    /// Counts outstanding messages: each of these, so many times.
+    pub fn pin_all(&mut self, messages: &SequenceSet, times: u32) {
+        let Some(first) = messages.next(0) else { return };
+        let from = self.segments.partition_point(|segment| segment.last < first);
+        let mut left = messages.len();
+        for segment in self.segments.range_mut(from..) {
+            if left == 0 {
+                break;
+            }
+            let count = messages.count(Range { first: segment.first, last: segment.last });
+            segment.pins += count as u32 * times;
+            left -= count;
+        }
+        assert!(left == 0, "messages are pinned where they are");
+        self.pins += messages.len() * u64::from(times);
+    }
+
+    /// All of these are outstanding no more, which are outstanding once. Segments in which nothing
+    /// is, and that every cursor is past, are freed.
+    pub fn unpin_all(&mut self, messages: &SequenceSet, space: &mut Space) {
+        let mut left = messages.len();
+        let mut unpin = |segment: &mut Segment| {
+            if left == 0 {
+                return;
+            }
+            let count = messages.count(Range { first: segment.first, last: segment.last });
+            segment.pins = segment.pins.checked_sub(count as u32).expect("each is unpinned once");
+            left -= count;
+        };
+        self.segments.iter_mut().for_each(&mut unpin);
+        self.old.values_mut().for_each(&mut unpin);
+        assert!(left == 0, "a segment with outstanding messages is kept");
+        self.pins -= messages.len();
+        for (_, segment) in self.old.extract_if(.., |_, segment| segment.pins == 0) {
+            self.old_bytes -= u64::from(segment.used());
+            space.free(segment);
+        }
     }
 
     /// The segment that starts with this message.

@@ -159,7 +159,7 @@ impl<R: ReadAt, S: BlockSink> Blocks<'_, '_, R, S> {
             if record.delay_ms > 0 {
                 let published_ms = u64::try_from(record.timestamp_ns / 1_000_000).unwrap_or(0);
                 let due_ms = published_ms.saturating_add(record.delay_ms);
-                messages.due_ms.insert(sequence, due_ms);
+                messages.dues.insert(sequence, due_ms);
             }
         }
         loaded

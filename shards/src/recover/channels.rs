@@ -3,9 +3,11 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::dues::Dues;
 use super::ranges::Ranges;
 use super::replay::ChannelLog;
 use crate::journal::state::{ChannelState, Outstanding, Range};
+use crate::sequences::SequenceSet;
 
 /// More messages in a row than a channel gives out before the first is finished. Where so many
 /// are neither finished nor noted, its snapshot is lost: they then wait ahead of the cursor,
@@ -17,36 +19,77 @@ const GIVEN_OUT_MAX: u64 = 64 * 1024;
 pub(super) struct Messages {
     /// Those that are there.
     pub(super) exist: Ranges,
-    /// When the deferred ones among them may be delivered, in milliseconds since the Unix epoch.
-    pub(super) due_ms: BTreeMap<u64, u64>,
+    /// When the deferred ones among them may be delivered.
+    pub(super) dues: Dues,
 }
 
 /// The channel's state. `limit` is the end of what the topic handed over, and not below what the
 /// channel knows of; the number beside it counts messages that it had out and that are gone.
 pub(super) fn settle(mut log: ChannelLog, messages: &Messages, limit: u64) -> (ChannelState, u64) {
-    for (&sequence, _) in messages.due_ms.range(log.base..log.given.max(log.base)) {
-        if !log.noted.contains_key(&sequence) {
+    for (sequence, _) in messages.dues.range(log.base..log.given) {
+        if !log.noted.contains_key(&sequence) && !log.kept.contains(sequence) {
             log.done.insert(Range { first: sequence, last: sequence });
         }
     }
     let noted = log.noted.len();
-    let mut outstanding = log.noted;
-    outstanding.retain(|&sequence, _| messages.exist.contains(sequence));
-    let lost = (noted - outstanding.len()) as u64;
+    let mut out = Out { listed: log.noted, kept: log.kept };
+    out.listed.retain(|&sequence, _| messages.exist.contains(sequence));
+    let lost = (noted - out.listed.len()) as u64 + out.drop_missing(messages);
 
     let mut cursor = log.top.max(log.base);
-    if let Some(unseen) = give_out(&log.done, log.base..log.top, messages, &mut outstanding) {
+    if let Some(unseen) = give_out(&log.done, log.base..log.top, messages, &mut out) {
         cursor = unseen;
     }
-    keep_back(&log.done, cursor..limit, messages, &mut outstanding);
+    for (sequence, _) in messages.dues.range(cursor..limit) {
+        // The channel was given it and never delivered it.
+        if !log.done.contains(sequence) {
+            out.add(sequence, messages);
+        }
+    }
     let cursor = pass_empty(cursor, &log.done, messages, limit);
     // Ahead of the cursor a message is deferred or waits there: it is never requeued.
-    for (_, message) in outstanding.range_mut(cursor..) {
+    for (_, message) in out.listed.range_mut(cursor..) {
         message.due_ms = message.due_ms.max(1);
     }
     let skips = not_wanted(cursor..limit, log.done, &messages.exist);
-    let outstanding: Vec<Outstanding> = outstanding.into_values().collect();
-    (ChannelState { cursor, skips, outstanding }, lost)
+    let outstanding: Vec<Outstanding> = out.listed.into_values().collect();
+    (ChannelState { cursor, skips, outstanding, kept: out.kept }, lost)
+}
+
+/// What a channel has out.
+struct Out {
+    listed: BTreeMap<u64, Outstanding>,
+    /// Kept back for as long as their records say.
+    kept: SequenceSet,
+}
+
+impl Out {
+    /// A message is out of which nothing else is known.
+    fn add(&mut self, sequence: u64, messages: &Messages) {
+        if self.listed.contains_key(&sequence) {
+            return;
+        }
+        if messages.dues.members().contains(sequence) {
+            self.kept.insert(sequence);
+        } else {
+            let message = Outstanding { sequence, attempts: 0, due_ms: 0 };
+            self.listed.insert(sequence, message);
+        }
+    }
+
+    /// What is kept back is there, and has a due time. How many are not there.
+    fn drop_missing(&mut self, messages: &Messages) -> u64 {
+        let mut missing = Vec::new();
+        self.kept.each_range(|range| missing.extend(messages.exist.gaps(range)));
+        let lost = missing.into_iter().map(|gap| self.kept.remove_range(gap)).sum();
+        let dues = messages.dues.members();
+        let timeless: Vec<u64> = self.kept.from(0).filter(|&at| !dues.contains(at)).collect();
+        for sequence in timeless {
+            self.kept.remove(sequence);
+            self.add(sequence, messages);
+        }
+        lost
+    }
 }
 
 /// What the cursor will pass over: what is finished or was dropped, and what does not exist. The
@@ -67,7 +110,7 @@ fn give_out(
     done: &Ranges,
     delivered: core::ops::Range<u64>,
     messages: &Messages,
-    outstanding: &mut BTreeMap<u64, Outstanding>,
+    out: &mut Out,
 ) -> Option<u64> {
     let last = delivered.end.checked_sub(1).filter(|&last| delivered.start <= last)?;
     for gap in done.gaps(Range { first: delivered.start, last }) {
@@ -75,32 +118,10 @@ fn give_out(
             if found.last - found.first >= GIVEN_OUT_MAX {
                 return Some(found.first);
             }
-            for sequence in found.first..=found.last {
-                let due_ms = messages.due_ms.get(&sequence).copied().unwrap_or(0);
-                let message = Outstanding { sequence, attempts: 0, due_ms };
-                outstanding.entry(sequence).or_insert(message);
-            }
+            (found.first..=found.last).for_each(|sequence| out.add(sequence, messages));
         }
     }
     None
-}
-
-/// Deferred messages that the channel was given and never delivered.
-fn keep_back(
-    done: &Ranges,
-    ahead: core::ops::Range<u64>,
-    messages: &Messages,
-    outstanding: &mut BTreeMap<u64, Outstanding>,
-) {
-    if ahead.is_empty() {
-        return;
-    }
-    for (&sequence, &due_ms) in messages.due_ms.range(ahead) {
-        if !done.contains(sequence) && messages.exist.contains(sequence) {
-            let message = Outstanding { sequence, attempts: 0, due_ms };
-            outstanding.entry(sequence).or_insert(message);
-        }
-    }
 }
 
 /// The cursor behind what is finished, skipped or does not exist.

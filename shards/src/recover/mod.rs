@@ -13,6 +13,7 @@
 
 mod blocks;
 mod channels;
+mod dues;
 mod overlap;
 mod ranges;
 mod records;
@@ -21,6 +22,8 @@ mod writer;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+
+pub use dues::Dues;
 
 use blocks::Blocks;
 use channels::Messages;
@@ -78,9 +81,9 @@ pub struct RecoveredTopic {
     /// Sequence numbers between the first segment's first and the head that no segment has, as
     /// far as the segments' blocks were read.
     pub holes: Vec<Range>,
-    /// Deferred messages that the topic has not handed over, and when they may be delivered, in
-    /// milliseconds since the Unix epoch.
-    pub deferred: Vec<(u64, u64)>,
+    /// Its deferred messages, and when they may be delivered, as their records say: those that it
+    /// has not handed over, and those that channels keep back.
+    pub dues: Dues,
     /// Its channels, in the order of names. What they skip includes the holes ahead of their
     /// cursors, as far as the topic handed its messages over; what is outstanding exists.
     pub channels: Vec<(Name, ChannelState)>,
@@ -231,9 +234,8 @@ fn topic<R: ReadAt, S: BlockSink>(
         settled.push((channel, state));
     }
     let holes = holes(&segments, &messages, state.head);
-    let deferred = messages.due_ms.range(limit..).filter(|(at, _)| messages.exist.contains(**at));
-    let deferred = deferred.map(|(&sequence, &due_ms)| (sequence, due_ms)).collect();
-    RecoveredTopic { name, state, segments, holes, deferred, channels: settled }
+    let dues = messages.dues;
+    RecoveredTopic { name, state, segments, holes, dues, channels: settled }
 }
 
 /// The channels that the metadata know, and those that only the journals know.

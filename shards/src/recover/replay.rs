@@ -12,8 +12,9 @@ use crate::disk::{Place, Role};
 use crate::journal::entry::Run;
 use crate::journal::file::FileHeader;
 use crate::journal::scan::Entry;
-use crate::journal::state::{ChannelState, Outstanding, Range, TopicState};
+use crate::journal::state::{ChannelPart, ChannelState, Outstanding, Range, TopicState};
 use crate::log::record::Salt;
+use crate::sequences::SequenceSet;
 use crate::wire::names::Name;
 
 /// What was read so far.
@@ -57,6 +58,8 @@ pub(super) struct TopicLog {
     /// The next message's sequence number.
     pub(super) head: u64,
     pub(super) channels: BTreeMap<Name, ChannelLog>,
+    /// Parts of a channel's snapshot that is not complete yet.
+    parts: Vec<(Name, ChannelPart)>,
     /// Messages below were the channels' when the topic's state was written last.
     given: u64,
     /// Messages below were the channels' when one was deleted last.
@@ -78,6 +81,8 @@ pub(super) struct ChannelLog {
     pub(super) done: Ranges,
     /// What was said of messages that are not finished, by sequence.
     pub(super) noted: BTreeMap<u64, Outstanding>,
+    /// Not finished either: kept back for as long as their records say.
+    pub(super) kept: SequenceSet,
     pub(super) mention: Mention,
 }
 
@@ -91,12 +96,13 @@ impl Replay {
             Entry::Run(run, place) => self.run(run, place, from),
             Entry::Topic { topic, state } => self.topic(topic).snapshot(state, from),
             Entry::TopicDeleted { topic, floor } => self.topic(topic).delete(floor, from),
-            Entry::Channel { topic, channel, state } => {
-                let log = self.topic(topic);
-                log.mention.note(from, false);
-                let given = log.given;
-                log.channels.entry(channel).or_default().snapshot(&state, given, from);
+            Entry::ChannelPart { topic, channel, number, part } => {
+                self.topic(topic).take_part(channel, number, part);
             }
+            Entry::Channel { topic, channel, state, parts } => {
+                self.topic(topic).snapshot_channel(channel, state, parts, from);
+            }
+            Entry::Index { .. } => {}
             Entry::ChannelDeleted { topic, channel } => {
                 self.topic(topic).delete_channel(channel, from);
             }
@@ -151,6 +157,40 @@ impl TopicLog {
         self.head = self.head.max(state.head);
     }
 
+    /// Parts of one snapshot are one behind the other.
+    fn take_part(&mut self, channel: Name, number: u64, part: ChannelPart) {
+        if number == 0 {
+            self.parts.clear();
+        }
+        if self.parts.len() as u64 == number {
+            self.parts.push((channel, part));
+        }
+    }
+
+    fn snapshot_channel(
+        &mut self,
+        name: Name,
+        mut state: ChannelState,
+        parts: u64,
+        from: &FileHeader,
+    ) {
+        self.mention.note(from, false);
+        let given = self.given;
+        let of_it = core::mem::take(&mut self.parts);
+        let whole = parts == 0
+            || of_it.len() as u64 == parts && of_it.iter().all(|(channel, _)| *channel == name);
+        let channel = self.channels.entry(name).or_default();
+        if !whole {
+            // What a part that is missing lists would be taken for finished: what was known
+            // before says more.
+            return channel.mention.note(from, false);
+        }
+        if parts > 0 {
+            state.complete(of_it.into_iter().map(|(_, part)| part));
+        }
+        channel.snapshot(state, given, from);
+    }
+
     fn delete(&mut self, floor: u64, from: &FileHeader) {
         self.floor = self.floor.max(floor);
         self.pieces.retain(|piece| piece.last >= floor);
@@ -179,9 +219,9 @@ impl TopicLog {
 }
 
 impl ChannelLog {
-    fn snapshot(&mut self, state: &ChannelState, given: u64, from: &FileHeader) {
-        let cursor = state.cursor;
-        *self = ChannelLog { base: cursor, top: cursor, given, ..ChannelLog::default() };
+    fn snapshot(&mut self, state: ChannelState, given: u64, from: &FileHeader) {
+        let (cursor, kept) = (state.cursor, state.kept);
+        *self = ChannelLog { base: cursor, top: cursor, given, kept, ..ChannelLog::default() };
         self.mention.note(from, false);
         self.noted.extend(state.outstanding.iter().map(|message| (message.sequence, *message)));
         state.skips.iter().for_each(|&skip| self.pass(skip));
@@ -203,14 +243,17 @@ impl ChannelLog {
         while let Some((&sequence, _)) = self.noted.range(first..=last).next() {
             self.noted.remove(&sequence);
         }
+        self.kept.remove_range(range);
         self.done.insert(Range { first: first.max(self.base), last });
     }
 
     fn requeue(&mut self, list: &[Outstanding]) {
         for message in list {
             let sequence = message.sequence;
-            let finished = sequence < self.base && !self.noted.contains_key(&sequence);
+            let known = self.noted.contains_key(&sequence) || self.kept.contains(sequence);
+            let finished = sequence < self.base && !known;
             if !finished && !self.done.contains(sequence) {
+                self.kept.remove(sequence);
                 self.noted.insert(sequence, *message);
                 self.top = self.top.max(sequence.saturating_add(1));
             }
@@ -222,11 +265,13 @@ impl ChannelLog {
         let ahead = Range { first: range.first.max(self.base), last: range.last };
         (ahead.first <= ahead.last && !self.done.covers(ahead))
             || self.noted.range(range.first..=range.last).next().is_some()
+            || self.kept.next(range.first).is_some_and(|kept| kept <= range.last)
     }
 
     /// All messages that it knows of are below.
     pub(super) fn end(&self) -> u64 {
         let noted = self.noted.last_key_value().map_or(0, |(&last, _)| last.saturating_add(1));
-        self.top.max(self.done.end()).max(noted)
+        let kept = self.kept.last().map_or(0, |last| last.saturating_add(1));
+        self.top.max(self.done.end()).max(noted).max(kept)
     }
 }

@@ -10,18 +10,16 @@ use crate::wire::frame;
 
 impl Shard {
     pub(super) fn fire_alarms(&mut self) {
+        self.begin_releasing();
         let mut steps = TIMERS_PER_TURN_MAX;
         while let Some(alarm) = self.wheel.pop(self.now.mono_ms, &mut steps) {
             match alarm {
                 Alarm::Message { channel, sequence } => self.time_out(channel, sequence),
-                Alarm::Deferred { channel, sequence } => {
-                    let due = self
-                        .channels
-                        .get_mut(channel)
-                        .and_then(|channel| channel.outstanding.undefer(sequence));
-                    if let Some(message) = due {
-                        self.requeue(channel, message);
+                Alarm::Deferred(channel) => {
+                    if let Some(channel) = self.channels.get_mut(channel) {
+                        channel.alarm = TimerId::NONE;
                     }
+                    self.release_due(channel, &mut steps);
                 }
                 Alarm::Client(key) => self.client_alarm(key),
                 Alarm::Topic(key) => self.waited_enough(key),

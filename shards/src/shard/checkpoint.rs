@@ -347,6 +347,7 @@ impl Shard {
     /// Little of a store file is wanted: what is in memory of that is stored elsewhere, and the
     /// rest is read, for the next time.
     pub(super) fn thin_out(&mut self, file: u32) {
+        self.thin_out_indexes(file);
         let keys: Vec<Key> = self.topics.iter().map(|(key, _)| key).collect();
         for key in keys {
             let Some(topic) = self.topics.get_mut(key) else { continue };

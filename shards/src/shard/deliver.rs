@@ -6,6 +6,8 @@ use hashbrown::HashSet;
 use super::{Alarm, Shard};
 use crate::channel::{Channel, Next, Skip};
 use crate::client::Client;
+use crate::deferral::Entry;
+use crate::journal::state::Range;
 use crate::limits::{DELIVERIES_PER_TURN_MAX, DELIVERY_BATCH_MAX};
 use crate::log::{Cold, Position, Step};
 use crate::outstanding::{InFlight, Outstanding, Waiting};
@@ -22,19 +24,18 @@ impl Shard {
             return;
         }
         let (from, new) = (topic.handed, topic.depth());
+        let deferred = topic.deferred.members().len();
         topic.handed = topic.head;
         topic.handed_at = topic.log.end();
         for &key in &topic.channels {
             let Some(channel) = self.channels.get_mut(key) else { continue };
             channel.message_count += new;
-            for &(sequence, at, delay_ms) in &topic.deferred {
-                channel.not_waiting += 1;
-                topic.log.pin(sequence, at);
-                let waiting = Waiting { sequence, at, attempts: 0, behind: 0 };
-                let alarm = Alarm::Deferred { channel: key, sequence };
-                let due_ms = after(self.now.mono_ms, delay_ms);
-                let timer = self.wheel.set(due_ms, alarm);
-                channel.outstanding.defer(waiting, due_ms, timer);
+            if deferred > 0 {
+                channel.not_waiting += deferred;
+                let (later_ms, pool) = (after(self.now.mono_ms, 0), &mut self.space.pool);
+                let fresh_max = self.options.deferred_fresh_max;
+                channel.outstanding.published.adopt(&topic.deferred, later_ms, fresh_max, pool);
+                channel.set_alarm(key, &mut self.wheel, &mut self.space);
             }
             for hole in topic.holes.iter().filter(|hole| hole.last >= from) {
                 channel.skip_rest(hole.first.max(from), hole.last + 1, |to| topic.log.locate(to));
@@ -44,7 +45,11 @@ impl Shard {
                 self.marked.push(key);
             }
         }
-        topic.deferred.clear();
+        if deferred > 0 {
+            let channels = topic.channels.len() as u32;
+            topic.log.pin_all(topic.deferred.members(), channels);
+            topic.deferred.clear(&mut self.space);
+        }
     }
 
     /// Delivers what the channels have to those who can take it.
@@ -155,7 +160,8 @@ impl Shard {
                 self.note_finish(key, sequence);
             }
             Some(Next::Again(message)) => {
-                self.finished(topic_key, key, message.sequence, message.at);
+                let at = delivery.topic.log.place(message.sequence, message.at);
+                self.finished(topic_key, key, message.sequence, at);
             }
             None => return Ok(0),
         }
@@ -188,11 +194,13 @@ impl Shard {
 
     /// Keeps a message back for a time.
     pub(super) fn defer(&mut self, key: Key, message: Waiting, delay_ms: u64) {
-        let alarm = Alarm::Deferred { channel: key, sequence: message.sequence };
         let due_ms = after(self.now.mono_ms, delay_ms);
-        let timer = self.wheel.set(due_ms, alarm);
+        let Waiting { sequence, attempts, .. } = message;
+        let (pool, fresh_max) = (&mut self.space.pool, self.options.deferred_fresh_max);
         if let Some(channel) = self.channels.get_mut(key) {
-            channel.outstanding.defer(message, due_ms, timer);
+            let entry = Entry { due_ms, sequence, attempts };
+            channel.outstanding.put_off.insert(entry, fresh_max, pool);
+            channel.set_alarm(key, &mut self.wheel, &mut self.space);
         }
     }
 
@@ -244,7 +252,9 @@ impl Shard {
             channel.pass_idle(topic.handed, topic.handed_at);
             low = low.min(topic.log.settled_segment(channel.cursor, channel.at));
             idle &= channel.cursor == topic.handed;
+            channel.settle_charge(&mut self.space.pool);
         }
+        topic.deferred.settle(&mut self.space);
         if idle && !topic.log.is_empty() {
             topic.handed_at = topic.log.rewind(&mut self.space);
             topic.mark_journaled();
@@ -352,6 +362,7 @@ impl Delivery<'_> {
     /// A message that was delivered before.
     fn take_again(&mut self, message: Waiting) -> Result<(u64, Position, u16), Cold> {
         let Waiting { sequence, at, attempts, .. } = message;
+        let at = self.topic.log.place(sequence, at);
         if let Some(cold) = self.topic.log.cold(sequence, at) {
             self.channel.outstanding.requeue_first(message);
             return Err(cold);
@@ -419,8 +430,8 @@ impl Topic {
             self.handed += 1;
             self.dropped_count += 1;
         }
-        while self.deferred.front().is_some_and(|&(sequence, ..)| sequence < self.handed) {
-            self.deferred.pop_front();
+        if from < self.handed {
+            self.deferred.remove_range(Range { first: from, last: self.handed - 1 });
         }
         (from < self.handed).then_some(Skip { from, to: self.handed, at: self.handed_at })
     }

@@ -265,7 +265,8 @@ impl Shard {
             outstanding.push(Delta { sequence, attempts, due_ms });
         });
         outstanding.sort_unstable_by_key(|message: &Delta| message.sequence);
-        Some(ChannelState { cursor: channel.cursor, skips, outstanding })
+        let kept = channel.outstanding.kept();
+        Some(ChannelState { cursor: channel.cursor, skips, outstanding, kept })
     }
 
     /// Gathers what is to be written down of this turn. To be called when all that arrived has

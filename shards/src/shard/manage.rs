@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 use super::Shard;
 use super::spill::Stalled;
 use crate::channel::{Channel, Skip};
+use crate::journal::state::Range;
 use crate::limits::Durability;
+use crate::outstanding::Forgotten;
 use crate::request::{ChannelAction, Publish, Reply, Request, TopicAction};
 use crate::slots::Key;
 use crate::wire::names::Name;
@@ -129,7 +131,7 @@ impl Shard {
         let (from, to, at) = (topic.handed, topic.head, topic.log.end());
         topic.handed = to;
         topic.handed_at = at;
-        topic.deferred.clear();
+        topic.deferred.clear(&mut self.space);
         for &channel in &topic.channels {
             let Some(channel) = self.channels.get_mut(channel) else { continue };
             if from < to {
@@ -169,34 +171,44 @@ impl Shard {
     fn forget_outstanding(&mut self, key: Key) {
         let Some(channel) = self.channels.get_mut(key) else { return };
         let Some(topic) = self.topics.get_mut(channel.topic) else { return };
-        channel.outstanding.clear(|sequence, at, timer| {
-            if let Some(timer) = timer {
-                self.wheel.cancel(timer);
-            }
-            topic.log.unpin(sequence, at, &mut self.space);
-        });
+        let Shard { wheel, space, .. } = self;
+        let log = core::cell::RefCell::new(&mut topic.log);
+        channel.outstanding.clear(
+            space,
+            |messages, space| log.borrow_mut().unpin_all(messages, space),
+            |Forgotten { sequence, at, held }, space| {
+                if let Some((timer, _)) = held {
+                    wheel.cancel(timer);
+                }
+                let mut log = log.borrow_mut();
+                let at = log.place(sequence, at);
+                log.unpin(sequence, at, space);
+            },
+        );
+        channel.settle_charge(&mut space.pool);
+        channel.set_alarm(key, wheel, space);
     }
 
     /// Forgets those of a channel's outstanding messages that are lost.
-    pub(super) fn drop_outstanding(&mut self, key: Key, lost: impl Fn(u64) -> bool) {
+    pub(super) fn drop_outstanding(&mut self, key: Key, lost: Range) {
         let Some(channel) = self.channels.get_mut(key) else { return };
         let Some(topic) = self.topics.get_mut(channel.topic) else { return };
         let cursor = channel.cursor;
         let (mut ahead, mut freed) = (0, Vec::new());
-        channel.outstanding.forget(lost, |sequence, at, timer, client| {
-            if let Some(timer) = timer {
+        channel.outstanding.forget(lost, |Forgotten { sequence, at, held }| {
+            if let Some((timer, key)) = held {
                 self.wheel.cancel(timer);
-            }
-            if let Some(key) = client
-                && let Some(client) = self.clients.get_mut(key)
-            {
-                client.in_flight = client.in_flight.saturating_sub(1);
-                freed.push(key);
+                if let Some(client) = self.clients.get_mut(key) {
+                    client.in_flight = client.in_flight.saturating_sub(1);
+                    freed.push(key);
+                }
             }
             ahead += u64::from(sequence >= cursor);
+            let at = topic.log.place(sequence, at);
             topic.log.unpin(sequence, at, &mut self.space);
         });
         channel.not_waiting -= ahead;
+        channel.set_alarm(key, &mut self.wheel, &mut self.space);
         freed.into_iter().for_each(|client| self.queue_if_ready(client));
     }
 
@@ -206,6 +218,7 @@ impl Shard {
         self.hand_over(topic_key);
         self.forget_outstanding(key);
         let Some(channel) = self.channels.remove(key) else { return };
+        self.wheel.cancel(channel.alarm);
         self.note_channel_deleted(topic_key, &channel);
         self.disconnect_all(&channel.clients);
         let Some(topic) = self.topics.get_mut(topic_key) else { return };
@@ -233,13 +246,21 @@ impl Shard {
         self.note_topic_deleted(&topic);
         for channel in core::mem::take(&mut topic.channels) {
             let Some(mut channel) = self.channels.remove(channel) else { continue };
-            channel.outstanding.clear(|_, _, timer| {
-                if let Some(timer) = timer {
-                    self.wheel.cancel(timer);
-                }
-            });
+            let (wheel, space) = (&mut self.wheel, &mut self.space);
+            channel.outstanding.clear(
+                space,
+                |_, _| (),
+                |Forgotten { held, .. }, _| {
+                    if let Some((timer, _)) = held {
+                        wheel.cancel(timer);
+                    }
+                },
+            );
+            channel.settle_charge(&mut space.pool);
+            wheel.cancel(channel.alarm);
             self.disconnect_all(&channel.clients);
         }
+        topic.deferred.clear(&mut self.space);
         topic.log.clear(&mut self.space);
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! Reading order: `connection` (a client's life), `commands`, `identify`, `publish`, `deliver`, `forward`
 //! (other shards), `manage` (what HTTP and emptiness do), `structure` (what of that is written
-//! down), `discovery` (what lookup servers are told and asked), `alarm` (time), `report`. Then the disk: `journal` (what of a turn is written down),
+//! down), `discovery` (what lookup servers are told and asked), `alarm` (time), `deferral` (what is
+//! kept back), `report`. Then the disk: `journal` (what of a turn is written down),
 //! `promise` (who waits for that), `spill` (memory and disk), `retire` (places that are given
 //! back), `checkpoint` (getting the journal's files back), `restore`.
 
@@ -15,6 +16,7 @@ mod alarm;
 mod checkpoint;
 mod commands;
 mod connection;
+mod deferral;
 mod deliver;
 mod discovery;
 mod forward;
@@ -56,6 +58,7 @@ pub use journal::Batch;
 pub use promise::Gate;
 
 use checkpoint::Checkpoint;
+use deferral::Indexes;
 use discovery::Discovery;
 use journal::Journal;
 use promise::Promises;
@@ -103,8 +106,8 @@ pub enum Effect {
 enum Alarm {
     /// A consumer has not answered.
     Message { channel: Key, sequence: u64 },
-    /// A deferred message's time has come.
-    Deferred { channel: Key, sequence: u64 },
+    /// The time of a channel's deferred message has come, or is near.
+    Deferred(Key),
     /// A heartbeat, a read deadline, or the end of lingering.
     Client(Key),
     /// A topic has waited long enough for its channels.
@@ -124,6 +127,7 @@ pub struct Shard {
     wheel: Wheel<Alarm>,
     space: Space,
     tiers: Tiers,
+    indexes: Indexes,
     journal: Journal,
     promises: Promises,
     checkpoint: Checkpoint,
@@ -179,6 +183,7 @@ impl Shard {
                 options.store_file_bytes,
             ),
             tiers: Tiers::default(),
+            indexes: Indexes::default(),
             journal: Journal::new(disk),
             promises: Promises::default(),
             checkpoint: Checkpoint::default(),
@@ -240,6 +245,7 @@ impl Shard {
             && self.space.requests.is_empty()
             && self.touched.is_empty()
             && self.dirty.is_empty()
+            && !self.indexes.has_more_due()
             && self.effects.is_empty()
             && self.letters.is_empty()
             && self.replies.is_empty()

@@ -104,6 +104,11 @@ impl Shard {
             }
             self.note_messages(topic_key);
         }
+        if delay_ms > 0 && !self.make_room(0) {
+            // The body might still find room, but not where it is noted when it is due.
+            self.publishes_refused += 1;
+            return Err(self.full_reason());
+        }
         let mut refused = None;
         for body in messages {
             let Some(topic) = self.topics.get_mut(topic_key) else { break };

@@ -39,6 +39,8 @@ impl Shard {
         ShardGauges {
             clients: self.clients.len() as u64,
             memory_bytes: self.space.pool.used_bytes() as u64,
+            index_bytes: self.space.pool.charged_bytes() as u64,
+            index_reads: self.indexes.reads_done(),
             memory_limit_bytes: self.space.pool.limit_bytes() as u64,
             publishes_refused: self.publishes_refused,
             clients_panicked: self.clients_panicked,

@@ -2,12 +2,14 @@
 
 use alloc::vec::Vec;
 
-use super::{Alarm, Shard};
+use super::Shard;
+use crate::deferral::Entry;
 use crate::id;
 use crate::journal::state::{ChannelState, Outstanding, Range};
-use crate::log::Segment;
+use crate::log::{Position, Segment};
 use crate::outstanding::Waiting;
-use crate::recover::RecoveredTopic;
+use crate::recover::{Dues, RecoveredTopic};
+use crate::sequences::SequenceSet;
 use crate::slots::Key;
 
 impl Shard {
@@ -36,7 +38,7 @@ impl Shard {
     }
 
     fn restore_topic(&mut self, key: Key, recovered: &RecoveredTopic) {
-        let wall_ms = self.wall_ms();
+        let (wall_ms, fresh_max) = (self.wall_ms(), self.options.deferred_fresh_max);
         let Shard { topics, space, .. } = self;
         let Some(topic) = topics.get_mut(key) else { return };
         assert!(topic.log.is_empty(), "messages are restored once, into a new topic");
@@ -52,9 +54,9 @@ impl Shard {
         let handed = recovered.state.handed.filter(|_| !recovered.segments.is_empty());
         topic.handed = handed.unwrap_or(topic.head);
         topic.handed_at = topic.log.locate(topic.handed);
-        for &(sequence, due_ms) in &recovered.deferred {
-            let delay_ms = due_ms.saturating_sub(wall_ms);
-            topic.deferred.push_back((sequence, topic.log.locate(sequence), delay_ms));
+        for (sequence, due_ms) in recovered.dues.range(topic.handed..topic.head) {
+            let entry = Entry { due_ms: due_ms.saturating_sub(wall_ms), sequence, attempts: 0 };
+            topic.deferred.insert(entry, fresh_max, &mut space.pool);
         }
         // Of a topic without messages it is written down, too, that there are none: some that are
         // finished may still lie in files.
@@ -89,9 +91,39 @@ impl Shard {
             channel.skip_rest(skipped.first, to, |to| topic.log.locate(to));
         }
         channel.skip_rest(recovered.state.head, topic.handed, |to| topic.log.locate(to));
+        self.restore_kept(topic_key, key, &state.kept, &recovered.dues);
         for &message in &state.outstanding {
             self.restore_outstanding(topic_key, key, message);
         }
+        if let Some(channel) = self.channels.get_mut(key) {
+            channel.settle_charge(&mut self.space.pool);
+            channel.set_alarm(key, &mut self.wheel, &mut self.space);
+        }
+    }
+
+    /// Messages that were never delivered, and are due when their records say.
+    fn restore_kept(&mut self, topic_key: Key, key: Key, kept: &SequenceSet, dues: &Dues) {
+        let (now, wall_ms, fresh_max) =
+            (self.now.mono_ms, self.wall_ms(), self.options.deferred_fresh_max);
+        let Shard { topics, channels, space, .. } = self;
+        let Some(topic) = topics.get_mut(topic_key) else { return };
+        let Some(channel) = channels.get_mut(key) else { return };
+        let (Some(first), Some(last)) = (kept.next(0), kept.last()) else { return };
+        topic.log.pin_all(kept, 1);
+        channel.not_waiting += kept.count(Range { first: channel.cursor, last: u64::MAX });
+        for (sequence, due_ms) in dues.range(first..last + 1) {
+            if !kept.contains(sequence) {
+                continue;
+            }
+            if due_ms > wall_ms {
+                let entry = Entry { due_ms: now + (due_ms - wall_ms), sequence, attempts: 0 };
+                channel.outstanding.published.insert(entry, fresh_max, &mut space.pool);
+            } else {
+                let at = Position::UNKNOWN;
+                channel.outstanding.requeue(Waiting { sequence, at, attempts: 0, behind: 0 });
+            }
+        }
+        self.mark(key);
     }
 
     fn restore_outstanding(&mut self, topic_key: Key, key: Key, message: Outstanding) {
@@ -107,8 +139,9 @@ impl Shard {
         let waiting = Waiting { sequence, at, attempts, behind: 0 };
         if due_ms > wall_ms {
             let due = mono_ms + (due_ms - wall_ms);
-            let timer = self.wheel.set(due, Alarm::Deferred { channel: key, sequence });
-            channel.outstanding.defer(waiting, due, timer);
+            let entry = Entry { due_ms: due, sequence, attempts };
+            let fresh_max = self.options.deferred_fresh_max;
+            channel.outstanding.put_off.insert(entry, fresh_max, &mut self.space.pool);
         } else {
             channel.outstanding.requeue(waiting);
             self.mark(key);

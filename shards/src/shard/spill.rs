@@ -15,7 +15,7 @@ use super::Shard;
 use super::retire::Retiring;
 use crate::disk::{DiskError, DiskEvent, DiskRequest, Place, Role};
 use crate::journal::state::Range;
-use crate::limits::{JOURNAL_RETRY_MS, READ_AHEAD_SEGMENTS};
+use crate::limits::{INDEX_LEAD_MS, JOURNAL_RETRY_MS, READ_AHEAD_SEGMENTS};
 use crate::log::Cold;
 use crate::log::pool::Block;
 use crate::mail::Batch;
@@ -44,8 +44,8 @@ pub(super) struct Tiers {
     /// When it is next looked for store files of which little is wanted.
     tidy_at_ms: u64,
     /// The store takes nothing until then.
-    retry_at_ms: u64,
-    trouble: Option<String>,
+    pub(super) retry_at_ms: u64,
+    pub(super) trouble: Option<String>,
 }
 
 /// Reads that failed, which happens for other reasons than damage, too.
@@ -108,7 +108,7 @@ impl Tiers {
 }
 
 impl Shard {
-    fn is_above(&self, eighths: usize) -> bool {
+    pub(super) fn is_above(&self, eighths: usize) -> bool {
         self.space.pool.used_bytes() / 8 >= self.space.pool.limit_bytes() / 64 * eighths
     }
 
@@ -158,7 +158,7 @@ impl Shard {
     /// memory back.
     #[must_use]
     pub fn waits_for_disk(&self) -> bool {
-        self.is_short() || !self.tiers.reads.waiting.is_empty()
+        self.is_short() || !self.tiers.reads.waiting.is_empty() || self.indexes.wait_for_disk()
     }
 
     /// Whether somebody waits for room.
@@ -173,7 +173,9 @@ impl Shard {
 
     /// Whether segments are being stored, which a later turn is told of.
     pub(super) fn is_storing(&self) -> bool {
-        !self.tiers.writes.is_empty() || !self.tiers.to_store.is_empty()
+        !self.tiers.writes.is_empty()
+            || !self.tiers.to_store.is_empty()
+            || self.indexes.are_written()
     }
 
     /// Whether segments are being read, which a later turn is told of.
@@ -209,6 +211,7 @@ impl Shard {
         }
         if self.is_above(4) {
             self.store_ahead();
+            self.store_indexes();
         }
         self.tidy_store();
         self.start_stores();
@@ -404,6 +407,11 @@ impl Shard {
     fn evict(&mut self, key: Key, bytes: usize, near_too: bool) {
         let Shard { topics, channels, space, .. } = self;
         let Some(topic) = topics.get_mut(key) else { return };
+        let near_ms = if near_too { 0 } else { self.now.mono_ms + 2 * INDEX_LEAD_MS };
+        for &channel in &topic.channels {
+            let Some(channel) = channels.get_mut(channel) else { continue };
+            channel.outstanding.published.evict(bytes, near_ms, &mut space.pool);
+        }
         let cursors = topic.channels.iter().filter_map(|&key| channels.get(key));
         let cursors: Vec<u64> = cursors.map(|channel| channel.cursor).collect();
         let near = |first: u64, last: u64| {
@@ -480,14 +488,14 @@ impl Shard {
         }
     }
 
-    fn store_failed(&mut self, error: &DiskError) {
+    pub(super) fn store_failed(&mut self, error: &DiskError) {
         self.tiers.retry_at_ms = self.now.mono_ms + JOURNAL_RETRY_MS;
         self.tiers.trouble = Some(error.text.clone());
     }
 
     fn store_written(&mut self, ticket: u32, bytes: PageBuffer, result: Result<(), DiskError>) {
         let Some(Writing { topic: key, first, place }) = self.tiers.writes.remove(&ticket) else {
-            return;
+            return self.index_written(ticket, bytes, result);
         };
         if let Some(file) = self.space.store.written(place.file, bytes, result.is_ok()) {
             self.space.requests.push_back(DiskRequest::Release(file));
@@ -518,7 +526,7 @@ impl Shard {
 
     fn segment_read(&mut self, ticket: u32, result: Result<PageBuffer, DiskError>) {
         let Some(Loading { topic: key, first, block }) = self.tiers.loads.remove(&ticket) else {
-            return;
+            return self.index_read(ticket, result);
         };
         let Shard { topics, space, tiers, .. } = self;
         let salt = topics.get(key).map(|topic| topic.log.salt).unwrap_or_default();
@@ -550,12 +558,14 @@ impl Shard {
 
     /// Messages are damaged on the disk: no channel waits for them any more.
     fn lose(&mut self, key: Key, holes: &[core::ops::Range<u64>]) {
-        let lost = |sequence: u64| holes.iter().any(|hole| hole.contains(&sequence));
         let Some(topic) = self.topics.get_mut(key) else { return };
-        topic.deferred.retain(|&(sequence, ..)| !lost(sequence));
-        topic.add_holes(holes.iter().map(|hole| Range { first: hole.start, last: hole.end - 1 }));
+        let ranges = holes.iter().map(|hole| Range { first: hole.start, last: hole.end - 1 });
+        for range in ranges.clone() {
+            topic.deferred.remove_range(range);
+        }
+        topic.add_holes(ranges.clone());
         for channel in topic.channels.clone() {
-            self.drop_outstanding(channel, lost);
+            ranges.clone().for_each(|range| self.drop_outstanding(channel, range));
             let Some(topic) = self.topics.get(key) else { return };
             let Some(channel) = self.channels.get_mut(channel) else { continue };
             for hole in holes {

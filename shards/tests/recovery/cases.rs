@@ -88,7 +88,7 @@ fn a_damaged_record_is_a_hole() {
     let skips = [3, 50].map(|at| Range { first: at, last: at });
     assert_eq!(
         topic(&found).channels[0].1,
-        ChannelState { cursor: 1, skips: skips.into(), outstanding: vec![] }
+        ChannelState { cursor: 1, skips: skips.into(), ..ChannelState::default() }
     );
 }
 
@@ -259,7 +259,7 @@ fn a_deferred_message_that_was_finished_ahead_of_the_cursor_stays_finished() {
         (1..=4).map(|at| Message { delay_ms: 500 * (at % 2), ..message(at, 20) }).collect();
     disk.append_run(journal, name("t"), &messages.iter().collect::<Vec<_>>());
     let outstanding = vec![Outstanding { sequence: 3, attempts: 2, due_ms: 0 }];
-    let state = ChannelState { cursor: 1, skips: vec![], outstanding };
+    let state = ChannelState { cursor: 1, outstanding, ..ChannelState::default() };
     disk.append(journal, |out, nonce| {
         entry::topic(out, nonce, &name("t"), &TopicState { handed: None, head: 5 });
         entry::channel(out, nonce, &name("t"), &name("c"), &state);
@@ -276,7 +276,8 @@ fn a_deferred_message_that_was_finished_ahead_of_the_cursor_stays_finished() {
 fn an_outstanding_message_that_is_gone_is_counted() {
     let (mut disk, journal) = start();
     let messages = [3, 9].map(|sequence| Outstanding { sequence, attempts: 1, due_ms: 0 });
-    let state = ChannelState { cursor: 11, skips: vec![], outstanding: messages.into() };
+    let outstanding = messages.into();
+    let state = ChannelState { cursor: 11, outstanding, ..ChannelState::default() };
     disk.append(journal, |out, nonce| {
         entry::channel(out, nonce, &name("t"), &name("c"), &state);
     });
@@ -284,6 +285,66 @@ fn an_outstanding_message_that_is_gone_is_counted() {
     let found = recovered(&mut disk, &[], EVERYTHING);
     assert_eq!(topic(&found).channels[0].1.outstanding, messages[1..]);
     assert_eq!(found.report.outstanding_lost, 1);
+}
+
+/// What is missing in a snapshot counts as finished: so one of which a part is damaged, or cut off,
+/// is not believed.
+#[test]
+fn a_snapshot_without_one_of_its_parts_is_none() {
+    let (mut disk, journal) = start();
+    let count = 40_000;
+    run(&mut disk, journal, 1..=count, 1);
+    let list = (1..=count).map(|sequence| Outstanding { sequence, attempts: 1, due_ms: 0 });
+    let outstanding = list.collect();
+    let state = ChannelState { cursor: count + 1, outstanding, ..ChannelState::default() };
+    let length = |disk: &Disk| disk.files[&journal].bytes.len();
+    let before = length(&disk);
+    disk.append(journal, |out, nonce| {
+        entry::channel(out, nonce, &name("t"), &name("c"), &state);
+    });
+    let waiting = |disk: &mut Disk| {
+        let found = recovered(disk, &metadata(&["c"]), EVERYTHING);
+        view(disk, &found)[&name("t")].channels[&name("c")].clone()
+    };
+    let whole = waiting(&mut disk.clone());
+    assert!(whole.len() as u64 == count && whole.values().all(|known| *known == (1, 0)));
+    // In the part, and in the entry behind it; then the same with the rest cut off.
+    for at in [before + 100, length(&disk) - 100] {
+        let mut damaged = disk.clone();
+        damaged.files.get_mut(&journal).unwrap().bytes[at] ^= 4;
+        assert_eq!(waiting(&mut damaged).len() as u64, count);
+        let mut cut = disk.clone();
+        cut.files.get_mut(&journal).unwrap().bytes.truncate(at);
+        assert_eq!(waiting(&mut cut).len() as u64, count);
+    }
+}
+
+/// Of a message that a channel keeps back a snapshot says no more than that: its record says until
+/// when, and what is not in the snapshot any more is finished.
+#[test]
+fn what_is_kept_back_is_due_when_its_record_says() {
+    let (mut disk, journal) = start();
+    let deferred = |sequence| Message { delay_ms: sequence * 10, ..message(sequence, 20) };
+    let messages: Vec<Message> = (1..=100).map(deferred).collect();
+    disk.append_run(journal, name("t"), &messages.iter().collect::<Vec<_>>());
+    let kept = (1..=100).filter(|sequence| sequence % 3 > 0).collect();
+    let state = ChannelState { cursor: 101, kept, ..ChannelState::default() };
+    disk.append(journal, |out, nonce| {
+        entry::topic(out, nonce, &name("t"), &TopicState { handed: None, head: 101 });
+        entry::channel(out, nonce, &name("t"), &name("c"), &state);
+        entry::finished(out, nonce, &name("t"), &name("c"), &[Range { first: 1, last: 9 }]);
+        let again = Outstanding { sequence: 11, attempts: 1, due_ms: 7 };
+        entry::requeued(out, nonce, &name("t"), &name("c"), &[again]);
+    });
+    disk.append_run(journal, name("t"), &[&deferred(101)]);
+    let found = recovered(&mut disk, &[], EVERYTHING);
+    let waiting = view(&disk, &found)[&name("t")].channels[&name("c")].clone();
+    let due = |sequence| (sequence, (0, 1_800_000_000_000 + sequence * 10));
+    let kept = (10..=101).filter(|sequence| sequence % 3 > 0);
+    let mut expected: Vec<(u64, (u16, u64))> = kept.map(due).collect();
+    expected[1] = (11, (1, 7));
+    assert_eq!(waiting.into_iter().collect::<Vec<_>>(), expected);
+    assert_eq!(topic(&found).channels[0].1.outstanding.len(), 1);
 }
 
 /// A file that counts what is read from it.

@@ -121,13 +121,14 @@ fn topic_view(disk: &Disk, topic: &RecoveredTopic, floor: u64) -> TopicTruth {
         channels: topic
             .channels
             .iter()
-            .map(|(name, state)| (*name, channel_view(&records, state, limit)))
+            .map(|(name, state)| (*name, channel_view(&records, topic, state, limit)))
             .collect(),
     }
 }
 
 fn channel_view(
     records: &BTreeMap<u64, Vec<u8>>,
+    topic: &RecoveredTopic,
     state: &ChannelState,
     limit: u64,
 ) -> BTreeMap<u64, (u16, u64)> {
@@ -145,6 +146,14 @@ fn channel_view(
         let due_ms = if ahead && message.due_ms == 1 { 0 } else { message.due_ms };
         if records.contains_key(&sequence) {
             waiting.insert(sequence, (message.attempts, due_ms));
+        }
+    }
+    let dues: BTreeMap<u64, u64> = topic.dues.range(0..u64::MAX).collect();
+    for sequence in state.kept.from(0) {
+        assert!(sequence < limit && !skipped.contains(&sequence));
+        if records.contains_key(&sequence) {
+            let before = waiting.insert(sequence, (0, dues[&sequence]));
+            assert_eq!(before, None, "a message is outstanding once");
         }
     }
     for (&sequence, record) in records.range(state.cursor..limit.max(state.cursor)) {

@@ -7,6 +7,7 @@ use shards::journal::entry;
 use shards::journal::state::{ChannelState, Outstanding, Range, TopicState};
 use shards::metadata::{ChannelMetadata, TopicMetadata};
 use shards::recover::Recovered;
+use shards::sequences::SequenceSet;
 use shards::wire::names::Name;
 
 use super::disk::{Disk, Message, name};
@@ -220,7 +221,7 @@ impl World {
         let handed = of.handed;
         let Some(emptied) = of.channels.get_mut(&channel) else { return };
         *emptied = Channel { cursor: handed, ..Channel::default() };
-        let state = emptied.snapshot();
+        let state = emptied.snapshot(&BTreeMap::new());
         self.log(&topic, |out, nonce| entry::channel(out, nonce, &topic, &channel, &state));
     }
 
@@ -286,8 +287,10 @@ impl World {
     /// Writes all of a topic's state.
     pub fn snapshot(&mut self, topic: Name) {
         let Some(of) = self.topics.get_mut(&topic) else { return };
+        let dues = of.dues();
+        let channels = of.channels.iter_mut();
         let states: Vec<(Name, ChannelState)> =
-            of.channels.iter_mut().map(|(name, channel)| (*name, channel.snapshot())).collect();
+            channels.map(|(name, channel)| (*name, channel.snapshot(&dues))).collect();
         let state = of.state();
         self.log(&topic, |out, nonce| {
             entry::topic(out, nonce, &topic, &state);
@@ -428,6 +431,12 @@ impl World {
 }
 
 impl Topic {
+    /// When its deferred messages are due.
+    fn dues(&self) -> BTreeMap<u64, u64> {
+        let deferred = self.messages.iter().filter(|(_, message)| message.delay_ms > 0);
+        deferred.map(|(&sequence, message)| (sequence, message.due_ms())).collect()
+    }
+
     fn truth(&self) -> TopicTruth {
         let channel = |channel: &Channel| {
             channel.live.iter().map(|(&sequence, live)| (sequence, live.noted)).collect()
@@ -441,23 +450,28 @@ impl Topic {
 
 impl Channel {
     /// What a snapshot says; what is written is noted.
-    fn snapshot(&mut self) -> ChannelState {
-        let mut outstanding = Vec::new();
+    fn snapshot(&mut self, dues: &BTreeMap<u64, u64>) -> ChannelState {
+        let (mut outstanding, mut kept) = (Vec::new(), SequenceSet::default());
         for (&sequence, live) in self.live.iter_mut().filter(|(_, live)| live.outstanding) {
             live.noted = (live.attempts, live.due_ms);
             let Live { attempts, due_ms, .. } = *live;
-            outstanding.push(Outstanding { sequence, attempts, due_ms });
+            // What was never delivered is said to be kept back as long as its record says.
+            if attempts == 0 && dues.get(&sequence) == Some(&due_ms) {
+                kept.insert(sequence);
+            } else {
+                outstanding.push(Outstanding { sequence, attempts, due_ms });
+            }
         }
         let skips =
             self.skips.iter().map(|skip| Range { first: skip.first.max(self.cursor), ..*skip });
-        ChannelState { cursor: self.cursor, skips: skips.collect(), outstanding }
+        ChannelState { cursor: self.cursor, skips: skips.collect(), outstanding, kept }
     }
 
     fn restart(&mut self, state: &ChannelState) {
         self.cursor = state.cursor;
         self.skips.clone_from(&state.skips);
-        let outstanding: BTreeSet<u64> =
-            state.outstanding.iter().map(|message| message.sequence).collect();
+        let listed = state.outstanding.iter().map(|message| message.sequence);
+        let outstanding: BTreeSet<u64> = listed.chain(state.kept.from(0)).collect();
         for (sequence, live) in &mut self.live {
             let (outstanding, noted) = (outstanding.contains(sequence), live.noted);
             *live = Live { outstanding, attempts: noted.0, due_ms: noted.1, noted };

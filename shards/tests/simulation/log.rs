@@ -2,7 +2,7 @@
 
 use shards::limits::{Durability, Options};
 
-use super::seeds::try_seeds;
+use super::seeds::{live, try_seeds};
 use super::world::disk::DiskSettings;
 use super::world::{End, Settings, name};
 
@@ -142,6 +142,36 @@ fn worlds_that_discover_and_end() {
         let settings = Settings { discovery: true, operators: 10, ..settings };
         try_seeds(8, &ending(settings, ends));
     }
+}
+
+/// Most messages are deferred, and of what is due when little is in memory.
+fn deferring(settings: Settings) -> Settings {
+    let mut settings = Settings { deferring: Some(9000), operators: 10, ..crowded(settings) };
+    settings.options.deferred_fresh_max = 8;
+    settings
+}
+
+#[test]
+fn worlds_of_deferred_messages() {
+    let mut reads = 0;
+    for seed in 0..6 {
+        let mut world = live(seed, deferring(mixed()));
+        reads += world.stats().iter().map(|shard| shard.gauges.index_reads).sum::<u64>();
+    }
+    assert!(reads > 0, "what is due when is read back");
+    let disk = DiskSettings { errors: 10, ..DiskSettings::default() };
+    try_seeds(4, &Settings { disk: Some(disk), ..deferring(mixed()) });
+    let disk = DiskSettings { space_bytes: Some(2 << 20), ..DiskSettings::default() };
+    try_seeds(4, &Settings { disk: Some(disk), ..deferring(mixed()) });
+}
+
+#[test]
+fn worlds_of_deferred_messages_that_end() {
+    for settings in [settings(Durability::Written), settings(Durability::Synced), mixed()] {
+        try_seeds(3, &ending(deferring(settings), &[End::Stop, End::Kill]));
+    }
+    let all = [End::PowerCut, End::Kill, End::Stop];
+    try_seeds(3, &ending(deferring(mixed()), &all));
 }
 
 /// What is damaged costs only itself, and nobody gets it.

@@ -91,6 +91,7 @@ fn data_path() -> TempDir {
         cursor: 105,
         skips: vec![Range { first: 107, last: 108 }],
         outstanding: vec![outstanding(101, 3, 0), outstanding(103, 1, now_ms + 3_600_000)],
+        ..ChannelState::default()
     };
     let topic = name("t");
     entry::channel(&mut file, NONCE, &topic, &name("c"), &state);

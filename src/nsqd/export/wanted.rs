@@ -1,6 +1,7 @@
 //! Which messages of a topic belong to one queue, and how often each was delivered.
 
 use shards::journal::state::{ChannelState, Outstanding, Range, TopicState};
+use shards::sequences::SequenceSet;
 
 /// The messages of one channel, or those that a topic keeps to itself.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +13,8 @@ pub struct Wanted<'a> {
     skips: &'a [Range],
     /// And these besides, in order.
     outstanding: &'a [Outstanding],
+    /// And these, which wait for the time that their records say.
+    kept: Option<&'a SequenceSet>,
 }
 
 /// What is known of a message that belongs to a queue.
@@ -31,6 +34,7 @@ impl<'a> Wanted<'a> {
             to: topic.handed.unwrap_or(topic.head),
             skips: &channel.skips,
             outstanding: &channel.outstanding,
+            kept: Some(&channel.kept),
         }
     }
 
@@ -38,7 +42,7 @@ impl<'a> Wanted<'a> {
     pub fn of_topic(topic: &TopicState, has_channels: bool) -> Wanted<'static> {
         let flowing = if has_channels { topic.head } else { 0 };
         let from = topic.handed.unwrap_or(flowing);
-        Wanted { from, to: topic.head, skips: &[], outstanding: &[] }
+        Wanted { from, to: topic.head, skips: &[], outstanding: &[], kept: None }
     }
 
     /// What is known of a message; `None` when it does not belong to the queue.
@@ -47,6 +51,9 @@ impl<'a> Wanted<'a> {
         if let Ok(at) = at {
             let Outstanding { attempts, due_ms, .. } = self.outstanding[at];
             return Some(Known { attempts, due_ms });
+        }
+        if self.kept.is_some_and(|kept| kept.contains(sequence)) {
+            return Some(Known::default());
         }
         let ahead = (self.from..self.to).contains(&sequence);
         let behind = self.skips.partition_point(|skip| skip.first <= sequence);
@@ -58,7 +65,8 @@ impl<'a> Wanted<'a> {
     pub fn may_have(&self, first: u64, last: u64) -> bool {
         let from = self.outstanding.partition_point(|message| message.sequence < first);
         let outstanding = self.outstanding.get(from).is_some_and(|next| next.sequence <= last);
-        outstanding || first < self.to && last >= self.from
+        let kept = self.kept.and_then(|kept| kept.next(first)).is_some_and(|next| next <= last);
+        outstanding || kept || first < self.to && last >= self.from
     }
 }
 
@@ -78,11 +86,13 @@ mod tests {
             cursor: 20,
             skips: vec![Range { first: 22, last: 23 }, Range { first: 28, last: 40 }],
             outstanding: vec![outstanding(5, 2, 0), outstanding(23, 0, 99), outstanding(25, 1, 1)],
+            kept: [7, 19, 27].into_iter().collect(),
         };
         let flowing = TopicState { handed: None, head: 30 };
         let wanted = Wanted::of_channel(&flowing, &channel);
         let found: Vec<u64> = (0..50).filter(|&at| wanted.find(at).is_some()).collect();
-        assert_eq!(found, [5, 20, 21, 23, 24, 25, 26, 27]);
+        assert_eq!(found, [5, 7, 19, 20, 21, 23, 24, 25, 26, 27]);
+        assert_eq!(wanted.find(7), Some(Known::default()));
         assert_eq!(wanted.find(5), Some(Known { attempts: 2, due_ms: 0 }));
         assert_eq!(wanted.find(23), Some(Known { attempts: 0, due_ms: 99 }));
         assert_eq!(wanted.find(24), Some(Known::default()));
@@ -92,11 +102,11 @@ mod tests {
                 assert!(!has || wanted.may_have(first, last), "{first} to {last}");
             }
         }
-        assert!(!wanted.may_have(6, 19) && !wanted.may_have(0, 4) && !wanted.may_have(30, 50));
+        assert!(!wanted.may_have(8, 18) && !wanted.may_have(0, 4) && !wanted.may_have(30, 50));
         let kept = TopicState { handed: Some(21), head: 30 };
         let wanted = Wanted::of_channel(&kept, &channel);
         let found: Vec<u64> = (0..50).filter(|&at| wanted.find(at).is_some()).collect();
-        assert_eq!(found, [5, 20, 23, 25]);
+        assert_eq!(found, [5, 7, 19, 20, 23, 25, 27]);
     }
 
     #[test]

@@ -343,6 +343,7 @@ mod tests {
                 cursor: 100,
                 skips: vec![Range { first: 105, last: 105 }],
                 outstanding: vec![Outstanding { sequence: 101, attempts: 3, due_ms: 0 }],
+                ..ChannelState::default()
             }
         );
         assert_eq!(of("b"), ChannelState { cursor: 103, ..ChannelState::default() });
@@ -363,7 +364,7 @@ mod tests {
         let (topic, _) = topic(&mut AttemptsBudget::default());
         let outstanding = vec![Outstanding { sequence: 50, attempts: 1, due_ms: 9 }];
         let skips = vec![Range { first: 62, last: 63 }];
-        let old = ChannelState { cursor: 60, skips, outstanding };
+        let old = ChannelState { cursor: 60, skips, outstanding, ..ChannelState::default() };
         let channels = vec![(name("a"), old)];
         let state = TopicState { handed: Some(70), head: 80 };
         let existing = Existing { state, channels };

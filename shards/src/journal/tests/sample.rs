@@ -8,7 +8,7 @@ use crate::disk::{Place, Role};
 use crate::journal::entry::{self, Run};
 use crate::journal::file::FileHeader;
 use crate::journal::scan::{Entry, Found, Scan};
-use crate::journal::state::{ChannelState, Outstanding, Range, TopicState};
+use crate::journal::state::{ChannelPart, ChannelState, Outstanding, Range, TopicState};
 use crate::log::record::{self, Salt};
 use crate::wire::frame::message_header;
 use crate::wire::names::Name;
@@ -101,9 +101,19 @@ impl File {
         let (start, nonce, out) = (self.bytes.len(), self.nonce, &mut self.bytes);
         let names = match &entry {
             Entry::Run(..) => panic!("a run has records"),
-            Entry::Channel { topic, channel, state } => {
+            Entry::Channel { topic, channel, state, parts } => {
+                assert_eq!(*parts, 0);
                 entry::channel(out, nonce, topic, channel, state);
                 [Some(topic), Some(channel)]
+            }
+            Entry::ChannelPart { topic, channel, number, part } => {
+                let ChannelPart::Outstanding(list) = part else { panic!("not in this sample") };
+                entry::channel_part(out, nonce, (topic, channel), *number, list);
+                [Some(topic), Some(channel)]
+            }
+            Entry::Index { topic } => {
+                entry::index(out, nonce, topic, b"whatever it is");
+                [Some(topic), None]
             }
             Entry::Topic { topic, state } => {
                 entry::topic(out, nonce, topic, state);
@@ -197,8 +207,9 @@ pub(super) fn sample(nonce: u64) -> File {
             Outstanding { sequence: 4990, attempts: 3, due_ms: 0 },
             Outstanding { sequence: 5001, attempts: 0, due_ms: 1_800_000_000_000 },
         ],
+        ..ChannelState::default()
     };
-    file.state(Entry::Channel { topic, channel, state });
+    file.state(Entry::Channel { topic, channel, state, parts: 0 });
     file.run("orders", 5000, &[(0, 5)]);
     file.run("orders", 5001, &[(250, 2)]);
     file.run("a", 90, &[(0, 5), (0, 0), (0, 11)]);
@@ -210,7 +221,11 @@ pub(super) fn sample(nonce: u64) -> File {
     file.state(Entry::ChannelDeleted { topic, channel });
     file.state(Entry::TopicDeleted { topic: other, floor: 93 });
     file.state(Entry::Topic { topic, state: TopicState { handed: Some(5002), head: 5005 } });
-    file.state(Entry::Channel { topic, channel, state: ChannelState::default() });
+    let list = vec![Outstanding { sequence: 4990, attempts: 3, due_ms: 0 }];
+    let part = ChannelPart::Outstanding(list);
+    file.state(Entry::ChannelPart { topic, channel, number: 3, part });
+    file.state(Entry::Index { topic });
+    file.state(Entry::Channel { topic, channel, state: ChannelState::default(), parts: 0 });
     file.run("orders", 5005, &[(0, 2), (1, 2)]);
     file.state(Entry::Finished { topic, channel, ranges: Vec::new() });
     file

@@ -167,13 +167,17 @@ impl World {
         for _ in 0..=self.random.below(4) {
             let topic = self.random.below(self.settings.topics.len());
             let size = 4 + self.random.below(self.settings.body_bytes_max);
-            match self.random.below(10) {
-                0..5 => self.publish(index, topic, 0, &[size]),
-                5..7 => {
+            match (self.random.below(10), self.settings.deferring) {
+                (0..5, Some(delay_ms)) => {
+                    let delay_ms = 1 + self.random.below(delay_ms) as u64;
+                    self.publish(index, topic, delay_ms, &[size]);
+                }
+                (0..5, None) => self.publish(index, topic, 0, &[size]),
+                (5..7, _) => {
                     let delay_ms = 1 + self.random.below(300) as u64;
                     self.publish(index, topic, delay_ms, &[size]);
                 }
-                7..9 => {
+                (7..9, _) => {
                     let count = 2 + self.random.below(6);
                     let sizes: Vec<_> = (0..count).map(|more| size.min(4000) + more).collect();
                     self.publish(index, topic, 0, &sizes);
@@ -305,8 +309,13 @@ impl World {
     }
 
     fn publish_over_http(&mut self, topic: usize) {
-        let defer_ms = if self.random.chance(30) { self.random.below(100) as u64 } else { 0 };
-        let sizes: Vec<_> = (0..1 + self.random.below(3)).map(|more| 10 + more).collect();
+        let (chance, delay_ms, count) = match self.settings.deferring {
+            Some(delay_ms) => (80, delay_ms, 40),
+            None => (30, 100, 3),
+        };
+        let deferred = self.random.chance(chance);
+        let defer_ms = if deferred { self.random.below(delay_ms) as u64 } else { 0 };
+        let sizes: Vec<_> = (0..1 + self.random.below(count)).map(|more| 10 + more).collect();
         let ticket = self.next_ticket + 1;
         let first = self.ledger.number_http(topic, defer_ms, &sizes, ticket);
         let bodies = (first..).zip(&sizes).map(|(number, &size)| wire::body(number, size));
@@ -368,7 +377,9 @@ impl World {
                 }
             }
             self.quiesce();
-            self.advance(self.settings.options.max_msg_timeout_ms.unsigned_abs() / 20);
+            let deferred_ms = self.settings.deferring.unwrap_or(0) as u64;
+            let max_ms = self.settings.options.max_msg_timeout_ms.unsigned_abs();
+            self.advance((max_ms / 20).max(deferred_ms / 20));
         }
         self.check();
     }

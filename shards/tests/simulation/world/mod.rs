@@ -108,6 +108,8 @@ pub struct Settings {
     pub destructive: bool,
     /// Some consumers want a sample only.
     pub sampling: bool,
+    /// Most publishes are deferred, up to so many milliseconds.
+    pub deferring: Option<usize>,
     /// The clock sometimes jumps by seconds.
     pub jumps: bool,
     /// New topics wait for the channels that lookup servers know.
@@ -146,6 +148,7 @@ impl Default for Settings {
             mixed: false,
             destructive: true,
             sampling: false,
+            deferring: None,
             jumps: true,
             discovery: false,
             ends: Vec::new(),
