@@ -194,13 +194,7 @@ fn serve(
         tracing::info!("{listener}");
     }
     tracing::info!("ready in {} ms", started.elapsed().as_millis());
-    let signal = signals.forever().find(|&signal| match signal {
-        SIGHUP => {
-            startup::tls::reload(tls.as_ref());
-            false
-        }
-        _ => true,
-    });
+    let signal = signal_to_stop(&mut signals, tls.as_ref());
     tracing::info!("{}", closing_line(signal));
     // First, so that nobody is sent here any more.
     control.stop();
@@ -209,6 +203,17 @@ fn serve(
     clerk.stop();
     drop(data_path);
     Ok(())
+}
+
+/// Waits until it is time to stop, and reads certificates again meanwhile when it is asked to.
+fn signal_to_stop(signals: &mut Signals, tls: Option<&Arc<ServerTls>>) -> Option<i32> {
+    signals.forever().find(|&signal| match signal {
+        SIGHUP => {
+            startup::tls::reload(tls);
+            false
+        }
+        _ => true,
+    })
 }
 
 /// Ports for others that nobody set are those that are listened on, also where options are shown.

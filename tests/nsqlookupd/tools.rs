@@ -20,7 +20,7 @@ fn programs() -> Option<PathBuf> {
 }
 
 /// The original's nsqd, registered with this nsqlookupd.
-fn nsqd(programs: &PathBuf, lookupd: &Lookupd) -> Broker {
+fn nsqd(programs: &Path, lookupd: &Lookupd) -> Broker {
     let dir = Arc::new(TempDir::new());
     let mut command = Command::new(programs.join("nsqd"));
     command.args(Broker::flags(&[], &dir));
@@ -28,7 +28,7 @@ fn nsqd(programs: &PathBuf, lookupd: &Lookupd) -> Broker {
     Broker::spawn(command, dir)
 }
 
-fn run(programs: &PathBuf, program: &str, flags: &[&str]) -> Exit {
+fn run(programs: &Path, program: &str, flags: &[&str]) -> Exit {
     let mut command = Command::new(programs.join(program));
     command.args(flags);
     Broker::run(command, SOON)
