@@ -3,7 +3,7 @@
 //! `SHOAL_TEST_PROGRAMS` names the directory that has them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
