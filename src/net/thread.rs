@@ -1,9 +1,11 @@
 //! A thread with a small glommio executor, not pinned to a core, for work that is not urgent.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
@@ -13,8 +15,12 @@ use crate::log;
 
 /// Entries of the executor's rings. More than this wait in the executor for their turn.
 const RING_ENTRIES: usize = 128;
-/// How long a busy task may keep others from the reactor.
-const PREEMPT_INTERVAL: Duration = Duration::from_millis(1);
+
+/// How often the thread is woken from outside. When the system takes the processor away between
+/// the reactor's last look and the first task's turn, for longer than glommio's preemption timer
+/// (100 ms), then glommio takes its timer for an empty queue and sleeps, though tasks can run. Only
+/// an event wakes it, so there is one after this time.
+const NUDGE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What tells the thread's work to end. Dropping the other side tells it, too.
 #[derive(Debug)]
@@ -55,13 +61,20 @@ impl LightThread {
         let (stop, signal) = flume::bounded(1);
         let (finish, finished) = flume::bounded(1);
         let (ready, readiness) = flume::bounded(1);
+        let nudged = Nudged::default();
+        nudged.start(name).map_err(|error| format!("cannot start a thread - {error}"))?;
         let body = move || {
             let executor = executor();
             let started = executor.as_ref().map(|_| ()).map_err(ToString::to_string);
             // The starting thread waits for it.
             let _ = ready.send(started);
             if let Ok(executor) = executor {
-                run(name, &executor, work(StopSignal(signal)));
+                run(name, &executor, async {
+                    let nudged = glommio::spawn_local(nudged.wait());
+                    work(StopSignal(signal)).await;
+                    // So that the other side learns of it: an executor's end drops no tasks.
+                    nudged.cancel().await;
+                });
             }
             // Nobody listens any more when the process is ending anyway.
             let _ = finish.send(());
@@ -88,11 +101,41 @@ impl LightThread {
     }
 }
 
+/// Whom to nudge. The waker itself is used, again and again: a channel would not wake a task that
+/// has been woken and does not get its turn.
+#[derive(Clone, Debug, Default)]
+struct Nudged(Arc<Mutex<Option<Waker>>>);
+
+impl Nudged {
+    /// Starts the thread that nudges; it ends when nobody can be nudged any more.
+    fn start(&self, name: &str) -> io::Result<()> {
+        let nudged = Arc::downgrade(&self.0);
+        std::thread::Builder::new().name(format!("{name}-nudge")).spawn(move || {
+            loop {
+                std::thread::sleep(NUDGE_INTERVAL);
+                let Some(waker) = nudged.upgrade() else { return };
+                let waker = waker.lock().unwrap_or_else(PoisonError::into_inner);
+                waker.iter().for_each(Waker::wake_by_ref);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// A task to be nudged.
+    async fn wait(self) {
+        poll_fn(|cx| {
+            let mut waker = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            waker.get_or_insert_with(|| cx.waker().clone());
+            Poll::<()>::Pending
+        })
+        .await;
+    }
+}
+
 fn executor() -> io::Result<LocalExecutor> {
     let builder = LocalExecutorBuilder::new(Placement::Unbound)
         .io_memory(0)
         .ring_depth(RING_ENTRIES)
-        .preempt_timer(PREEMPT_INTERVAL)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
     builder.make().map_err(io::Error::from)
 }
