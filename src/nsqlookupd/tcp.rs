@@ -94,6 +94,8 @@ async fn converse(
             connection.watch.within(Some(time));
         }
         was_awaited = is_awaited;
+        // One that never stops talking must not keep the others from their turn.
+        glommio::executor().yield_now().await;
     }
 }
 
