@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use super::stub::info;
 use super::{Admin, Answer, Stub};
 use crate::harness::{eventually, rss_bytes};
 
@@ -43,9 +44,7 @@ fn node(slow: bool) -> Stub {
     Stub::start(move |request, address| {
         if request.starts_with("GET /info") {
             let port = address.port();
-            return Answer::ok(format!(
-                r#"{{"version":"1.3.0","broadcast_address":"127.0.0.1","hostname":"h{port}","http_port":{port},"tcp_port":{port}}}"#
-            ));
+            return Answer::ok(info(&format!("h{port}"), port));
         }
         let all = !request.contains("topic=");
         let answer = Answer::ok(if all { STATS.as_str() } else { ONE_TOPIC.as_str() });
