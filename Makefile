@@ -15,7 +15,7 @@ UNIT_LOG := $(TARGET_DIR)/test-unit.log
 BLACKBOX_LOG := $(TARGET_DIR)/test-blackbox.log
 
 # The binary's programs that get a link of their own name.
-PROGRAMS := nsqd nsqlookupd nsq_tail
+PROGRAMS := nsqd nsqlookupd nsqadmin nsq_tail
 
 # Besides these, tests need packages; as root `make test` installs the missing ones.
 TOOLCHAINS := cargo cc go node python3

@@ -104,7 +104,7 @@ fn find(name: &str) -> Option<&'static Entry> {
 fn help() -> String {
     let mut text = format!(
         "A message broker that speaks NSQ's protocol.\n\n\
-         Usage: {SHOAL}                    runs nsqd and nsqlookupd on defaults, with data here\n       \
+         Usage: {SHOAL}                    runs nsqd, nsqlookupd and nsqadmin on defaults\n       \
          {SHOAL} <program> [flags]\n       \
          {SHOAL} <program> --help     lists a program's flags\n\nPrograms:\n"
     );

@@ -191,9 +191,12 @@ const DIRECTIONS: [(&str, &[&str]); 11] = [
 ];
 
 /// Folders, and what they may name all the same: names are checked by the broker's own rule, so
-/// that tools and nsqlookupd refuse what the broker would.
-const EXCEPTIONS: [(&str, &str); 2] =
-    [("src/client/", "shards::wire::names::"), ("src/nsqlookupd/", "shards::wire::names::")];
+/// that tools, nsqlookupd and nsqadmin refuse what the broker would.
+const EXCEPTIONS: [(&str, &str); 3] = [
+    ("src/client/", "shards::wire::names::"),
+    ("src/nsqlookupd/", "shards::wire::names::"),
+    ("src/nsqadmin/", "shards::wire::names::"),
+];
 
 fn directions(path: &str, text: &str) -> Vec<String> {
     let rules = DIRECTIONS.iter().filter(|(folder, _)| path.starts_with(folder));

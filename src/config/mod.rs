@@ -2,8 +2,8 @@
 //!
 //! Each flag is one [`flag::Flag`] in a program's table. The parser, `--help`, the TOML keys and
 //! the defaults come from that value; [`nsqd::NsqdOptions`], [`nsqlookupd::LookupdOptions`],
-//! [`tail::TailOptions`] and [`export::ExportOptions`] are what the rest of a program sees. What can go wrong ends as a
-//! [`stop::Stop`], which knows its exit code.
+//! [`nsqadmin::AdminOptions`], [`tail::TailOptions`] and [`export::ExportOptions`] are what the
+//! rest of a program sees. What can go wrong ends as a [`stop::Stop`], which knows its exit code.
 
 pub mod export;
 pub mod nsqadmin;

@@ -73,10 +73,7 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         max_msg_timeout_ms: read_ms(s, "max-msg-timeout", 1)?,
         max_msg_size_bytes: read_body_size(s, "max-msg-size")?,
         max_req_timeout_ms: read_ms(s, "max-req-timeout", 0)?,
-        max_defer_ms: match s.is_set("max-defer-time") {
-            true => read_ms(s, "max-defer-time", 0)?,
-            false => read_ms(s, "max-req-timeout", 0)?,
-        },
+        max_defer_ms: read_defer(s)?,
         max_body_size_bytes: read_body_size(s, "max-body-size")?,
         max_channel_consumers: read_count(s, "max-channel-consumers", 0)?,
         max_heartbeat_interval_ms: read_ms(s, "max-heartbeat-interval", 1)?,
@@ -99,6 +96,14 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
     // `/config` shows what holds, which is more than what was asked for.
     settings.set("tls-required", Value::TlsRequired(options.tls.required));
     Ok(NsqdOptions { settings, ..options })
+}
+
+/// The longest that a producer may put a message off; a consumer's bound unless it has its own.
+fn read_defer(s: &Settings) -> Result<u64, String> {
+    match s.is_set("max-defer-time") {
+        true => read_ms(s, "max-defer-time", 0),
+        false => read_ms(s, "max-req-timeout", 0),
+    }
 }
 
 fn read_lookupd(s: &Settings) -> WithLookupd {

@@ -33,7 +33,6 @@ use pool::Pool;
 
 pub use error::{Cause, ClientError};
 pub use request::{Reply, Request, Url};
-#[allow(unused_imports, reason = "as above")]
 pub use v1::V1Error;
 
 /// The most redirects that one request follows, as in Go.

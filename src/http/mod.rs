@@ -8,7 +8,7 @@
 //! a slash too many, an unknown escape failing the whole query), that is why.
 
 pub mod body;
-#[allow(dead_code, reason = "not every program uses all of it yet")]
+#[allow(dead_code, reason = "a client has more than any one of its users needs")]
 pub mod client;
 pub mod dispatch;
 pub mod duration;

@@ -192,10 +192,14 @@ impl Cluster {
     }
 
     /// All topics that lookup servers know, and all nodes, in one round. Where nodes are listed
-    /// no topics are known without them.
+    /// no topics are known without them, not even those of the nodes.
     pub async fn topics_and_nodes(&self) -> Result<Found<(Vec<String>, Vec<Node>)>, Unanswered> {
-        if matches!(*self.sources(), Sources::Nsqds(_)) {
-            return Ok(self.nodes().await?.map(|nodes| (Vec::new(), nodes)));
+        if let Sources::Nsqds(addresses) = &*self.sources() {
+            let asked = self.ask_all::<NodeInfo>(Kind::Nsqd, addresses, "info").await;
+            return Ok(asked.all(Kind::Nsqd)?.map(|all| {
+                let listed = |(address, info): (String, _)| Node::listed(&address, info, vec![]);
+                (Vec::new(), nodes::sorted(all.into_iter().map(listed).collect()))
+            }));
         }
         let (topics, nodes) = join(self.topics(), self.nodes()).await;
         // Who fails at one fails at both, and is named once.
@@ -223,15 +227,31 @@ impl Cluster {
         match &*self.sources() {
             Sources::Lookupds(addresses) => self.look_up(topic, addresses).await,
             Sources::Nsqds(addresses) => {
-                let asked = self.ask_nsqds(addresses).await.all(Kind::Nsqd)?;
+                let work = |address: String| async move {
+                    let node = self.ask_for_topic(&address, topic).await;
+                    (address, node)
+                };
+                let said = each(addresses.to_vec(), work).await;
+                let asked = Asked::of(Kind::Nsqd, said).all(Kind::Nsqd)?;
                 Ok(asked.map(|all| {
-                    let has = |node: &Node| node.topics.iter().any(|of| of.topic == topic);
-                    let nodes = all.into_iter().map(|(_, node)| node).filter(has);
+                    let nodes = all.into_iter().filter_map(|(_, node)| node);
                     let nodes = nodes::sorted(nodes.collect());
                     TopicNodes { known: !nodes.is_empty(), nodes, channels: Vec::new() }
                 }))
             }
         }
+    }
+
+    /// A listed nsqd, if it has this topic.
+    async fn ask_for_topic(&self, address: &str, topic: &str) -> Result<Option<Node>, V1Error> {
+        let filter = format!("topic={}&include_clients=false&include_mem=false", escape(topic));
+        let path = format!("stats?format=json&{filter}");
+        let topics: wire::TopicNames = self.get(Kind::Nsqd, address, &path).await?;
+        if !topics.names().iter().any(|name| name == topic) {
+            return Ok(None);
+        }
+        let info: NodeInfo = self.get(Kind::Nsqd, address, "info").await?;
+        Ok(Some(Node::listed(address, info, vec![topic.to_owned()])))
     }
 
     async fn look_up(

@@ -1,8 +1,8 @@
 //! The last polls of all nodes: rates and charts without anything else being installed.
 //!
-//! Every so often all nodes are asked for their numbers. From two polls come rates; sums for topics,
-//! channels, nodes and the cluster are kept for a while, in bounded memory: what finds no room has
-//! no history, and says so. Nothing here does I/O: [`poller`](super::poller) does.
+//! Every so often all nodes are asked for their numbers. From two polls come rates; sums for
+//! topics, channels, nodes and the cluster are kept for a while, in bounded memory: what finds no
+//! room has no history, and says so. Nothing here does I/O: [`poller`](super::poller) does.
 
 mod poll;
 pub mod rates;

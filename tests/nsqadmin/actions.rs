@@ -19,7 +19,7 @@ fn an_action_reaches_every_node_that_has_the_topic() {
         let result = results.as_array().unwrap().iter().find(of).unwrap();
         assert_eq!((&result["ok"], &result["status"]), (&json!(true), &json!(200)));
     }
-    let audit = admin.log_line("AUDIT: pause channel").unwrap();
+    let audit = admin.await_log("AUDIT: pause channel");
     assert!(audit.contains(r#"topic="orders" channel="archive""#), "{audit}");
     assert!(audit.contains(&format!("done ok={} failed=0", cluster.brokers.len())), "{audit}");
 
@@ -55,7 +55,7 @@ fn a_half_that_fails_is_told() {
     assert_eq!((&bad["ok"], &bad["status"]), (&json!(false), &json!(500)));
     assert_eq!(bad["error"], refused);
     assert!(results.iter().any(|result| result["ok"] == true));
-    assert!(admin.log_line("partly ok=1 failed=1").is_some());
+    admin.await_log("partly ok=1 failed=1");
 }
 
 #[test]

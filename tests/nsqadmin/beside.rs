@@ -50,6 +50,10 @@ fn differences(path: &str, theirs: &Value, ours: &Value, found: &mut Vec<String>
         (Value::Object(a), Value::Object(b)) => {
             let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             for key in keys {
+                // The first of the lookup servers that answered, which is any of them.
+                if key == "remote_address" && a.contains_key("remote_addresses") {
+                    continue;
+                }
                 let path = format!("{path}.{key}");
                 match (a.get(key), b.get(key)) {
                     (Some(a), Some(b)) => differences(&path, a, b, found),
@@ -72,6 +76,9 @@ fn differences(path: &str, theirs: &Value, ours: &Value, found: &mut Vec<String>
 fn sorted(list: &[Value]) -> Vec<Value> {
     let mut list = list.to_vec();
     let key = |row: &Value| {
+        if row.is_string() {
+            return (row.to_string(), String::new(), String::new(), String::new());
+        }
         let text = |name: &str| row[name].to_string();
         (text("node"), text("topic_name"), text("channel_name"), text("http_port"))
     };

@@ -46,7 +46,10 @@ impl Cluster {
         let mut stream = TcpStream::connect(self.lookupds[lookupd].1).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         let about = format!(
-            r#"{{"broadcast_address":"127.0.0.1","hostname":"h{}","tcp_port":{},"http_port":{},"version":"1.3.0"}}"#,
+            concat!(
+                r#"{{"broadcast_address":"127.0.0.1","hostname":"h{}","tcp_port":{},"#,
+                r#""http_port":{},"version":"1.3.0"}}"#
+            ),
             broker.http.port(),
             broker.tcp.port(),
             broker.http.port()

@@ -1,9 +1,10 @@
 //! A large cluster: a hundred nodes with two hundred topics of five channels each.
 
-use std::fmt::Write;
+use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use super::stub::info;
 use super::{Admin, Answer, Stub};
 use crate::harness::{eventually, rss_bytes};
 
@@ -15,43 +16,38 @@ const DEADLINE: Duration = Duration::from_secs(4);
 /// More than what is remembered, and what is read at once, may take.
 const RSS_BYTES_MAX: u64 = 400 << 20;
 
-static STATS: LazyLock<String> = LazyLock::new(|| {
+static STATS: LazyLock<String> = LazyLock::new(|| stats(0..TOPICS));
+static ONE_TOPIC: LazyLock<String> = LazyLock::new(|| stats(7..8));
+
+fn stats(topics: Range<usize>) -> String {
     let latency = r#""e2e_processing_latency":{"count":0,"percentiles":null}"#;
-    let mut text = r#"{"version":"1.3.0","health":"OK","start_time":1,"topics":["#.to_owned();
-    for topic in 0..TOPICS {
-        let comma = if topic == 0 { "" } else { "," };
-        write!(text, r#"{comma}{{"topic_name":"topic-{topic:03}","channels":["#).unwrap();
-        for channel in 0..CHANNELS {
-            let comma = if channel == 0 { "" } else { "," };
-            write!(
-                text,
-                r#"{comma}{{"channel_name":"channel-{channel}","depth":1,"backend_depth":0,
-                "in_flight_count":0,"deferred_count":0,"message_count":10,"requeue_count":0,
-                "timeout_count":0,"client_count":2,"clients":null,"paused":false,{latency}}}"#
-            )
-            .unwrap();
-        }
-        write!(
-            text,
-            r#"],"depth":2,"backend_depth":1,"message_count":10,"message_bytes":100,
-            "paused":false,{latency}}}"#
+    let channel = |channel: usize| {
+        format!(
+            r#"{{"channel_name":"channel-{channel}","depth":1,"backend_depth":0,
+            "in_flight_count":0,"deferred_count":0,"message_count":10,"requeue_count":0,
+            "timeout_count":0,"client_count":2,"clients":null,"paused":false,{latency}}}"#
         )
-        .unwrap();
-    }
-    text.push_str("]}");
-    text
-});
+    };
+    let channels = (0..CHANNELS).map(channel).collect::<Vec<String>>().join(",");
+    let topic = |topic: usize| {
+        format!(
+            r#"{{"topic_name":"topic-{topic:03}","channels":[{channels}],"depth":2,
+            "backend_depth":1,"message_count":10,"message_bytes":100,"paused":false,{latency}}}"#
+        )
+    };
+    let topics = topics.map(topic).collect::<Vec<String>>().join(",");
+    format!(r#"{{"version":"1.3.0","health":"OK","start_time":1,"topics":[{topics}]}}"#)
+}
 
 /// A node of the fleet; the answers of slow ones come after a minute.
 fn node(slow: bool) -> Stub {
     Stub::start(move |request, address| {
         if request.starts_with("GET /info") {
             let port = address.port();
-            return Answer::ok(format!(
-                r#"{{"version":"1.3.0","broadcast_address":"127.0.0.1","hostname":"h{port}","http_port":{port},"tcp_port":{port}}}"#
-            ));
+            return Answer::ok(info(&format!("h{port}"), port));
         }
-        let answer = Answer::ok(STATS.as_str());
+        let all = !request.contains("topic=");
+        let answer = Answer::ok(if all { STATS.as_str() } else { ONE_TOPIC.as_str() });
         if slow { answer.after(Duration::from_secs(60)) } else { answer }
     })
 }

@@ -18,8 +18,9 @@ fn a_dead_node_is_named_and_the_others_are_shown() {
     assert_eq!(topic["depth"], 1);
     let failed = &topic["failed"][0];
     assert_eq!((&failed["kind"], &failed["address"]), (&json!("nsqd"), &json!(dead.to_string())));
-    let refused =
-        format!("Get \"http://{dead}/info\": dial tcp {dead}: connect: connection refused");
+    let target = "/stats?format=json&topic=t&include_clients=false&include_mem=false";
+    let refused = "connect: connection refused";
+    let refused = format!("Get \"http://{dead}{target}\": dial tcp {dead}: {refused}");
     assert_eq!(failed["error"], refused);
     assert_eq!(topic["message"], format!("WARNING: {refused}"));
 }

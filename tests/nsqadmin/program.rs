@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{HttpConnection, Peer, Reply, SOON, program};
+use crate::harness::{HttpConnection, Peer, Reply, SOON, eventually, program};
 
 /// A running program that serves HTTP.
 pub struct Admin {
@@ -81,6 +81,12 @@ impl Admin {
     /// The first line of the log that contains `text`.
     pub fn log_line(&self, text: &str) -> Option<String> {
         self.log.lock().unwrap().iter().find(|line| line.contains(text)).cloned()
+    }
+
+    /// Waits for a line of the log that contains `text`: the log is written by a thread of its own.
+    pub fn await_log(&self, text: &str) -> String {
+        eventually(&format!("it logs {text:?}"), SOON, || self.log_line(text).is_some());
+        self.log_line(text).unwrap()
     }
 
     /// Its process id.

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
 /// How a stub answers one request.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -70,14 +72,10 @@ impl Stub {
             }
             let port = address.port();
             if request.starts_with("GET /info") {
-                return Answer::ok(format!(
-                    r#"{{"version":"1.3.0","broadcast_address":"127.0.0.1","hostname":"stub","http_port":{port},"tcp_port":1}}"#
-                ));
+                return Answer::ok(info("stub", port));
             }
             if request.starts_with("GET /stats") {
-                return Answer::ok(format!(
-                    r#"{{"version":"1.3.0","health":"OK","start_time":1,"topics":[{{"topic_name":"{topic}","depth":1,"message_count":10,"channels":[{{"channel_name":"c","depth":2,"message_count":10,"client_count":0,"e2e_processing_latency":{{"count":0,"percentiles":null}}}}],"e2e_processing_latency":{{"count":0,"percentiles":null}}}}]}}"#
-                ));
+                return Answer::ok(stats(topic));
             }
             Answer::ok("")
         })
@@ -87,6 +85,31 @@ impl Stub {
     pub fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
+}
+
+/// What a node at this port says about itself.
+pub fn info(hostname: &str, port: u16) -> String {
+    let about = json!({
+        "version": "1.3.0", "broadcast_address": "127.0.0.1", "hostname": hostname,
+        "http_port": port, "tcp_port": port,
+    });
+    about.to_string()
+}
+
+fn stats(topic: &str) -> String {
+    let latency = json!({"count": 0, "percentiles": null});
+    let channel = json!({
+        "channel_name": "c", "depth": 2, "message_count": 10, "client_count": 0,
+        "e2e_processing_latency": latency,
+    });
+    let topic = json!({
+        "topic_name": topic, "depth": 1, "message_count": 10, "channels": [channel],
+        "e2e_processing_latency": latency,
+    });
+    let all = json!({
+        "version": "1.3.0", "health": "OK", "start_time": 1, "topics": [topic],
+    });
+    all.to_string()
 }
 
 fn serve(mut stream: TcpStream, answer: impl Fn(&str) -> Answer) {

@@ -73,7 +73,7 @@ impl Client {
 
     /// Any call; the answer has status 200.
     ///
-    /// A node that serves TLS only answers 403 with the port where it does; it is asked again there.
+    /// A node that serves TLS only answers 403 with the port where it does; it is asked there.
     ///
     /// # Errors
     /// No answer, or a status other than 200.

@@ -143,7 +143,12 @@ mod tests {
             url: "https://127.0.0.1:14172/nsq/x/api/topics/clicks/archive".to_owned(),
             via: "vm".to_owned(),
         };
-        let wanted = r#"{"action":"pause_channel","topic":"clicks","channel":"archive","timestamp":1795418416,"user":"u1","remote_ip":"127.0.0.1:43230","user_agent":"curl/7.88.1","url":"https://127.0.0.1:14172/nsq/x/api/topics/clicks/archive","via":"vm"}"#;
+        let wanted = concat!(
+            r#"{"action":"pause_channel","topic":"clicks","channel":"archive","#,
+            r#""timestamp":1795418416,"user":"u1","remote_ip":"127.0.0.1:43230","#,
+            r#""user_agent":"curl/7.88.1","#,
+            r#""url":"https://127.0.0.1:14172/nsq/x/api/topics/clicks/archive","via":"vm"}"#,
+        );
         assert_eq!(serde_json::to_string(&notice).unwrap(), wanted);
     }
 }
