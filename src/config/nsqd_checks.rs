@@ -49,10 +49,7 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         broadcast_http_port: read_port(s, "broadcast-http-port")?,
         lookupd_tcp_addresses: s.texts("lookupd-tcp-address"),
         lookupd_tls: read_lookupd_tls(s)?,
-        with_lookupd: s.bool("with-lookupd").then(|| WithLookupd {
-            tcp_address: s.text("with-lookupd-tcp-address"),
-            http_address: s.text("with-lookupd-http-address"),
-        }),
+        with_lookupd: read_with_lookupd(s),
         topology_region: s.text("topology-region"),
         topology_zone: s.text("topology-zone"),
         topology_aware_consumption,
@@ -75,10 +72,7 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         max_msg_timeout_ms: read_ms(s, "max-msg-timeout", 1)?,
         max_msg_size_bytes: read_body_size(s, "max-msg-size")?,
         max_req_timeout_ms: read_ms(s, "max-req-timeout", 0)?,
-        max_defer_ms: match s.is_set("max-defer-time") {
-            true => read_ms(s, "max-defer-time", 0)?,
-            false => read_ms(s, "max-req-timeout", 0)?,
-        },
+        max_defer_ms: read_max_defer_ms(s)?,
         max_body_size_bytes: read_body_size(s, "max-body-size")?,
         max_channel_consumers: read_count(s, "max-channel-consumers", 0)?,
         max_heartbeat_interval_ms: read_ms(s, "max-heartbeat-interval", 1)?,
@@ -125,6 +119,19 @@ fn read_tls(s: &Settings) -> Result<TlsOptions, String> {
         return Err("cannot require TLS client connections without TLS key and cert".to_owned());
     }
     Ok(tls)
+}
+
+/// Whoever does not say how long messages may be put off by producers means what consumers may.
+fn read_max_defer_ms(s: &Settings) -> Result<u64, String> {
+    let own = s.is_set("max-defer-time");
+    read_ms(s, if own { "max-defer-time" } else { "max-req-timeout" }, 0)
+}
+
+fn read_with_lookupd(s: &Settings) -> Option<WithLookupd> {
+    s.bool("with-lookupd").then(|| WithLookupd {
+        tcp_address: s.text("with-lookupd-tcp-address"),
+        http_address: s.text("with-lookupd-http-address"),
+    })
 }
 
 fn read_lookupd_tls(s: &Settings) -> Result<Option<LookupdTlsOptions>, String> {

@@ -7,9 +7,10 @@
 //!
 //! Reading order: `connection` (a client's life), `commands`, `publish`, `deliver`, `forward`
 //! (other shards), `manage` (what HTTP and emptiness do), `structure` (what of that is written
-//! down), `discovery` (what lookup servers are told and asked), `alarm` (time), `report`. Then the disk: `journal` (what of a turn is written down),
-//! `promise` (who waits for that), `spill` (memory and disk), `retire` (places that are given
-//! back), `checkpoint` (getting the journal's files back), `restore`.
+//! down), `discovery` (what lookup servers are told and asked), `alarm` (time), `report`. Then the
+//! disk: `journal` (what of a turn is written down), `promise` (who waits for that), `spill`
+//! (memory and disk), `retire` (places that are given back), `checkpoint` (getting the journal's
+//! files back), `restore`.
 
 mod alarm;
 mod checkpoint;
