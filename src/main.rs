@@ -8,6 +8,7 @@ mod config;
 mod http;
 mod log;
 mod net;
+mod nsqadmin;
 mod nsqd;
 mod nsqlookupd;
 #[allow(dead_code, unused_imports, reason = "its users come one after the other")]
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use config::export::ExportOptions;
+use config::nsqadmin::AdminOptions;
 use config::nsqd::NsqdOptions;
 use config::nsqlookupd::LookupdOptions;
 use config::stop::Stop;
@@ -40,12 +42,14 @@ struct Entry {
 const PROGRAMS: &[Entry] = &[
     Entry { name: "nsqd", about: "receives, keeps and delivers messages", run: run_nsqd },
     Entry { name: "nsqlookupd", about: "tells who has which topics", run: run_nsqlookupd },
+    Entry { name: "nsqadmin", about: "shows and steers a cluster", run: run_nsqadmin },
     Entry { name: "nsq_tail", about: "prints the messages of topics", run: run_nsq_tail },
     Entry { name: "export", about: "writes a data path for the original nsqd", run: run_export },
 ];
 
 /// What `shoal` alone tells nsqd, which is the first program.
-static EVERYTHING: LazyLock<[OsString; 1]> = LazyLock::new(|| ["--with-lookupd".into()]);
+static EVERYTHING: LazyLock<[OsString; 2]> =
+    LazyLock::new(|| ["--with-lookupd".into(), "--with-admin".into()]);
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -126,6 +130,13 @@ fn run_nsqlookupd(args: &[OsString]) -> ExitCode {
     }
 }
 
+fn run_nsqadmin(args: &[OsString]) -> ExitCode {
+    match AdminOptions::load(args) {
+        Ok(options) => nsqadmin::program::run(options),
+        Err(stop) => stop.report("nsqadmin"),
+    }
+}
+
 fn run_nsq_tail(args: &[OsString]) -> ExitCode {
     match TailOptions::load(args) {
         Ok((options, warnings)) => {
@@ -173,8 +184,8 @@ mod tests {
         assert_eq!(chosen("/usr/bin/nsqd -node-id 5"), "nsqd(-node-id 5)");
         assert_eq!(chosen("nsqd nsqd"), "nsqd(nsqd)");
         assert_eq!(chosen("./shoal nsqd -node-id 5"), "nsqd(-node-id 5)");
-        assert_eq!(chosen("shoal"), "nsqd(--with-lookupd)");
-        assert_eq!(chosen("/opt/shoal-0.1"), "nsqd(--with-lookupd)");
+        assert_eq!(chosen("shoal"), "nsqd(--with-lookupd --with-admin)");
+        assert_eq!(chosen("/opt/shoal-0.1"), "nsqd(--with-lookupd --with-admin)");
         assert_eq!(chosen("shoal nsqlookupd -config x"), "nsqlookupd(-config x)");
     }
 

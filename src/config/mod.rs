@@ -6,6 +6,7 @@
 //! [`stop::Stop`], which knows its exit code.
 
 pub mod export;
+pub mod nsqadmin;
 pub mod nsqd;
 pub mod nsqlookupd;
 pub mod stop;
@@ -17,6 +18,7 @@ pub mod settings;
 pub mod toml_file;
 pub mod value;
 
+pub mod nsqadmin_flags;
 mod nsqd_checks;
 pub mod nsqd_flags;
 

@@ -46,6 +46,8 @@ pub struct NsqdOptions {
     pub lookupd_tls: Option<LookupdTlsOptions>,
     /// A lookup server in this process, and where it is to listen.
     pub with_lookupd: Option<WithLookupd>,
+    /// Where the admin pages of this process are to listen, if it has some.
+    pub with_admin: Option<String>,
     /// The region of this node; may be empty.
     pub topology_region: String,
     /// The zone of this node; may be empty.

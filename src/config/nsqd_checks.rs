@@ -49,7 +49,8 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         broadcast_http_port: read_port(s, "broadcast-http-port")?,
         lookupd_tcp_addresses: s.texts("lookupd-tcp-address"),
         lookupd_tls: read_lookupd_tls(s)?,
-        with_lookupd: read_with_lookupd(s),
+        with_lookupd: s.bool("with-lookupd").then(|| read_lookupd(s)),
+        with_admin: s.bool("with-admin").then(|| s.text("with-admin-http-address")),
         topology_region: s.text("topology-region"),
         topology_zone: s.text("topology-zone"),
         topology_aware_consumption,
@@ -96,6 +97,13 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
     Ok(NsqdOptions { settings, ..options })
 }
 
+fn read_lookupd(s: &Settings) -> WithLookupd {
+    WithLookupd {
+        tcp_address: s.text("with-lookupd-tcp-address"),
+        http_address: s.text("with-lookupd-http-address"),
+    }
+}
+
 fn read_tls(s: &Settings) -> Result<TlsOptions, String> {
     let (required, min_version) = match (s.value("tls-required"), s.value("tls-min-version")) {
         (Some(Value::TlsRequired(required)), Some(Value::TlsVersion(version))) => {
@@ -125,13 +133,6 @@ fn read_tls(s: &Settings) -> Result<TlsOptions, String> {
 fn read_max_defer_ms(s: &Settings) -> Result<u64, String> {
     let own = s.is_set("max-defer-time");
     read_ms(s, if own { "max-defer-time" } else { "max-req-timeout" }, 0)
-}
-
-fn read_with_lookupd(s: &Settings) -> Option<WithLookupd> {
-    s.bool("with-lookupd").then(|| WithLookupd {
-        tcp_address: s.text("with-lookupd-tcp-address"),
-        http_address: s.text("with-lookupd-http-address"),
-    })
 }
 
 fn read_lookupd_tls(s: &Settings) -> Result<Option<LookupdTlsOptions>, String> {

@@ -120,6 +120,13 @@ const ADDRESSES: &[Flag] = &[
         "0.0.0.0:4161",
         "Where HTTP clients connect to that nsqlookupd: <host>:<port>",
     ),
+    Flag::new("with-admin", Bool, "false", "Run nsqadmin's pages in this process"),
+    Flag::new(
+        "with-admin-http-address",
+        Text,
+        "0.0.0.0:4171",
+        "Where browsers connect to these pages: <host>:<port>",
+    ),
     Flag::new("topology-region", Text, "", "Region of this node, made of one or more zones"),
     Flag::new("topology-zone", Text, "", "Zone of this node, which fails as a whole"),
     Flag::new(

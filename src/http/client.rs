@@ -14,23 +14,25 @@ mod request;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod v1;
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use glommio::timer::Timer;
+use rustls::ClientConfig;
 
 use connection::{Connection, Failed};
 use pool::Pool;
 
 pub use error::{Cause, ClientError};
 pub use request::{Reply, Request, Url};
-pub use resolve::resolve;
 #[allow(unused_imports, reason = "as above")]
 pub use v1::V1Error;
 
@@ -50,6 +52,8 @@ pub struct ClientOptions {
     pub reply_bytes_max: usize,
     /// `User-Agent`.
     pub user_agent: String,
+    /// What `https` needs; without it such URLs are errors.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 impl Default for ClientOptions {
@@ -60,6 +64,7 @@ impl Default for ClientOptions {
             request_timeout: Duration::from_secs(5),
             reply_bytes_max: REPLY_BYTES_MAX,
             user_agent: format!("shoal/{}", env!("CARGO_PKG_VERSION")),
+            tls: None,
         }
     }
 }
@@ -84,7 +89,7 @@ impl Client {
     /// When there is no whole answer in time. A status of 4xx or 5xx is an answer.
     pub async fn send(&self, request: Request) -> Result<Reply, ClientError> {
         let name = request.go_name();
-        let first = request.url.clone();
+        let first = Box::new(request.url.clone());
         let limit = request.timeout.unwrap_or(self.options.request_timeout);
         let outcome = match within(limit, self.follow(request)).await {
             Some(outcome) => outcome,
@@ -120,7 +125,8 @@ impl Client {
                 Err(failed) => return Err(failed.cause),
             }
         }
-        let mut connection = Connection::dial(&request.url, self.options.connect_timeout).await?;
+        let ClientOptions { connect_timeout, tls, .. } = &*self.options;
+        let mut connection = Connection::dial(&request.url, *connect_timeout, tls.as_ref()).await?;
         let outcome = connection.exchange(request, &self.options.user_agent, bytes_max).await;
         let reply = outcome.map_err(|failed| failed.cause)?;
         Ok(self.keep(request, connection, reply))

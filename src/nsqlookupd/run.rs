@@ -82,6 +82,7 @@ pub struct Lookupd {
     thread: LightThread,
     asks: flume::Sender<Ask>,
     tcp_address: ListenAddress,
+    http_address: ListenAddress,
 }
 
 /// What other threads want of it.
@@ -99,7 +100,7 @@ impl Lookupd {
     pub fn start(options: &LookupdOptions, names: [&'static str; 2]) -> Result<Lookupd, String> {
         let tcp = bound(listeners::bind(names[0], &options.tcp_address)?)?;
         let http = bound(listeners::bind(names[1], &options.http_address)?)?;
-        let tcp_address = tcp.address.clone();
+        let (tcp_address, http_address) = (tcp.address.clone(), http.address.clone());
         let lines =
             [&tcp, &http].map(|bound| format!("{}: listening on {}", bound.name, bound.address));
         let plan = Plan {
@@ -123,17 +124,17 @@ impl Lookupd {
         })?;
         readiness.recv().unwrap_or_else(|_| Err("it ended at its start".to_owned()))?;
         lines.iter().for_each(|line| tracing::info!("{line}"));
-        Ok(Lookupd { thread, asks, tcp_address })
+        Ok(Lookupd { thread, asks, tcp_address, http_address })
     }
 
     /// Where a producer in the same process finds it.
     pub fn local_address(&self) -> String {
-        match &self.tcp_address {
-            ListenAddress::Tcp(address) if address.ip().is_unspecified() => {
-                format!("127.0.0.1:{}", address.port())
-            }
-            address => address.to_string(),
-        }
+        local(&self.tcp_address)
+    }
+
+    /// Where HTTP clients in the same process find it.
+    pub fn local_http_address(&self) -> String {
+        local(&self.http_address)
     }
 
     /// Its numbers; `None` when it does not give them in time.
@@ -149,6 +150,16 @@ impl Lookupd {
         let Lookupd { thread, asks, .. } = self;
         drop(asks);
         thread.stop(STOP_PATIENCE);
+    }
+}
+
+/// How an address is reached from here.
+fn local(address: &ListenAddress) -> String {
+    match address {
+        ListenAddress::Tcp(address) if address.ip().is_unspecified() => {
+            format!("127.0.0.1:{}", address.port())
+        }
+        address => address.to_string(),
     }
 }
 

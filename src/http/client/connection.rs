@@ -6,6 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,13 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper::ext::ReasonPhrase;
 use hyper::header::CONTENT_LENGTH;
+use rustls::ClientConfig;
 
 use super::error::Cause;
-use super::io::HyperIo;
+use super::io::ServerStream;
 use super::request::{Reply, Request, Url};
 use super::resolve::resolve;
+use super::tls::TlsStream;
 use crate::config::go_text::errno_text;
 use crate::net::stream::Stream;
 
@@ -29,7 +32,7 @@ const READ_BYTES_MAX: usize = 256 * 1024;
 /// The least time that one of several addresses is given.
 const DIAL_TIME_MIN: Duration = Duration::from_millis(500);
 
-type Driver = http1::Connection<HyperIo<Stream>, Full<Bytes>>;
+type Driver = http1::Connection<ServerStream, Full<Bytes>>;
 
 /// A connection to a server.
 pub struct Connection {
@@ -61,12 +64,25 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     /// Connects to a URL's server, trying its addresses one after the other.
-    pub async fn dial(url: &Url, timeout: Duration) -> Result<Connection, Cause> {
+    /// A URL of `https` needs `tls`.
+    pub async fn dial(
+        url: &Url,
+        timeout: Duration,
+        tls: Option<&Arc<ClientConfig>>,
+    ) -> Result<Connection, Cause> {
         let stream = dial_any(url, timeout).await?;
+        let stream = match (url.https, tls) {
+            (false, _) => ServerStream::Plain(stream),
+            (true, Some(config)) => {
+                let secure = TlsStream::connect(stream, config.clone(), &url.host).await?;
+                ServerStream::Tls(Box::new(secure))
+            }
+            (true, None) => return Err(Cause::Tls("it is not configured".to_owned())),
+        };
         let handshake = http1::Builder::new()
             .title_case_headers(true)
             .max_buf_size(READ_BYTES_MAX)
-            .handshake(HyperIo(stream))
+            .handshake(stream)
             .await;
         let (sender, driver) = handshake.map_err(|error| Cause::Broken(text(&error)))?;
         Ok(Connection { sender, driver: Some(driver) })

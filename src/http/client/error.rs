@@ -13,7 +13,7 @@ pub struct ClientError {
     /// `Get`, `Post`, ….
     pub(super) name: String,
     /// What was asked for first, before any redirect.
-    pub(super) url: Url,
+    pub(super) url: Box<Url>,
     /// What went wrong.
     pub(super) cause: Cause,
 }

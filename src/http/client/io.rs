@@ -1,4 +1,4 @@
-//! A stream of the executor as hyper sees it.
+//! A server's stream, plain or encrypted, as hyper sees it.
 
 use std::io;
 use std::pin::Pin;
@@ -7,37 +7,61 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-/// Any stream, lent to hyper.
-#[derive(Debug)]
-pub struct HyperIo<T>(pub T);
+use super::tls::TlsStream;
+use crate::net::stream::Stream;
 
-impl<T: AsyncRead + Unpin> Read for HyperIo<T> {
+/// The way to a server.
+#[derive(Debug)]
+pub enum ServerStream {
+    /// As it is.
+    Plain(Stream),
+    /// Encrypted.
+    Tls(Box<TlsStream<Stream>>),
+}
+
+impl ServerStream {
+    fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Unpin)> {
+        match self {
+            ServerStream::Plain(stream) => Pin::new(stream),
+            ServerStream::Tls(stream) => Pin::new(&mut **stream),
+        }
+    }
+
+    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
+        match self {
+            ServerStream::Plain(stream) => Pin::new(stream),
+            ServerStream::Tls(stream) => Pin::new(&mut **stream),
+        }
+    }
+}
+
+impl Read for ServerStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let count = ready!(Pin::new(&mut self.0).poll_read(cx, buf.initialize_unfilled()))?;
+        let count = ready!(self.reader().poll_read(cx, buf.initialize_unfilled()))?;
         // SAFETY: the whole of the unfilled part was initialized above, and `count` is no more.
         unsafe { buf.advance(count.min(buf.remaining())) };
         Poll::Ready(Ok(()))
     }
 }
 
-impl<T: AsyncWrite + Unpin> Write for HyperIo<T> {
+impl Write for ServerStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        self.writer().poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        self.writer().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
+        self.writer().poll_close(cx)
     }
 }

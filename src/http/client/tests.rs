@@ -2,12 +2,65 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use glommio::LocalExecutor;
+use rustls::ClientConfig;
 
 use super::{Cause, Client, ClientOptions, Request, Url};
+
+/// Serves TLS with a certificate for `localhost`, and gives what a client has to trust.
+fn tls_server() -> (SocketAddr, Arc<ClientConfig>) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let cert = made.cert.der().clone();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let session = rustls::ServerConnection::new(config.clone()).unwrap();
+            thread::spawn(move || serve_tls(rustls::StreamOwned::new(session, stream)));
+        }
+    });
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(cert).unwrap();
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (address, Arc::new(client))
+}
+
+/// Answers with a large body.
+fn serve_tls(mut stream: rustls::StreamOwned<rustls::ServerConnection, TcpStream>) {
+    let mut seen = Vec::new();
+    let mut byte = [0];
+    while matches!(stream.read(&mut byte), Ok(1)) {
+        seen.push(byte[0]);
+        if seen.ends_with(b"\r\n\r\n") {
+            seen.clear();
+            let body = "x".repeat(LARGE);
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(body.as_bytes()).unwrap();
+            stream.flush().unwrap();
+        }
+    }
+}
+
+/// More than any buffer on the way holds.
+const LARGE: usize = 1 << 20;
 
 /// How a test's server deals with one connection.
 type Serve = fn(TcpStream);
@@ -59,6 +112,7 @@ fn options() -> ClientOptions {
         request_timeout: Duration::from_secs(10),
         reply_bytes_max: 1000,
         user_agent: "test".to_owned(),
+        tls: None,
     }
 }
 
@@ -226,5 +280,41 @@ fn answers_that_say_no_are_quoted() {
         let text = r#"got response 404 Not Found "{\"message\":\"TOPIC_NOT_FOUND\"}""#;
         assert_eq!(error.to_string(), text);
         assert_eq!(error.status().map(|status| status.as_u16()), Some(404));
+    });
+}
+
+#[test]
+fn https_is_spoken_with_servers_that_show_who_they_are() {
+    let (address, config) = tls_server();
+    let port = address.port();
+    run(async {
+        let options = ClientOptions { tls: Some(config), reply_bytes_max: LARGE, ..options() };
+        let client = Client::new(options);
+        for _ in 0..2 {
+            let url = Url::parse(&format!("https://localhost:{port}/a")).unwrap();
+            let reply = client.send(Request::get(url)).await.unwrap();
+            assert_eq!(reply.body.len(), LARGE);
+        }
+        // Its certificate is not for this name.
+        let url = Url::parse(&format!("https://127.0.0.1:{port}/a")).unwrap();
+        let error = client.send(Request::get(url)).await.unwrap_err();
+        assert!(matches!(error.cause(), Cause::Tls(_)), "{error}");
+        assert!(error.to_string().contains("certificate"), "{error}");
+    });
+}
+
+#[test]
+fn https_without_a_configuration_or_with_a_plain_server_is_an_error() {
+    let address = server(echo);
+    let (_, config) = tls_server();
+    run(async {
+        for tls in [None, Some(config)] {
+            let client = Client::new(ClientOptions { tls, ..options() });
+            let url = Url::parse(&format!("https://localhost:{}/", address.port())).unwrap();
+            let request = Request::get(url).within(Duration::from_secs(2));
+            let error = client.send(request).await.unwrap_err();
+            let cause = error.cause();
+            assert!(matches!(cause, Cause::Tls(_) | Cause::Deadline), "{error}");
+        }
     });
 }

@@ -83,11 +83,12 @@ impl Client {
         let mut request = Request::new(method, url).header(ACCEPT, ACCEPT_V1);
         request.body = body;
         let mut reply = self.send(request.clone()).await?;
-        if reply.status == StatusCode::FORBIDDEN && !request.url.https {
-            if let Some(port) = https_port(&reply.body) {
-                request.url = request.url.over_tls(port);
-                reply = self.send(request).await?;
-            }
+        if reply.status == StatusCode::FORBIDDEN
+            && !request.url.https
+            && let Some(port) = https_port(&reply.body)
+        {
+            request.url = request.url.over_tls(port);
+            reply = self.send(request).await?;
         }
         if reply.status == StatusCode::OK {
             return Ok(reply);
