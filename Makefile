@@ -20,9 +20,9 @@ PROGRAMS := nsqd nsqlookupd nsq_tail
 # Besides these, tests need packages; as root `make test` installs the missing ones.
 TOOLCHAINS := cargo cc go node python3
 # Each is the command that is looked for, and the package that has it.
-APT_PACKAGES := git:git npm:npm ensurepip:python3-venv ip:iproute2
+APT_PACKAGES := git:git npm:npm ensurepip:python3-venv ip:iproute2 chromium:chromium
 
-.PHONY: build run test test-needs lint unit blackbox install bench clean
+.PHONY: build run test test-needs lint unit blackbox install bench bench-parts clean
 
 build:
 	$(CARGO) build --release --locked
@@ -80,6 +80,7 @@ unit:
 # The built binary, from outside, and with the clients that people use.
 blackbox: build
 	tests/clients/setup
+	tests/page/setup
 	SHOAL_BIN=$(SHOAL) $(CARGO) test -p shoal-tests --locked -- \
 	    --test-threads=$(TEST_THREADS) 2>&1 | tee $(BLACKBOX_LOG)
 
@@ -89,10 +90,15 @@ install: build
 	    ln -sfn shoal $(DESTDIR)$(PREFIX)/bin/$$program
 	done
 
-# For example BENCH="--peer /usr/local/bin/nsqd --floor".
+# Every row, beside the floor and, for example, BENCH="--peer /usr/local/bin/nsqd". The figures go
+# to perf/results; BENCH="--no-results --rows mpub,pub" is for a look while something is changed.
 bench: build
 	$(CARGO) build --release --locked -p perf
 	$(TARGET_DIR)/release/perf --shoal $(SHOAL) $(BENCH)
+
+# The parts of a shard without a kernel: parser, delivery, wheel, mailbox, log.
+bench-parts:
+	$(CARGO) bench --locked -p perf --bench shard -- $(BENCH)
 
 clean:
 	$(CARGO) clean

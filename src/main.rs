@@ -11,7 +11,6 @@ mod net;
 mod nsqadmin;
 mod nsqd;
 mod nsqlookupd;
-#[allow(dead_code, unused_imports, reason = "its users come one after the other")]
 mod tls;
 mod tools;
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Broker, Exit, Peer, at_once, on_each_peer};
+use crate::harness::{Broker, Exit, Peer, at_once, on_each_peer, on_each_shoal};
+use crate::upgrade::{Authority, start};
 
 /// After so long a client gives up by itself.
 const DEADLINE_S: u64 = 90;
@@ -24,7 +25,12 @@ struct Library {
     built: &'static str,
     /// Tested only where its toolchain is installed.
     optional: bool,
+    /// What it can put around its connections.
+    layers: &'static [&'static str],
 }
+
+/// All that there is.
+const LAYERS: &[&str] = &["tls", "snappy", "deflate", "tls+snappy", "tls+deflate"];
 
 const LIBRARIES: [Library; 5] = [
     Library {
@@ -32,24 +38,30 @@ const LIBRARIES: [Library; 5] = [
         command: &["go/bin/client"],
         built: "go/bin/client",
         optional: false,
+        layers: LAYERS,
     },
     Library {
         language: "python",
         command: &["python/.venv/bin/python", "python/client.py"],
         built: "python/.venv/.stamp",
         optional: false,
+        // Compression is flaky with the original, which sends a flush in several pieces; for
+        // snappy it wants another package.
+        layers: &["tls"],
     },
     Library {
         language: "js",
         command: &["node", "js/client.js"],
         built: "js/node_modules/.stamp",
         optional: false,
+        layers: LAYERS,
     },
     Library {
         language: "rust",
         command: &["rust/target/debug/shoal-client-tokio-nsq"],
         built: "rust/target/debug/shoal-client-tokio-nsq",
         optional: false,
+        layers: LAYERS,
     },
     Library {
         language: "java",
@@ -62,6 +74,8 @@ const LIBRARIES: [Library; 5] = [
         ],
         built: "java/classes/.stamp",
         optional: true,
+        // Snappy wants another package, TLS a store of keys.
+        layers: &["deflate"],
     },
 ];
 
@@ -94,6 +108,7 @@ struct Task {
     requeue_every: u64,
     connections: u64,
     deadline_s: u64,
+    layers: &'static str,
 }
 
 impl Task {
@@ -105,6 +120,7 @@ impl Task {
             requeue_every: 7,
             connections: 1,
             deadline_s: DEADLINE_S,
+            layers: "",
         }
     }
 
@@ -121,7 +137,7 @@ impl Task {
         Broker::run(command, Duration::from_secs(self.deadline_s + 20))
     }
 
-    fn options(&self, mode: &str, broker: &Broker) -> [(&'static str, String); 9] {
+    fn options(&self, mode: &str, broker: &Broker) -> [(&'static str, String); 10] {
         [
             ("nsqd", broker.tcp.to_string()),
             ("topic", self.topic.clone()),
@@ -132,6 +148,7 @@ impl Task {
             ("requeue-every", self.requeue_every.to_string()),
             ("connections", self.connections.to_string()),
             ("deadline-s", self.deadline_s.to_string()),
+            ("layers", self.layers.to_string()),
         ]
     }
 
@@ -252,6 +269,41 @@ fn pair(producer: &Library, consumer: &Library, broker: &Broker) {
         task.must(consumer, "consume", broker)
     }]);
     task.check_statistics(broker);
+}
+
+/// Each library through every layer that it can put around its connections, over topics on both
+/// shards.
+#[test]
+fn each_client_through_every_layer() {
+    let authority = Authority::new();
+    on_each_peer(|peer| {
+        let broker = start(peer, &authority, &[]);
+        for library in libraries() {
+            for layers in library.layers {
+                let stem = format!("{}_{}_", library.language, layers.replace('+', "_"));
+                let task = Task { topics: 4, messages: 1000, layers, ..Task::new(stem) };
+                task.must(library, "both", &broker);
+                task.check_statistics(&broker);
+            }
+        }
+    });
+}
+
+/// What Shoal does better: a flush is one piece, which pynsq needs for compression to work.
+#[test]
+fn pynsq_through_deflate() {
+    let authority = Authority::new();
+    on_each_shoal("the original sends a flush in several pieces", |peer| {
+        let broker = start(peer, &authority, &[]);
+        for library in libraries().into_iter().filter(|library| library.language == "python") {
+            for layers in ["deflate", "tls+deflate"] {
+                let task =
+                    Task { messages: 1000, layers, ..Task::new(format!("pynsq_{}", layers.len())) };
+                task.must(library, "both", &broker);
+                task.check_statistics(&broker);
+            }
+        }
+    });
 }
 
 /// The programs must notice what they are here to notice: a message that nobody planned.

@@ -17,6 +17,9 @@ mod protocol;
 mod identify;
 
 #[cfg(test)]
+mod upgrade;
+
+#[cfg(test)]
 mod flow;
 
 #[cfg(test)]
@@ -42,6 +45,12 @@ mod cluster;
 
 #[cfg(test)]
 mod clients;
+
+#[cfg(test)]
+mod loadtest;
+
+#[cfg(test)]
+mod page;
 
 #[cfg(test)]
 mod tidy;

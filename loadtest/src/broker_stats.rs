@@ -81,6 +81,13 @@ pub fn option(target: &Target, name: &str) -> Result<String> {
     Ok(get(target, &format!("/config/{name}"))?.trim().to_owned())
 }
 
+/// The broker's version, as `/info` tells it.
+pub fn version(target: &Target) -> Option<String> {
+    let info: Value = serde_json::from_str(&get(target, "/info").ok()?).ok()?;
+    // Before 1.0 the answer had an envelope.
+    Some(info.get("data").unwrap_or(&info).get("version")?.as_str()?.to_owned())
+}
+
 /// The broker answers `/ping` with 200.
 pub fn ping(target: &Target) -> Result<()> {
     get(target, "/ping").map(drop)

@@ -11,12 +11,13 @@ pub const MESSAGE_HEADER_BYTES: usize = 26;
 /// Bytes of one `FIN` command.
 pub const FIN_BYTES: usize = 21;
 
+const ATTEMPTS_AT: usize = 8;
 const ID_AT: usize = 10;
 const ID_BYTES: usize = 16;
 const FRAME_HEADER_BYTES: usize = 8;
 const HTTP_HEAD_END: &[u8] = b"\r\n\r\n";
 /// Larger than anything a broker is asked to deliver here; a size beyond it is a lost position.
-const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,11 @@ impl Frame<'_> {
     /// The body of a message frame.
     pub fn body(&self) -> &[u8] {
         &self.data[MESSAGE_HEADER_BYTES..]
+    }
+
+    /// How often a message frame's message has been delivered, this time included.
+    pub fn attempts(&self) -> u16 {
+        u16::from_be_bytes([self.data[ATTEMPTS_AT], self.data[ATTEMPTS_AT + 1]])
     }
 }
 
@@ -122,6 +128,13 @@ pub fn publish_many(topic: &str, body: &[u8], batch: usize) -> Vec<u8> {
     bytes
 }
 
+/// `IDENTIFY`.
+pub fn identify(json: &[u8]) -> Vec<u8> {
+    let mut bytes = b"IDENTIFY\n".to_vec();
+    push_sized(&mut bytes, json);
+    bytes
+}
+
 /// `SUB`.
 pub fn subscribe(topic: &str, channel: &str) -> Vec<u8> {
     format!("SUB {topic} {channel}\n").into_bytes()
@@ -138,6 +151,13 @@ pub fn push_finish(out: &mut Vec<u8>, message: &Frame<'_>) {
     let mut command = *b"FIN 0123456789abcdef\n";
     command[4..4 + ID_BYTES].copy_from_slice(&message.data[ID_AT..ID_AT + ID_BYTES]);
     out.extend_from_slice(&command);
+}
+
+/// Appends the `REQ` of a message frame, to be delivered again at once.
+pub fn push_requeue(out: &mut Vec<u8>, message: &Frame<'_>) {
+    out.extend_from_slice(b"REQ ");
+    out.extend_from_slice(&message.data[ID_AT..ID_AT + ID_BYTES]);
+    out.extend_from_slice(b" 0\n");
 }
 
 /// `POST /pub` of one body on a connection that stays open.
@@ -234,6 +254,7 @@ mod tests {
         );
         assert_eq!(publish_deferred("t", b"abc", 7), b"DPUB t 7\n\0\0\0\x03abc");
         assert_eq!(subscribe("t", "c"), b"SUB t c\n");
+        assert_eq!(identify(b"{}"), b"IDENTIFY\n\0\0\0\x02{}");
         assert_eq!(ready(2500), b"RDY 2500\n");
     }
 
@@ -262,7 +283,10 @@ mod tests {
         push_finish(&mut out, &frame);
         assert_eq!(out, b"FIN 0a1b2c3d4e5f6789\n");
         assert_eq!(out.len(), FIN_BYTES);
-        assert_eq!(frame.body(), b"x");
+        assert_eq!((frame.body(), frame.attempts()), (&b"x"[..], 1));
+        out.clear();
+        push_requeue(&mut out, &frame);
+        assert_eq!(out, b"REQ 0a1b2c3d4e5f6789 0\n");
     }
 
     #[test]

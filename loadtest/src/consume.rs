@@ -1,6 +1,6 @@
 //! Consuming what was published before: a drain, or as much as goes in a given time.
 
-use crate::consumer::Consumers;
+use crate::consumer::{Answer, Consumers};
 use crate::poll::Poller;
 use crate::window::{Counts, StallWatch, WAIT_MAX, Window};
 use crate::{Error, Report, Result, Target, Timing};
@@ -30,7 +30,7 @@ pub fn run(mode: &'static str, target: &Target, shape: Consume, timing: Timing) 
     window.tick(Counts::default())?;
     consumers.ready(shape.rdy, &poller)?;
     while consumers.received < shape.count {
-        step(&mut consumers, &mut poller, &mut watch, shape.count)?;
+        step(target, &mut consumers, &mut poller, &mut watch, shape.count)?;
         if !window.tick(counts(&consumers))? {
             break;
         }
@@ -38,7 +38,7 @@ pub fn run(mode: &'static str, target: &Target, shape: Consume, timing: Timing) 
     if consumers.received >= shape.count {
         consumers.close(&poller)?;
         while !consumers.are_closed() {
-            step(&mut consumers, &mut poller, &mut watch, shape.count)?;
+            step(target, &mut consumers, &mut poller, &mut watch, shape.count)?;
         }
         window.close(counts(&consumers))?;
     }
@@ -54,13 +54,14 @@ fn counts(consumers: &Consumers) -> Counts {
 }
 
 fn step(
+    target: &Target,
     consumers: &mut Consumers,
     poller: &mut Poller,
     watch: &mut StallWatch,
     count: u64,
 ) -> Result<()> {
     for index in 0..poller.wait(WAIT_MAX)? {
-        consumers.on_event(poller.event(index), poller, |_| {})?;
+        consumers.on_event(target, poller.event(index), poller, |_, _| Answer::Finish)?;
     }
     let received = consumers.received;
     watch.check(received, || format!("{received} of {count} messages came"))

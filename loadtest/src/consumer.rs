@@ -1,30 +1,65 @@
-//! Connections that consume: each message is finished, and the FINs of one read leave together.
+//! Connections that consume: each message is finished or put back, and the answers to one read
+//! leave together.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io;
 
 use crate::codec::{self, Frame, Kind};
-use crate::conn::{Conn, Outbox};
+use crate::conn::{Conn, Outbox, ReadBuffer};
 use crate::poll::{Event, Poller};
-use crate::{Error, READ_BYTES_MAX, Result, Target};
+use crate::{Result, Target, greet};
 
 /// The consuming connections of a run.
 pub struct Consumers {
     members: Vec<Consumer>,
     first_token: usize,
-    buffer: Vec<u8>,
+    buffer: ReadBuffer,
+    rdy: u32,
     /// Messages received; their FINs are sent, or on their way out.
     pub received: u64,
+    /// Connections that were taken up again after [`Consumers::renew`].
+    pub renewed: u64,
+}
+
+/// Which of the target's topics and channels a connection consumes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Counted as in [`Target::topic_names`].
+    pub topic: usize,
+    /// Counted as in [`Target::channel_names`].
+    pub channel: usize,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// `FIN`.
+    Finish,
+    /// `REQ`, without a delay; the message is not counted as received.
+    Requeue,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// `CLS` was sent.
+    Closing,
+    /// `CLS` was answered.
+    Closed,
+    /// Nothing more is sent; when the broker closes, a new connection takes its place.
+    Leaving,
 }
 
 struct Consumer {
     conn: Conn,
     outbox: Outbox,
-    closed: bool,
+    place: Place,
+    state: State,
+    /// Is to leave once `CLS` is answered.
+    leaves: bool,
 }
 
 impl Consumers {
-    /// Connects and subscribes them, to the channels in turn; tokens are counted from
+    /// Connects and subscribes them, to the topics and channels in turn; tokens are counted from
     /// `first_token`. Nothing is delivered before [`Consumers::ready`].
     pub fn subscribe(
         target: &Target,
@@ -33,43 +68,90 @@ impl Consumers {
         poller: &Poller,
     ) -> Result<Self> {
         let mut members = Vec::with_capacity(connections);
-        let channels = target.channel_names();
-        for (token, channel) in
-            (first_token..first_token + connections).zip(channels.iter().cycle())
-        {
-            let conn = Conn::adopt(subscribe(target, channel)?, token)?;
+        let channels = target.channels;
+        for index in 0..connections {
+            let turn = index % (target.topics * channels);
+            let place = Place { topic: turn / channels, channel: turn % channels };
+            let conn = subscribe(target, place, first_token + index)?;
             conn.register(poller)?;
-            members.push(Consumer { conn, outbox: Outbox::default(), closed: false });
+            let (outbox, state) = (Outbox::default(), State::Open);
+            members.push(Consumer { conn, outbox, place, state, leaves: false });
         }
-        Ok(Self { members, first_token, buffer: vec![0; READ_BYTES_MAX], received: 0 })
+        let buffer = ReadBuffer::new();
+        Ok(Self { members, first_token, buffer, rdy: 0, received: 0, renewed: 0 })
     }
 
     /// Asks for up to `count` messages at a time on each connection.
     pub fn ready(&mut self, count: u32, poller: &Poller) -> Result<()> {
+        self.rdy = count;
         self.command(&codec::ready(count), poller)
     }
 
     /// Ends the subscriptions; their answers say that every FIN before has been handled.
     pub fn close(&mut self, poller: &Poller) -> Result<()> {
-        self.command(b"CLS\n", poller)
+        for member in &mut self.members {
+            member.leaves = false;
+            if member.state == State::Open {
+                member.close(poller)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends one subscription; a new connection follows once the broker has let the old one go.
+    pub fn renew(&mut self, index: usize, poller: &Poller) -> Result<()> {
+        let count = self.members.len();
+        let member = &mut self.members[index % count];
+        if member.state == State::Open {
+            member.leaves = true;
+            member.close(poller)?;
+        }
+        Ok(())
     }
 
     /// Every `CLS` has been answered.
     pub fn are_closed(&self) -> bool {
-        self.members.iter().all(|member| member.closed)
+        self.members.iter().all(|member| matches!(member.state, State::Closed | State::Leaving))
     }
 
-    /// Handles what one connection is ready for, showing each message to `on_message`.
+    /// Handles what one connection is ready for; `on_message` decides about each message.
     pub fn on_event(
         &mut self,
+        target: &Target,
         event: Event,
         poller: &Poller,
-        on_message: impl FnMut(&Frame<'_>),
+        on_message: impl FnMut(Place, &Frame<'_>) -> Answer,
     ) -> Result<()> {
-        let member = &mut self.members[event.token - self.first_token];
+        let index = event.token - self.first_token;
+        let member = &mut self.members[index];
         if event.readable {
-            self.received += member.take_frames(&mut self.buffer, on_message)?;
+            match member.take_frames(&mut self.buffer, on_message) {
+                Ok(messages) => self.received += messages,
+                Err(crate::Error::Io(error))
+                    if member.state == State::Leaving
+                        && error.kind() == io::ErrorKind::UnexpectedEof =>
+                {
+                    return self.replace(target, index, poller);
+                }
+                Err(error) => return Err(error),
+            }
         }
+        member.outbox.flush(&mut member.conn, poller)?;
+        if member.leaves && member.state == State::Closed && member.outbox.unsent() == 0 {
+            member.state = State::Leaving;
+            member.conn.finish_sending()?;
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, target: &Target, index: usize, poller: &Poller) -> Result<()> {
+        let member = &mut self.members[index];
+        let conn = subscribe(target, member.place, self.first_token + index)?;
+        conn.register(poller)?;
+        let (outbox, place) = (Outbox::default(), member.place);
+        *member = Consumer { conn, outbox, place, state: State::Open, leaves: false };
+        member.outbox.bytes.extend_from_slice(&codec::ready(self.rdy));
+        self.renewed += 1;
         Ok(member.outbox.flush(&mut member.conn, poller)?)
     }
 
@@ -83,22 +165,31 @@ impl Consumers {
 }
 
 impl Consumer {
+    fn close(&mut self, poller: &Poller) -> Result<()> {
+        self.state = State::Closing;
+        self.outbox.bytes.extend_from_slice(b"CLS\n");
+        Ok(self.outbox.flush(&mut self.conn, poller)?)
+    }
+
+    /// Answers what came; returns how many messages were finished.
     fn take_frames(
         &mut self,
-        buffer: &mut [u8],
-        mut on_message: impl FnMut(&Frame<'_>),
+        buffer: &mut ReadBuffer,
+        mut on_message: impl FnMut(Place, &Frame<'_>) -> Answer,
     ) -> Result<u64> {
         let bytes = self.conn.read(buffer)?;
         let (mut messages, mut at) = (0, 0);
         while let Some(frame) = codec::next_frame(bytes, &mut at)? {
             match (frame.kind, frame.data) {
-                (Kind::Message, _) => {
-                    codec::push_finish(&mut self.outbox.bytes, &frame);
-                    on_message(&frame);
-                    messages += 1;
-                }
+                (Kind::Message, _) => match on_message(self.place, &frame) {
+                    Answer::Finish => {
+                        codec::push_finish(&mut self.outbox.bytes, &frame);
+                        messages += 1;
+                    }
+                    Answer::Requeue => codec::push_requeue(&mut self.outbox.bytes, &frame),
+                },
                 (Kind::Response, b"_heartbeat_") => self.outbox.bytes.extend_from_slice(b"NOP\n"),
-                (Kind::Response, b"CLOSE_WAIT") => self.closed = true,
+                (Kind::Response, b"CLOSE_WAIT") => self.state = State::Closed,
                 _ => return Err(codec::unexpected(&frame)),
             }
         }
@@ -109,29 +200,10 @@ impl Consumer {
 
 /// Makes the target's one channel exist, so that what is published from now on goes to it.
 pub fn create_channel(target: &Target) -> Result<()> {
-    subscribe(target, &target.channel).map(drop)
+    subscribe(target, Place { topic: 0, channel: 0 }, 0).map(drop)
 }
 
-/// Connects and subscribes, waiting for the answer.
-fn subscribe(target: &Target, channel: &str) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(target.tcp)?;
-    stream.set_read_timeout(Some(crate::STALL_MAX))?;
-    stream.write_all(codec::MAGIC)?;
-    stream.write_all(&codec::subscribe(&target.topic, channel))?;
-    let mut bytes = Vec::new();
-    loop {
-        // Byte by byte: what follows the answer belongs to the run.
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        bytes.push(byte[0]);
-        match codec::next_frame(&bytes, &mut 0)? {
-            None => {}
-            Some(Frame { kind: Kind::Response, data: b"OK" }) => return Ok(stream),
-            Some(frame) if frame.kind == Kind::Error => return Err(codec::unexpected(&frame)),
-            Some(frame) => {
-                let text = String::from_utf8_lossy(frame.data).into_owned();
-                return Err(Error::Protocol(format!("SUB was answered with {text:?}")));
-            }
-        }
-    }
+fn subscribe(target: &Target, place: Place, token: usize) -> Result<Conn> {
+    let (topic, channel) = (target.topic_name(place.topic), target.channel_name(place.channel));
+    greet::consumer(target, &topic, &channel, token)
 }

@@ -59,7 +59,7 @@ impl ProcessClock {
 }
 
 /// Resident memory of a process.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Memory {
     /// Now.
     pub rss_bytes: u64,
@@ -68,7 +68,7 @@ pub struct Memory {
 }
 
 /// Bytes that a process has written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Io {
     /// To storage, in whole pages, those included that lie in the kernel's cache.
     pub write_bytes: u64,
@@ -97,6 +97,24 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
     unsafe { libc::CPU_SET(core, &mut set) };
     // SAFETY: the set is initialised and of the size given; 0 is the calling thread.
     let rc = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Lets this process, and those that it starts, have so many files open.
+pub fn raise_file_limit(files: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for writing across the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if limit.rlim_cur >= files {
+        return Ok(());
+    }
+    limit.rlim_cur = files;
+    // Only root may raise the upper limit, and is refused by the kernel otherwise.
+    limit.rlim_max = limit.rlim_max.max(files);
+    // SAFETY: `limit` is valid for reading across the call.
+    let rc = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

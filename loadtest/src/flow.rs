@@ -1,7 +1,7 @@
 //! Producers and consumers at once on one topic, in balance, each channel receiving everything:
 //! what is outstanding is capped, so that the broker is never asked to store more than it delivers.
 
-use crate::consumer::Consumers;
+use crate::consumer::{Answer, Consumers};
 use crate::poll::Poller;
 use crate::producer::{Producers, Publish};
 use crate::window::{Counts, StallWatch, WAIT_MAX, Window};
@@ -20,7 +20,8 @@ pub struct Flow {
     pub outstanding_max: u64,
 }
 
-struct Run {
+struct Run<'t> {
+    target: &'t Target,
     shape: Flow,
     poller: Poller,
     producers: Producers,
@@ -45,7 +46,7 @@ pub fn run(target: &Target, shape: Flow, timing: Timing) -> Result<Report> {
     let mut consumers = Consumers::subscribe(target, shape.consumers, first_token, &poller)?;
     consumers.ready(shape.rdy, &poller)?;
     let watch = StallWatch::new();
-    let mut run = Run { shape, poller, producers, consumers, watch, copies, granted: 0 };
+    let mut run = Run { target, shape, poller, producers, consumers, watch, copies, granted: 0 };
     let mut window = Window::new(target, timing)?;
     loop {
         run.grant()?;
@@ -66,7 +67,7 @@ pub fn run(target: &Target, shape: Flow, timing: Timing) -> Result<Report> {
     Ok(Report::new("flow", &window.measured()?, run.counts()))
 }
 
-impl Run {
+impl Run<'_> {
     /// Lets the producers send what the cap leaves room for, in whole groups of requests.
     fn grant(&mut self) -> Result<()> {
         let per_request = self.shape.publish.messages_per_request();
@@ -86,7 +87,7 @@ impl Run {
             if event.token < self.shape.publish.connections {
                 self.producers.on_event(event, &self.poller)?;
             } else {
-                self.consumers.on_event(event, &self.poller, |_| {})?;
+                self.consumers.on_event(self.target, event, &self.poller, |_, _| Answer::Finish)?;
             }
         }
         let counts = self.counts();

@@ -1,116 +1,57 @@
-//! `loadtest <mode>`: one run against a running broker, as a table or as JSON.
+//! `loadtest [mode]`: one run against a running broker, as a table or as JSON.
+//!
+//! Without a mode it is the canonical load, and its answer two numbers. It ends with 0 when all
+//! went well, 1 when the load could not be run or messages were lost, repeated or damaged, 2 when
+//! it was called wrongly, 99 when a threshold was crossed, and 130 when it was ended early.
 
-use std::error::Error;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{Args, Parser};
-use loadtest::cpu::ProcessClock;
-use loadtest::{Target, Timing, cpu};
+use clap::Parser;
 
+mod canonical;
 mod modes;
+mod options;
+mod output;
+mod progress;
+mod threshold;
 
-use modes::Mode;
-
-/// Load for a broker that speaks NSQ's protocol.
-#[derive(Parser)]
-#[command(name = "loadtest", version)]
-struct Options {
-    #[command(subcommand)]
-    mode: Mode,
-    #[command(flatten)]
-    common: Common,
-}
-
-#[derive(Args)]
-struct Common {
-    /// The broker's TCP address.
-    #[arg(long, global = true, default_value = "127.0.0.1:4150")]
-    tcp_address: String,
-    /// The broker's HTTP address.
-    #[arg(long, global = true, default_value = "127.0.0.1:4151")]
-    http_address: String,
-    /// Topic; the default is a new one for each run.
-    #[arg(long, global = true)]
-    topic: Option<String>,
-    /// Publish to so many topics in turn; their names begin with the given one.
-    #[arg(long, global = true, default_value = "1")]
-    topics: NonZeroUsize,
-    /// Channel.
-    #[arg(long, global = true, default_value = "loadtest")]
-    channel: String,
-    /// So many channels on each topic; their names begin with the given one.
-    #[arg(long, global = true, default_value = "1")]
-    channels: NonZeroUsize,
-    /// The broker's process here, to measure its CPU time and memory.
-    #[arg(long, global = true)]
-    broker_pid: Option<u32>,
-    /// Run the driver on this core.
-    #[arg(long, global = true)]
-    core: Option<usize>,
-    /// Bytes of a body.
-    #[arg(long, global = true, default_value_t = 200)]
-    size: usize,
-    /// Seconds that are counted.
-    #[arg(long, global = true, default_value_t = 5.0)]
-    seconds: f64,
-    /// Seconds before them.
-    #[arg(long, global = true, default_value_t = 0.5)]
-    warmup: f64,
-    /// Print JSON.
-    #[arg(long, global = true)]
-    json: bool,
-}
+use options::Options;
+use output::Outcome;
+use progress::Progress;
 
 fn main() -> ExitCode {
     let options = Options::parse();
     match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(outcome) => ExitCode::from(outcome.exit_code()),
         Err(error) => {
             eprintln!("loadtest: {error}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(loadtest::Error::Interrupted) => ExitCode::from(output::INTERRUPTED),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
 
-fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+fn run(options: &Options) -> Result<Outcome, Box<dyn std::error::Error>> {
+    let begun = jiff::Timestamp::now();
     let common = &options.common;
-    if let Some(core) = common.core {
-        cpu::pin_to_core(core)?;
-    }
-    if let Some(pid) = common.broker_pid {
-        // A mistyped process must be noticed before anything is published.
-        ProcessClock::of(pid).map_err(|error| format!("broker process {pid}: {error}"))?;
-    }
-    let target = Target {
-        tcp: resolve(&common.tcp_address)?,
-        http: resolve(&common.http_address)?,
-        topic: common.topic.clone().unwrap_or_else(new_topic),
-        topics: common.topics.get(),
-        channel: common.channel.clone(),
-        channels: common.channels.get(),
-        broker_pid: common.broker_pid,
+    common.pin()?;
+    let target = common.target()?;
+    let mut progress = Progress::new(common.quiet || common.json)?;
+    let reports = match &options.mode {
+        Some(mode) => vec![mode.run(common, &target, &mut progress)?],
+        None => canonical::run(common, &target, &mut progress)?,
     };
-    let timing = Timing {
-        warmup: Duration::try_from_secs_f64(common.warmup)?,
-        window: Duration::try_from_secs_f64(common.seconds)?,
-    };
-    let report = options.mode.run(&target, common.size, timing)?;
+    progress.finish();
+    let outcome = Outcome::new(reports, &common.fail_if);
+    if let Some(path) = &common.hdr {
+        outcome.write_hdr(path)?;
+    }
     if common.json {
-        println!("{}", serde_json::to_string(&report)?);
+        println!("{}", output::json(&outcome, &target, begun)?);
     } else {
-        println!("{report}");
+        print!("{}", output::text(&outcome, options.mode.is_none()));
     }
-    Ok(())
-}
-
-fn resolve(address: &str) -> Result<SocketAddr, Box<dyn Error>> {
-    let mut found = address.to_socket_addrs().map_err(|error| format!("{address}: {error}"))?;
-    Ok(found.next().ok_or_else(|| format!("{address}: no such host"))?)
-}
-
-fn new_topic() -> String {
-    format!("loadtest_{}", std::process::id())
+    Ok(outcome)
 }

@@ -3,10 +3,10 @@
 use std::io;
 
 use crate::codec;
-use crate::conn::Conn;
+use crate::conn::{Conn, ReadBuffer};
 use crate::poll::{Event, Poller};
 use crate::requests::{Pattern, Progress};
-use crate::{READ_BYTES_MAX, Result, Target};
+use crate::{Result, Target, greet};
 
 /// What is sent, and how its answers look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,16 @@ pub enum Request {
     Dpub(u64),
     /// `POST /pub`.
     Http,
+}
+
+impl Request {
+    /// Messages in one of them.
+    pub fn messages(self) -> u64 {
+        match self {
+            Self::Mpub(batch) => batch as u64,
+            Self::Pub | Self::Dpub(_) | Self::Http => 1,
+        }
+    }
 }
 
 /// The shape of a closed-loop publishing load.
@@ -39,15 +49,12 @@ pub struct Publish {
 impl Publish {
     /// Messages in one request.
     pub fn messages_per_request(&self) -> u64 {
-        match self.request {
-            Request::Mpub(batch) => batch as u64,
-            Request::Pub | Request::Dpub(_) | Request::Http => 1,
-        }
+        self.request.messages()
     }
 
     /// One request for each of the target's topics.
     fn requests(&self, target: &Target) -> Vec<Vec<u8>> {
-        let (body, host) = (body(self.size), target.http.to_string());
+        let (body, host) = (body(self.size), target.http_of_load().to_string());
         let request = |topic: &String| match self.request {
             Request::Pub => codec::publish(topic, &body),
             Request::Mpub(batch) => codec::publish_many(topic, &body, batch),
@@ -63,7 +70,7 @@ pub struct Producers {
     shape: Publish,
     pattern: Pattern,
     members: Vec<Producer>,
-    buffer: Vec<u8>,
+    buffer: ReadBuffer,
     /// Requests that may still be sent.
     pub budget: u64,
     /// Requests sent, or on their way out.
@@ -82,21 +89,20 @@ struct Producer {
 impl Producers {
     /// Connects them; tokens are counted from 0. Nothing is sent before [`Producers::grant`].
     pub fn connect(target: &Target, shape: Publish, poller: &Poller) -> Result<Self> {
-        let (address, greeting) = match shape.request {
-            Request::Http => (target.http, &b""[..]),
-            _ => (target.tcp, codec::MAGIC),
-        };
         let pattern = Pattern::of_round(&shape.requests(target), shape.in_flight);
         let mut members = Vec::with_capacity(shape.connections);
         for token in 0..shape.connections {
-            let conn = Conn::connect(address, greeting, token)?;
+            let conn = match shape.request {
+                Request::Http => greet::http(target, token)?,
+                _ => greet::producer(target, token)?,
+            };
             conn.register(poller)?;
             // They go through the topics spread out, not all to the same one.
             let progress =
                 Progress::starting_at(&pattern, token * target.topics / shape.connections);
             members.push(Producer { conn, progress, free: shape.in_flight });
         }
-        let buffer = vec![0; READ_BYTES_MAX];
+        let buffer = ReadBuffer::new();
         Ok(Self { shape, pattern, members, buffer, budget: 0, sent: 0, answered: 0 })
     }
 

@@ -34,6 +34,8 @@ pub struct Window {
     begun: Instant,
     opened: Option<Mark>,
     closed: Option<Mark>,
+    /// When it opened, and when it closed.
+    memory_before: Option<Memory>,
     memory: Option<Memory>,
 }
 
@@ -59,6 +61,8 @@ pub struct BrokerUse {
     pub cores: usize,
     /// CPU time on this machine that was neither the broker's nor the driver's.
     pub other_cpu_s: f64,
+    /// Its memory when the window opened.
+    pub memory_before: Memory,
     /// Its memory when the window closed.
     pub memory: Memory,
     /// What it wrote, if the system lets us know.
@@ -71,7 +75,15 @@ impl Window {
     pub fn new(target: &Target, timing: Timing) -> Result<Self> {
         let clock = target.broker_pid.map(ProcessClock::of).transpose()?;
         let begun = Instant::now();
-        Ok(Self { clock, timing, begun, opened: None, closed: None, memory: None })
+        Ok(Self {
+            clock,
+            timing,
+            begun,
+            opened: None,
+            closed: None,
+            memory_before: None,
+            memory: None,
+        })
     }
 
     /// Opens or closes the window when it is time; false once it is closed.
@@ -90,6 +102,7 @@ impl Window {
     /// Opens the window now.
     pub fn open(&mut self, counts: Counts) -> Result<()> {
         assert!(self.opened.is_none(), "a window opens once");
+        self.memory_before = self.clock.map(|clock| clock.memory()).transpose()?;
         self.opened = Some(self.mark(counts)?);
         Ok(())
     }
@@ -103,21 +116,30 @@ impl Window {
         Ok(())
     }
 
+    /// Ends it before its time, or when it has not even begun.
+    pub fn close_early(&mut self, counts: Counts) -> Result<()> {
+        if self.opened.is_none() {
+            self.open(counts)?;
+        }
+        self.close(counts)
+    }
+
     /// What it saw; an error if it never opened or closed.
     pub fn measured(&self) -> Result<Measured> {
         let (Some(opened), Some(closed)) = (self.opened, self.closed) else {
             return Err(Error::Stalled("the load ended before its window opened".to_owned()));
         };
         let driver_ns = closed.driver_ns - opened.driver_ns;
-        let broker = match (self.clock, self.memory) {
-            (Some(clock), Some(memory)) => {
+        let broker = match (self.clock, self.memory_before.zip(self.memory)) {
+            (Some(clock), Some((memory_before, memory))) => {
                 let broker_ns = closed.broker_ns - opened.broker_ns;
                 let other_ns = (closed.machine_ns - opened.machine_ns)
                     .saturating_sub(broker_ns)
                     .saturating_sub(driver_ns);
                 let (cpu_s, other_cpu_s) = (seconds(broker_ns), seconds(other_ns));
                 let io = closed.io.zip(opened.io).map(|(closed, opened)| closed.since(opened));
-                Some(BrokerUse { cpu_s, cores: clock.cores()?, other_cpu_s, memory, io })
+                let cores = clock.cores()?;
+                Some(BrokerUse { cpu_s, cores, other_cpu_s, memory_before, memory, io })
             }
             _ => None,
         };

@@ -5,12 +5,12 @@ use std::ffi::OsString;
 use std::io;
 use std::time::{Duration, Instant};
 
+use loadtest::host::{self, Machine};
 use loadtest::{Timing, cpu};
 use serde::Serialize;
 
 use crate::broker::{Cores, Durability, Kind};
 use crate::load::Extent;
-use crate::machine::{self, Machine};
 use crate::options::Bench;
 use crate::reserve::{self, Reserve};
 use crate::rows::{ROWS, Row};
@@ -18,6 +18,9 @@ use crate::sample::{Results, Sample};
 use crate::storage::Disk;
 use crate::variants::{self, Variant};
 use crate::{measure, table};
+
+/// Files that a process needs open in the row with most connections.
+const FILES_MIN: u64 = 16 * 1024;
 
 /// The first line of a run in a result file.
 #[derive(Serialize)]
@@ -57,6 +60,8 @@ pub fn run(options: &Bench) -> Result<bool, Box<dyn Error>> {
         results.append(&header)?;
     }
     cpu::pin_to_core(options.driver_core)?;
+    // For the driver, and for the brokers, which inherit it.
+    cpu::raise_file_limit(FILES_MIN)?;
     let mut reserve = warm_up(header.warm_memory_mib, options.broker_core)?;
     let mut samples = Vec::new();
     let mut failures = 0;
@@ -118,7 +123,7 @@ fn measure_one(
         measured.problem.get_or_insert(text);
     }
     Ok(Sample {
-        row: row.name,
+        row: row.name.to_owned(),
         broker: recipe.kind,
         durability,
         arguments: texts(&recipe.arguments),
@@ -164,7 +169,7 @@ fn header<'a>(
         brokers.push((variant.kind(), variant.version()?));
     }
     brokers.dedup();
-    let default = || reserve::default_mib(machine::available_mib());
+    let default = || reserve::default_mib(host::available_mib());
     let warm_memory = options.warm_memory;
     Ok(Header {
         started_at: jiff::Timestamp::now().to_string(),
@@ -178,7 +183,7 @@ fn header<'a>(
         shoal_args: texts(&options.shoal_arg),
         durabilities: options.durability.clone(),
         messages: options.messages,
-        file_system: machine::file_system(&options.data_root()),
+        file_system: host::file_system(&options.data_root()),
     })
 }
 
@@ -189,19 +194,25 @@ fn texts(arguments: &[OsString]) -> Vec<String> {
 /// One line while the run goes on.
 fn tell(sample: &Sample) {
     let report = &sample.report;
-    let us = report.broker_us_per_message.unwrap_or(f64::NAN);
-    let latency = report.latency.map_or(String::new(), |latency| {
+    let figures = match report.idle {
+        Some(idle) => {
+            let kib = idle.rss_bytes_per_connection.unwrap_or(f64::NAN) / 1024.0;
+            let percent = idle.cpu_share.unwrap_or(f64::NAN) * 100.0;
+            format!("{kib:8.3} KiB/connection, {percent:.1} % of a core")
+        }
+        None => {
+            let us = report.broker_us_per_message.unwrap_or(f64::NAN);
+            let (rate, limit) = (report.rate, report.limited_by);
+            format!("{us:8.3} us/msg {rate:9.0} msg/s, limited by {limit:?}")
+        }
+    };
+    let latency = report.latency.filter(|_| report.open_loop).map_or(String::new(), |latency| {
         format!(", p50 {:.3} ms, p99 {:.3} ms", latency.p50_us / 1e3, latency.p99_us / 1e3)
     });
     let problem = sample.problem.as_ref().map_or(String::new(), |text| format!("  WRONG: {text}"));
+    let (who, noise) = (sample.who(), sample.noise() * 100.0);
     println!(
-        "{} {:16} {:13} {us:8.3} us/msg {:9.0} msg/s, limited by {:?}, \
-         others {:.0} %{latency}{problem}",
-        sample.round,
-        sample.row,
-        sample.who(),
-        report.rate,
-        report.limited_by,
-        sample.noise() * 100.0,
+        "{} {:16} {who:15} {figures}, others {noise:.0} %{latency}{problem}",
+        sample.round, sample.row
     );
 }

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use loadtest::{Target, broker_stats, cpu};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::certificate;
 
 /// Of the topic and the channel that rows use.
 pub const NAME: &str = "perf";
@@ -25,7 +27,7 @@ const OUTPUT: &str = "output";
 const START_MAX: Duration = Duration::from_secs(20);
 
 /// Which kind of broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Ours.
@@ -37,7 +39,9 @@ pub enum Kind {
 }
 
 /// What Shoal promises with an `OK`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// The message is queued.
@@ -70,6 +74,8 @@ pub struct Recipe {
     pub arguments: Vec<OsString>,
     /// What `nsqd.dat` says when it starts, as if an earlier run had left it.
     pub metadata: Option<String>,
+    /// It has a certificate, and is spoken to over TLS.
+    pub tls: bool,
 }
 
 /// The cores that the two sides run on.
@@ -115,6 +121,9 @@ impl Recipe {
         }
         let (tcp, http) = free_addresses()?;
         let mut command = self.command(tcp, http, &data);
+        if self.tls {
+            certificate::give(&mut command, &folder)?;
+        }
         let output = File::create(folder.join(OUTPUT))?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         // A child inherits the affinity of the thread that starts it.
@@ -124,15 +133,10 @@ impl Recipe {
         let child = child.map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", self.program.display()))
         })?;
-        let target = Target {
-            tcp,
-            http,
-            topic: NAME.to_owned(),
-            topics: 1,
-            channel: NAME.to_owned(),
-            channels: 1,
-            broker_pid: Some(child.id()),
-        };
+        let mut target = Target { broker_pid: Some(child.id()), ..Target::plain(tcp, http, NAME) };
+        if self.tls {
+            target.wrap.tls = Some(certificate::trust(&folder).map_err(io::Error::other)?);
+        }
         let mut broker = Broker { child, folder, target };
         broker.wait_until_ready()?;
         Ok(broker)

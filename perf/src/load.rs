@@ -1,8 +1,9 @@
 //! What is done to a broker in a row, and how much of it.
 
 use loadtest::Timing;
+use loadtest::connections::Connections;
 use loadtest::consume::Consume;
-use loadtest::e2e::Rate;
+use loadtest::exchange::{Consuming, Publishing};
 use loadtest::flow::Flow;
 use loadtest::producer::{Publish, Request};
 
@@ -59,8 +60,10 @@ pub enum Load {
     },
     /// Publish and consume in balance.
     Flow(Flow),
-    /// An open loop.
-    EndToEnd(Rate),
+    /// Publish and consume messages that can be told apart, so that their latency is known.
+    Exchange(Publishing, Consuming),
+    /// Connections that do nothing.
+    Idle(Connections),
 }
 
 impl Amount {

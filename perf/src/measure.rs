@@ -1,11 +1,17 @@
 //! One measurement: a fresh broker, one row, and whether the broker's own counts agree.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use loadtest::body::{Bodies, Sizes};
 use loadtest::broker_stats::{self, TopicStats};
-use loadtest::{Error, Report, Result, Target, Timing, consume, e2e, flow, publish, setup};
+use loadtest::exchange::{self, Consuming, Exchange, Publishing};
+use loadtest::report::Ending;
+use loadtest::watch::Nobody;
+use loadtest::{Error, Report, Result, Target, Timing};
+use loadtest::{connections, consume, flow, publish, setup};
 
-use crate::load::{Extent, Load};
+use crate::load::{Extent, Load, SIZE};
 use crate::rows::Row;
 use crate::storage::{self, Rest};
 
@@ -35,7 +41,7 @@ pub fn run(row: &Row, broker: &Target, extent: Extent, check: bool) -> Result<Me
         _ => None,
     };
     let (problem, on_disk) = if check { verify(row, target, &report, filled)? } else { (None, 0) };
-    let problem = problem.or_else(|| latency_problem(&report));
+    let problem = problem.or_else(|| fault(&report));
     Ok(Measured { report, problem, on_disk, rest })
 }
 
@@ -65,12 +71,42 @@ fn load(row: &Row, target: &Target, extent: Extent, check: bool) -> Result<(Repo
             publish::store(row.name, target, shape, amount.messages(extent, 0.0))?
         }
         Load::Flow(shape) => flow::run(target, shape, timing)?,
-        Load::EndToEnd(shape) => e2e::run(target, shape, timing)?,
+        Load::Exchange(publishing, consuming) => {
+            exchange(row, target, (publishing, consuming), timing)?
+        }
+        Load::Idle(shape) => {
+            setup::create_channels(target)?;
+            connections::run(target, shape, timing, &mut Nobody)?
+        }
         Load::Drain { .. } | Load::OneByOne { .. } => {
             return Err(Error::Protocol(format!("{} is a consuming row", row.name)));
         }
     };
     Ok((report, 0))
+}
+
+/// Messages with numbers; a run that broke off is an error.
+fn exchange(
+    row: &Row,
+    target: &Target,
+    (publishing, consuming): (Publishing, Consuming),
+    timing: Timing,
+) -> Result<Report> {
+    let shape = Exchange {
+        publish: Some(publishing),
+        consume: Some(consuming),
+        // Checksums would be the driver's work; numbers are enough to see what is lost.
+        bodies: Arc::new(Bodies::new(Sizes::Fixed(SIZE), false)?),
+        backlog: 0,
+        timing,
+        count: u64::MAX,
+    };
+    let report = exchange::run(row.name, target, &shape, &mut Nobody)?;
+    match &report.ending {
+        Ending::Complete => Ok(report),
+        Ending::Failed(text) => Err(Error::Stalled(text.clone())),
+        ending => Err(Error::Stalled(format!("ended as {ending:?}"))),
+    }
 }
 
 /// What the broker's own counts say against the driver's, and what it has on disk.
@@ -111,8 +147,9 @@ fn disagreement(row: &Row, stats: &TopicStats, report: &Report, filled: u64) -> 
     (stats.timeouts > 0 || stats.requeues > slack).then(|| format!("messages came back: {stats:?}"))
 }
 
-fn latency_problem(report: &Report) -> Option<String> {
-    let latency = report.latency?;
-    (latency.lost > 0 || latency.duplicated > 0)
-        .then(|| format!("{} lost, {} came twice", latency.lost, latency.duplicated))
+/// What the driver itself noticed.
+fn fault(report: &Report) -> Option<String> {
+    let closed = report.idle.map_or(0, |idle| idle.closed);
+    let closed = (closed > 0).then(|| format!("{closed} connections were closed"));
+    report.faults().or(closed)
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::broker::{Cores, Durability};
 
@@ -23,8 +23,32 @@ pub struct Options {
 /// What the program does besides measuring.
 #[derive(Subcommand)]
 pub enum Other {
+    /// Say of two results which is the faster one, row by row.
+    Compare(CompareArgs),
+    /// Print the tables of a result again.
+    Show(ShowArgs),
     /// Serve as the floor until ended.
     Floor(FloorArgs),
+}
+
+/// Options of a comparison of results.
+#[derive(Args)]
+pub struct CompareArgs {
+    /// The result before: FILE, or FILE@RUN with a commit or the number of a run in that file,
+    /// counted from 1, or from the end with -1.
+    pub before: String,
+    /// The result after.
+    pub after: String,
+    /// Take costs as they are, not as multiples of the floor's in the same round.
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// Options of a table.
+#[derive(Args)]
+pub struct ShowArgs {
+    /// FILE, or FILE@RUN as for `compare`.
+    pub result: String,
 }
 
 /// Options of the floor.
@@ -66,8 +90,9 @@ pub struct Bench {
     /// Messages that the original may hold in memory: enough that none goes to disk.
     #[arg(long, default_value_t = 4_000_000)]
     pub peer_mem_queue_size: u64,
-    /// Measure the floor, too.
-    #[arg(long)]
+    /// Measure the floor, too; --floor=false leaves it out.
+    #[arg(long, default_value_t = true, action = ArgAction::Set, require_equals = true,
+          num_args = 0..=1, default_missing_value = "true")]
     pub floor: bool,
     /// Rounds; the brokers take turns in each.
     #[arg(long, default_value_t = 5)]

@@ -13,7 +13,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use loadtest::cpu::{self, ProcessClock};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 const MIB: usize = 1024 * 1024;
 
@@ -41,7 +41,7 @@ pub struct Reserve {
 }
 
 /// What one measurement had of a reserve.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct WarmMemory {
     /// The whole reserve; 0 when there was none.
     pub reserve_mib: u64,

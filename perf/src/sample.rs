@@ -6,34 +6,39 @@ use std::path::{Path, PathBuf};
 
 use loadtest::Report;
 use loadtest::report::Limit;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::broker::{Durability, Kind};
 use crate::reserve::WarmMemory;
 use crate::storage::{Disk, Rest};
 
 /// One measurement.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sample {
     /// The row's name.
-    pub row: &'static str,
+    pub row: String,
     /// Which broker.
     pub broker: Kind,
     /// What it promised, as it said itself; only Shoal does.
+    #[serde(default)]
     pub durability: Option<Durability>,
     /// Its arguments besides addresses and the data path.
+    #[serde(default)]
     pub arguments: Vec<String>,
     /// Counted from 0.
     pub round: usize,
     /// Why the figures cannot be trusted.
     pub problem: Option<String>,
     /// Messages that the broker said were on disk at the end.
+    #[serde(default)]
     pub on_disk: u64,
     /// What its files took at the end.
+    #[serde(default)]
     pub disk: Disk,
     /// What it did when nothing more happened, in the rows that wait for that.
     pub rest: Option<Rest>,
     /// What of the broker's memory had been touched beforehand.
+    #[serde(default)]
     pub warm_memory: WarmMemory,
     /// What was measured.
     pub report: Report,
@@ -116,8 +121,34 @@ impl Results {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
+    use loadtest::window::{Counts, Measured};
+
     use super::*;
+
+    /// A sound measurement, for tests of what is made of many.
+    pub fn sample(row: &str, broker: Kind, us: f64) -> Sample {
+        let counts = Counts { published: 1000, received: 0 };
+        let measured = Measured { counts, seconds: 1.0, driver_cpu_s: 0.5, broker: None };
+        let mut report = Report::new("mpub", &measured, counts);
+        report.rate = 1_234_567.0;
+        report.broker_cpu_seconds = Some(1.0);
+        report.broker_us_per_message = Some(us);
+        report.other_cpu_seconds = Some(0.01);
+        Sample {
+            row: row.to_owned(),
+            broker,
+            durability: (broker == Kind::Shoal).then_some(Durability::Written),
+            arguments: Vec::new(),
+            round: 0,
+            problem: None,
+            on_disk: 0,
+            disk: Disk::default(),
+            rest: None,
+            warm_memory: WarmMemory::default(),
+            report,
+        }
+    }
 
     #[test]
     fn the_median_lies_in_the_middle_whatever_the_order() {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use loadtest::cpu::{Memory, ProcessClock};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The unit of `st_blocks`, whatever the file system's own.
 const BLOCK_BYTES: u64 = 512;
@@ -20,7 +20,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 const WATCH: Duration = Duration::from_secs(2);
 
 /// What a broker's files take on the disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
     /// Files that hold messages for as long as these are needed: Shoal's logs, the original's
     /// queues.
@@ -30,7 +30,7 @@ pub struct Disk {
 }
 
 /// A broker at rest.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Rest {
     /// CPU time, as a share of one core.
     pub cpu_share: f64,

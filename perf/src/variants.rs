@@ -48,6 +48,7 @@ impl Variant {
         if self.kind() != Kind::Floor {
             recipe.metadata = row.metadata();
         }
+        recipe.tls = row.setup.tls;
         recipe
     }
 }
@@ -62,6 +63,7 @@ pub fn chosen(options: &Bench) -> Result<Vec<Variant>, Box<dyn Error>> {
                 program: options.shoal.clone(),
                 arguments: vec![OsString::from("--memory-limit=8GB")],
                 metadata: None,
+                tls: false,
             },
             durability,
             last: options.shoal_arg.clone(),
@@ -76,13 +78,24 @@ pub fn chosen(options: &Bench) -> Result<Vec<Variant>, Box<dyn Error>> {
             OsString::from(format!("--mem-queue-size={}", options.peer_mem_queue_size)),
             OsString::from("--log-level=warn"),
         ];
-        let recipe =
-            Recipe { kind: Kind::Original, program: peer.clone(), arguments, metadata: None };
+        let recipe = Recipe {
+            kind: Kind::Original,
+            program: peer.clone(),
+            arguments,
+            metadata: None,
+            tls: false,
+        };
         variants.push(Variant { recipe, durability: None, last: Vec::new() });
     }
     if options.floor {
         let program = std::env::current_exe()?;
-        let recipe = Recipe { kind: Kind::Floor, program, arguments: Vec::new(), metadata: None };
+        let recipe = Recipe {
+            kind: Kind::Floor,
+            program,
+            arguments: Vec::new(),
+            metadata: None,
+            tls: false,
+        };
         variants.push(Variant { recipe, durability: None, last: Vec::new() });
     }
     if variants.is_empty() {

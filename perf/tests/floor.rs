@@ -32,15 +32,7 @@ impl Floor {
             .args(arguments)
             .spawn()
             .unwrap();
-        let target = Target {
-            tcp,
-            http,
-            topic: "t".to_owned(),
-            topics: 1,
-            channel: "c".to_owned(),
-            channels: 1,
-            broker_pid: Some(child.id()),
-        };
+        let target = Target { broker_pid: Some(child.id()), ..Target::plain(tcp, http, "t") };
         let floor = Self { child, target };
         let begun = Instant::now();
         while broker_stats::ping(&floor.target).is_err() {

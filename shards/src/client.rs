@@ -10,6 +10,7 @@ use crate::limits::{OUTPUT_BYTES_PAUSE, Options, PENDING_MAX};
 use crate::shard::{Gate, Socket};
 use crate::slots::Key;
 use crate::stats::ClientStats;
+use crate::upgrade::{Encryption, Share, Upgrade};
 use crate::wheel::TimerId;
 use crate::wire::command::{Context, Progress};
 use crate::wire::errors::Refusal;
@@ -31,7 +32,7 @@ pub struct Peer {
 }
 
 /// The part of a connection that moves with it from shard to shard.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Session {
     /// Where it comes from.
     pub peer: Peer,
@@ -39,6 +40,12 @@ pub struct Session {
     pub identity: Identify,
     /// What was negotiated.
     pub settings: Settings,
+    /// The layers around it.
+    pub upgrade: Upgrade,
+    /// How it is encrypted, if it is.
+    pub encryption: Option<Encryption>,
+    /// Room for what the layers keep.
+    pub share: Option<Share>,
     /// Whether its magic bytes have come.
     pub greeted: bool,
     /// When it connected, seconds since the Unix epoch.
@@ -64,6 +71,9 @@ impl Session {
             peer,
             identity,
             settings: Settings::new(options),
+            upgrade: Upgrade::default(),
+            encryption: None,
+            share: None,
             greeted: false,
             connected_s: wall_ns / 1_000_000_000,
             active_ms: now_ms,
@@ -113,6 +123,9 @@ impl Published {
 pub enum Phase {
     /// Its commands are carried out.
     Open,
+    /// It gets these layers as soon as the answer to IDENTIFY is sent; what it sends before that
+    /// is thrown away. When the rim has begun, it has until then.
+    Upgrading(Upgrade, Option<u64>),
     /// It moves to this worker as soon as its publishes are answered.
     Leaving(u16),
     /// It ends as soon as its publishes are answered and everything is sent.
@@ -288,7 +301,8 @@ impl Client {
     /// it is not read.
     #[must_use]
     pub fn waits_for_us(&self) -> bool {
-        self.paused || !self.pending.is_empty() || matches!(self.phase, Phase::Leaving(_))
+        let waits = matches!(self.phase, Phase::Leaving(_) | Phase::Upgrading(..));
+        waits || self.paused || !self.pending.is_empty()
     }
 
     /// Number of the state as `/stats` shows it (NSQ).
@@ -326,6 +340,7 @@ impl Client {
     #[must_use]
     pub fn stats(&self, topic: Option<&str>) -> ClientStats {
         let Session { peer, identity, settings, connected_s, published, .. } = &*self.session;
+        let Session { upgrade, encryption, .. } = &*self.session;
         ClientStats {
             client_id: identity.client_id.clone(),
             hostname: identity.hostname.clone(),
@@ -339,6 +354,8 @@ impl Client {
             requeue_count: self.requeue_count,
             connect_ts_s: *connected_s,
             sample_rate: settings.sample_rate,
+            compression: upgrade.compression,
+            encryption: encryption.clone(),
             topology_region: identity.topology_region.clone(),
             topology_zone: identity.topology_zone.clone(),
             pub_counts: published.count(topic),

@@ -26,6 +26,7 @@ pub mod outstanding;
 pub mod topic;
 
 pub mod client;
+pub mod upgrade;
 
 pub mod disk;
 pub mod journal;

@@ -1,5 +1,6 @@
 //! Every bound of a shard, by name. Those that users can set are in [`Options`].
 
+use crate::upgrade::Room;
 use crate::wire::names::Name;
 
 /// The longest command line in bytes, its line feed included (NSQ's read buffer).
@@ -36,6 +37,13 @@ pub const OUTPUT_BYTES_COMPACT: usize = 64 * 1024;
 pub const HEARTBEAT_MS_DEFAULT: u64 = 30_000;
 /// Bytes of `output_buffer_size` when the client does not ask (NSQ).
 pub const OUTPUT_BUFFER_BYTES_DEFAULT: i64 = 16 * 1024;
+
+/// Time in milliseconds that a TLS handshake may take, the wait for its turn included (NSQ).
+pub const UPGRADE_MS: u64 = 5_000;
+/// Bytes that deflate keeps for one connection, both directions together (measured).
+pub const DEFLATE_STATE_BYTES: usize = 420 * 1024;
+/// Bytes that snappy keeps for one connection at most: a chunk that has not come whole.
+pub const SNAPPY_STATE_BYTES: usize = 80 * 1024;
 
 /// Journal files at which the oldest one is freed when that costs nothing.
 pub const JOURNAL_FILES_STEADY: usize = 3;
@@ -92,8 +100,18 @@ pub struct Options {
     pub max_output_buffer_timeout_ms: i64,
     /// `output_buffer_timeout` when the client does not ask.
     pub output_buffer_timeout_ms: i64,
+    /// Whether there is a certificate: connections may be encrypted.
+    pub tls: bool,
+    /// Whether they have to be.
+    pub tls_required: bool,
+    /// Whether they may be compressed with snappy.
+    pub snappy: bool,
+    /// Whether they may be compressed with deflate.
+    pub deflate: bool,
     /// The highest deflate level, as told to clients.
     pub max_deflate_level: i64,
+    /// Memory for compressed connections, of all shards together.
+    pub compression_room: Room,
     /// Consumers on one channel; 0 for no limit.
     pub max_channel_consumers: u64,
     /// Messages that an ephemeral topic or channel keeps.
@@ -143,7 +161,12 @@ impl Default for Options {
             min_output_buffer_timeout_ms: 25,
             max_output_buffer_timeout_ms: 30_000,
             output_buffer_timeout_ms: 250,
+            tls: false,
+            tls_required: false,
+            snappy: true,
+            deflate: true,
             max_deflate_level: 6,
+            compression_room: Room::new(usize::MAX),
             max_channel_consumers: 0,
             mem_queue_size: 10_000,
             resident_messages_max: None,

@@ -6,6 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::upgrade::{Compression, Encryption};
 use crate::wire::names::Name;
 
 /// What part of a shard's statistics is wanted. The default asks for everything.
@@ -122,6 +123,10 @@ pub struct ClientStats {
     pub connect_ts_s: i64,
     /// Percent of messages that it wants, 0 for all.
     pub sample_rate: i32,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// How it is encrypted, if it is.
+    pub encryption: Option<Encryption>,
     /// From IDENTIFY.
     pub topology_region: String,
     /// From IDENTIFY.

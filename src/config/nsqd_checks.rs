@@ -85,6 +85,7 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         deflate: s.bool("deflate"),
         max_deflate_level: u8::try_from(max_deflate_level).map_err(|error| error.to_string())?,
         snappy: s.bool("snappy"),
+        compression_memory_bytes: read_compression_memory(s),
         auth,
         statsd: read_statsd(s)?,
         e2e_percentiles,
@@ -118,6 +119,7 @@ fn read_tls(s: &Settings) -> Result<TlsOptions, String> {
         root_ca_file: s.text("tls-root-ca-file"),
         required,
         min_version,
+        handshakes_max: usize::try_from(read_count(s, "tls-handshakes", 1)?).unwrap_or(usize::MAX),
     };
     if !tls.client_auth_policy.is_empty() && tls.required == TlsRequired::No {
         tls.required = TlsRequired::Yes;
@@ -154,6 +156,11 @@ fn read_lookupd_tls(s: &Settings) -> Result<Option<LookupdTlsOptions>, String> {
         return Err("--lookupd-tls-cert and --lookupd-tls-key belong together".to_owned());
     }
     Ok(Some(LookupdTlsOptions { root_ca_file, identity: cert.zip(key), insecure }))
+}
+
+fn read_compression_memory(s: &Settings) -> usize {
+    let bytes = s.bytes_if_given("compression-memory");
+    bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
 }
 
 fn read_auth(s: &Settings) -> Result<AuthOptions, String> {

@@ -27,10 +27,8 @@ pub static NSQD: Program = Program {
 
 const NO_STATSD: &str = "nothing is sent to statsd yet";
 const NO_AUTH: &str = "clients are NOT authorized yet: everybody may do everything";
-const NO_TLS: &str = "there is no TLS yet: connections are NOT encrypted";
 const NO_E2E: &str = "end-to-end latencies are not measured yet";
 const NO_TOPOLOGY: &str = "the experiment does nothing yet";
-const NO_COMPRESSION: &str = "compression is not negotiated yet: clients are told that it is off";
 const NO_SCAN: &str = "no effect: timeouts are exact, channels are not scanned";
 
 const BASICS: &[Flag] = &[
@@ -68,9 +66,8 @@ const ADDRESSES: &[Flag] = &[
         "https-address",
         Text,
         "0.0.0.0:4152",
-        "Where HTTPS clients connect: <host>:<port>; \"\" for nowhere",
-    )
-    .not_yet("HTTPS is not served yet"),
+        "Where HTTPS clients connect when there is a certificate: <host>:<port>; \"\" for nowhere",
+    ),
     Flag::new("broadcast-address", Text, "", "Address that lookup servers give to clients")
         .computed("the host name"),
     Flag::new(
@@ -195,10 +192,16 @@ const CLIENTS: &[Flag] = &[
     Flag::new("max-output-buffer-timeout", Duration, "30s", "The longest wait before a flush"),
     Flag::new("min-output-buffer-timeout", Duration, "25ms", "The shortest wait before a flush"),
     Flag::new("output-buffer-timeout", Duration, "250ms", "The wait before a flush by default"),
-    Flag::new("deflate", Bool, "true", "Let clients compress with deflate").not_yet(NO_COMPRESSION),
-    Flag::new("max-deflate-level", Int, "6", "The highest deflate level, 1 to 9")
-        .not_yet(NO_COMPRESSION),
-    Flag::new("snappy", Bool, "true", "Let clients compress with snappy").not_yet(NO_COMPRESSION),
+    Flag::new("deflate", Bool, "true", "Let clients compress with deflate"),
+    Flag::new("max-deflate-level", Int, "6", "The highest deflate level, 1 to 9"),
+    Flag::new("snappy", Bool, "true", "Let clients compress with snappy"),
+    Flag::new(
+        "compression-memory",
+        Bytes,
+        "256MB",
+        "Memory for compressed connections (deflate takes 420 KB for each, snappy up to 80 KB); \
+         clients beyond that are told that it is off",
+    ),
 ];
 
 const AUTH: &[Flag] = &[
@@ -216,25 +219,28 @@ const AUTH: &[Flag] = &[
 ];
 
 const TLS: &[Flag] = &[
-    Flag::new("tls-cert", Text, "", "Path of the certificate").not_yet(NO_TLS),
-    Flag::new("tls-key", Text, "", "Path of its key").not_yet(NO_TLS),
+    Flag::new("tls-cert", Text, "", "Path of the certificate (PEM); read again at SIGHUP"),
+    Flag::new("tls-key", Text, "", "Path of its key (PEM)"),
     Flag::new(
         "tls-client-auth-policy",
         Text,
         "",
         "Certificates of clients: require, or require-verify",
-    )
-    .not_yet(NO_TLS),
-    Flag::new("tls-root-ca-file", Text, "", "Path of the authorities' certificates")
-        .not_yet(NO_TLS),
-    Flag::new("tls-required", TlsRequired, "false", "Refuse clients without TLS").not_yet(NO_TLS),
+    ),
+    Flag::new("tls-root-ca-file", Text, "", "Path of the authorities' certificates"),
+    Flag::new("tls-required", TlsRequired, "false", "Refuse clients without TLS"),
     Flag::new(
         "tls-min-version",
         TlsVersion,
         "tls1.0",
-        "The oldest TLS accepted: tls1.0, tls1.1, tls1.2, tls1.3",
-    )
-    .not_yet(NO_TLS),
+        "The oldest TLS accepted: tls1.2, tls1.3; tls1.0 and tls1.1 mean tls1.2",
+    ),
+    Flag::new(
+        "tls-handshakes",
+        Int,
+        "1024",
+        "TLS handshakes that a thread has under way; further ones wait for their turn",
+    ),
 ];
 
 const STATISTICS: &[Flag] = &[

@@ -11,7 +11,7 @@ mod io;
 mod pool;
 mod redirect;
 mod request;
-mod resolve;
+pub mod resolve;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -28,7 +28,7 @@ const ADDRESS_IN_USE_PAUSE: Duration = Duration::from_millis(20);
 /// A socket that listens, does not block, and has not accepted anything yet.
 #[derive(Debug)]
 pub struct BoundListener {
-    /// `TCP` or `HTTP`, for the log.
+    /// `TCP`, `HTTP` or `HTTPS`, for the log.
     pub name: &'static str,
     /// The socket.
     pub socket: ListenerSocket,
@@ -88,6 +88,15 @@ pub fn bind(name: &'static str, address: &str) -> Result<Option<BoundListener>, 
         None => bind_unix(name, Path::new(address)),
     };
     bound.map(Some).map_err(|problem| format!("listen ({address}) failed - listen {problem}"))
+}
+
+/// Listens for HTTPS, which is never a unix socket.
+pub fn bind_https(address: &str) -> Result<Option<BoundListener>, String> {
+    if !address.is_empty() && split_host_port(address).is_none() {
+        let problem = format!("tcp: address {address}: missing port in address");
+        return Err(format!("listen ({address}) failed - listen {problem}"));
+    }
+    bind("HTTPS", address)
 }
 
 /// Takes `host:port` or `[host]:port` apart; `None` when the text is neither, and so a path.

@@ -18,6 +18,7 @@ pub mod doorbell;
 pub mod mailbox;
 mod recovery;
 pub mod ring;
+pub mod transport;
 
 pub mod disk;
 

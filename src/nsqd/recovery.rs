@@ -23,6 +23,9 @@ use std::sync::Arc;
 /// How long recovery is quiet before it tells how far it is, and between two such lines.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long clients have to wait for the first journal files, which publishers wait for anyway.
+const FIRST_FILES_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What the shards start with.
 #[derive(Debug)]
 pub struct Recovery {
@@ -58,9 +61,14 @@ pub fn recover(
     let (recovered, written) = recover_files(options, &folder, &found, metadata)?;
     let synced = options.topic_durability.iter().map(|(_, durability)| *durability);
     let overwrite = synced.chain([options.durability]).any(|of| of == Durability::Synced);
-    let (clerk, desks) = Clerk::start(folder.clone(), overwrite, doorbells)
+    let (clerk, mut desks) = Clerk::start(folder.clone(), overwrite, doorbells)
         .map_err(|error| format!("cannot start a thread - {error}"))?;
     folder.raise_sequence_floor(recovered.sequence_floor);
+    // Before there are clients, who may take all descriptors. On a full disk there is none: then
+    // publishes are refused until there is room.
+    desks.iter_mut().for_each(FileDesk::order_first);
+    let deadline = Instant::now() + FIRST_FILES_PATIENCE;
+    desks.iter_mut().for_each(|desk| desk.wait_for_first(deadline));
     let Recovered { topics, sequence_floor, .. } = recovered;
     let found = found.iter().map(|found| (found.number, found.role));
     let files = found.chain(written.into_iter().map(|number| (number, Role::Store)));

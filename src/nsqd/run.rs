@@ -14,7 +14,8 @@ use glommio::{LocalExecutorBuilder, Placement as CorePlacement, PoolPlacement};
 use shards::limits::Options;
 use shards::metadata::TopicMetadata;
 use shards::placement::Placement;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use shards::upgrade::Room;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::control::line::Line;
@@ -30,13 +31,14 @@ use super::recovery::{self, Part, Recovery};
 use super::ring;
 use super::startup::{self, Prepared};
 use super::takeover;
-use super::worker::{Listening, Mail, Worker, WorkerParts};
+use super::worker::{Listening, Mail, Spoken, Worker, WorkerParts};
 use crate::config::host;
 use crate::config::nsqd::NsqdOptions;
 use crate::config::value::{TlsRequired, Value};
 use crate::config::version::{self, NSQ_VERSION};
 use crate::log;
 use crate::net::listeners::{BoundListener, ListenerSocket, UnixFile};
+use crate::tls::ServerTls;
 
 /// Letters that fit between two workers; what finds no room waits with the sender.
 const LANES: LaneCapacities = LaneCapacities { data: 256, answer: 1024 };
@@ -80,12 +82,15 @@ pub fn run(mut options: NsqdOptions, beside: StartBeside) -> ExitCode {
     for warning in warnings.chain(&loaded.content.warnings) {
         tracing::warn!("{warning}");
     }
+    if prepared.tls.is_some() {
+        tracing::info!("{}", startup::tls::version_line(&options.tls));
+    }
     if options.check {
         tracing::info!("all checks passed");
         return ExitCode::SUCCESS;
     }
     // Before any thread starts, so that none of them takes a signal's default action.
-    let signals = match Signals::new([SIGTERM, SIGINT]) {
+    let signals = match Signals::new([SIGTERM, SIGINT, SIGHUP]) {
         Ok(signals) => signals,
         Err(error) => return log::fatal("nsqd", &format!("cannot listen for signals - {error}")),
     };
@@ -117,9 +122,6 @@ fn prepare(options: &NsqdOptions) -> Result<Prepared, String> {
 /// The flag that asks for protection which this version cannot give. Other flags of that kind only
 /// lead to a warning.
 fn unkept_promise(options: &NsqdOptions) -> Option<&'static str> {
-    if options.tls.required != TlsRequired::No {
-        return Some("--tls-required");
-    }
     (!options.auth.http_addresses.is_empty()).then_some("--auth-http-address")
 }
 
@@ -131,14 +133,16 @@ fn serve(
     started: Instant,
     mut signals: Signals,
 ) -> Result<(), String> {
-    let Prepared { cores, memory_limit_bytes, data_path, tcp, http, .. } = prepared;
+    let Prepared { cores, memory_limit_bytes, data_path, tcp, http, https, tls, .. } = prepared;
     complete_ports(&mut options, [tcp.as_ref(), http.as_ref()]);
+    let bound = [&tcp, &http, &https].map(Option::as_ref);
     let inbox = Inbox::new();
-    let facts = Arc::new(facts(&options, &inbox, tcp.as_ref(), http.as_ref(), started));
+    let facts = Arc::new(facts(&options, &inbox, bound, started));
+    let listeners: Vec<_> = bound.into_iter().flatten().map(announcement).collect();
+    let room = Room::new(options.compression_memory_bytes);
     let shards = cores.of_shards.len();
     let crew = Crew::new(shards + 1).map_err(|error| format!("cannot make doorbells - {error}"))?;
-    let listeners: Vec<_> = [&tcp, &http].into_iter().flatten().map(announcement).collect();
-    let bound = tcp.into_iter().chain(http).map(listening);
+    let bound = tcp.into_iter().chain(http).chain(https).map(listening);
     let (listening, _unix_files): (Vec<_>, Vec<_>) = bound.unzip();
     let memory_limit_bytes = usize::try_from(memory_limit_bytes).unwrap_or(usize::MAX) / shards;
     let overrides: Vec<_> =
@@ -168,7 +172,11 @@ fn serve(
     let mut listening = Some(listening);
     let core_of = |worker: usize| cores.of_shards.get(worker).copied();
     let crew = crew.start(core_of, |worker| PartsOf {
-        options: shard_options(&options, memory_limit_bytes, shards),
+        options: Options {
+            tls: tls.is_some(),
+            compression_room: room.clone(),
+            ..shard_options(&options, memory_limit_bytes, shards)
+        },
         placement: placement(worker),
         // Listeners belong to the last worker, which accepts and has no topics.
         listening: if worker == shards { listening.take().unwrap_or_default() } else { Vec::new() },
@@ -178,13 +186,21 @@ fn serve(
         reporter: reporters.next().expect("there is a reporter for each worker"),
         line: lines.next().expect("there is a line for each worker"),
         facts: facts.clone(),
+        tls: tls.clone(),
+        handshakes_max: options.tls.handshakes_max,
         started,
     })?;
     for listener in listeners {
         tracing::info!("{listener}");
     }
     tracing::info!("ready in {} ms", started.elapsed().as_millis());
-    let signal = signals.forever().next();
+    let signal = signals.forever().find(|&signal| match signal {
+        SIGHUP => {
+            startup::tls::reload(tls.as_ref());
+            false
+        }
+        _ => true,
+    });
     tracing::info!("{}", closing_line(signal));
     // First, so that nobody is sent here any more.
     control.stop();
@@ -272,7 +288,12 @@ fn listening(bound: BoundListener) -> (Listening, Option<UnixFile>) {
         ListenerSocket::Tcp(listener) => OwnedFd::from(listener),
         ListenerSocket::Unix(listener) => OwnedFd::from(listener),
     };
-    (Listening { socket, http: name == "HTTP" }, unix_file)
+    let spoken = match name {
+        "HTTP" => Spoken::Http,
+        "HTTPS" => Spoken::Https,
+        _ => Spoken::Nsq,
+    };
+    (Listening { socket, spoken }, unix_file)
 }
 
 /// What differs from worker to worker.
@@ -286,6 +307,8 @@ struct PartsOf {
     reporter: Reporter,
     line: Line,
     facts: Arc<Facts>,
+    tls: Option<Arc<ServerTls>>,
+    handshakes_max: usize,
     started: Instant,
 }
 
@@ -343,6 +366,8 @@ impl Crew {
                 reporter: of.reporter,
                 line: of.line,
                 facts: of.facts,
+                tls: of.tls,
+                handshakes_max: of.handshakes_max,
                 started: of.started,
                 seed,
             };
@@ -419,7 +444,7 @@ fn report(ready: &flume::Sender<Result<(), String>>, outcome: Result<(), String>
 }
 
 /// How many files the journal of each shard may have.
-fn journal_files(options: &NsqdOptions, shards: usize) -> usize {
+pub(super) fn journal_files(options: &NsqdOptions, shards: usize) -> usize {
     let files = options.journal_limit_bytes / JOURNAL_BYTES;
     usize::try_from(files).unwrap_or(usize::MAX).div_ceil(shards).max(JOURNAL_FILES_MIN)
 }
@@ -441,6 +466,9 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize
         min_output_buffer_timeout_ms: ms(options.min_output_buffer_timeout_ms),
         max_output_buffer_timeout_ms: ms(options.max_output_buffer_timeout_ms),
         output_buffer_timeout_ms: ms(options.output_buffer_timeout_ms),
+        tls_required: options.tls.required != TlsRequired::No,
+        snappy: options.snappy,
+        deflate: options.deflate,
         max_deflate_level: i64::from(options.max_deflate_level),
         max_channel_consumers: options.max_channel_consumers,
         mem_queue_size: options.mem_queue_size,
@@ -457,14 +485,16 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize
         discovery_timeout_ms: discovery_timeout(options).as_millis() as u64,
         topology_region: options.topology_region.clone(),
         topology_zone: options.topology_zone.clone(),
+        // What all shards share comes from where they are started.
+        ..Options::default()
     }
 }
 
+/// What HTTP tells; the listeners are those of TCP, HTTP and HTTPS.
 fn facts(
     options: &NsqdOptions,
     inbox: &Inbox,
-    tcp: Option<&BoundListener>,
-    http: Option<&BoundListener>,
+    [tcp, http, https]: [Option<&BoundListener>; 3],
     started: Instant,
 ) -> Facts {
     let port = |listener: Option<&BoundListener>| listener.map_or(0, BoundListener::port);
@@ -474,7 +504,8 @@ fn facts(
         hostname: host::hostname(),
         tcp_port: port(tcp),
         http_port: port(http),
-        https_required_port: None,
+        https_required_port: (options.tls.required == TlsRequired::Yes)
+            .then(|| u16::try_from(port(https)).unwrap_or(0)),
         start_time: SystemTime::now(),
         started,
         limits: Limits {
@@ -513,11 +544,7 @@ mod tests {
     #[test]
     fn nothing_is_served_without_the_protection_that_was_asked_for() {
         check("", None);
-        check("--tls-cert=c --tls-key=k", None);
-        check("--tls-cert=c --tls-key=k --tls-required", Some("--tls-required"));
-        check("--tls-cert=c --tls-key=k --tls-required=tcp-https", Some("--tls-required"));
-        let policy = "--tls-cert=c --tls-key=k --tls-client-auth-policy=require";
-        check(policy, Some("--tls-required"));
+        check("--tls-cert=c --tls-key=k --tls-required", None);
         check("--auth-http-address=127.0.0.1:1", Some("--auth-http-address"));
     }
 }

@@ -53,6 +53,44 @@ fn nothing_is_wrong() {
     assert_eq!((report.acknowledged, report.deliveries, report.redelivered), (1, 4, 2));
 }
 
+/// The consumer said FIN when the message had timed out and was on its way to it once more: that
+/// FIN ended the second delivery, and what is said of that one is refused.
+#[test]
+fn a_fin_may_cross_a_delivery() {
+    let (ledger, body) = acknowledged();
+    take(&ledger, "a", &body);
+    take(&ledger, "b", &body);
+    let receipt = ledger.delivered("t", "b", 2, &body).unwrap();
+    ledger.finished(&receipt);
+    assert_eq!(wrong(&ledger), ["1 repeated"], "the second FIN was accepted");
+    ledger.void(&receipt);
+    assert_eq!(wrong(&ledger), [""; 0]);
+}
+
+/// Not when the broker died in between: then it is back, and has to be finished.
+#[test]
+fn nothing_crosses_a_kill() {
+    let (ledger, body) = acknowledged();
+    take(&ledger, "a", &body);
+    take(&ledger, "b", &body);
+    ledger.killed();
+    ledger.delivered("t", "b", 2, &body).unwrap();
+    assert_eq!(wrong(&ledger), ["1 lost"]);
+}
+
+/// An answer that is read when the broker is dead was sent before, and counts as old as that.
+#[test]
+fn an_answer_may_be_read_after_a_kill() {
+    let ledger = Ledger::default();
+    ledger.channel("t", "a");
+    let key = ledger.sent("t", &body(KEY, 20, &mut Random::new(1)), None);
+    ledger.killed();
+    ledger.answered(&[key], Answer::Acknowledged);
+    let rules = |loses| Rules { loses, ..Rules::STRICT };
+    assert!(ledger.report(rules(Some(Duration::from_secs(1)))).violations().is_empty());
+    assert_eq!(ledger.report(rules(None)).violations().len(), 1);
+}
+
 #[test]
 fn a_lost_message() {
     let (ledger, body) = acknowledged();

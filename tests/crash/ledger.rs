@@ -95,7 +95,9 @@ pub struct Entry {
     pub checksum: u32,
     /// What its publisher was told.
     pub answer: Answer,
-    /// When, or when it was sent.
+    /// When it was sent.
+    pub sent: Instant,
+    /// When the answer was read, or when it was sent.
     pub answered: Instant,
     /// When a deferred one may come out first.
     pub due: Option<Instant>,
@@ -152,6 +154,7 @@ impl Ledger {
             bytes: body.len(),
             checksum,
             answer: Answer::Unknown,
+            sent: now,
             answered: now,
             due: delay.map(|delay| now + delay),
             channels: BTreeMap::new(),

@@ -24,6 +24,9 @@ impl Rules {
 /// Deferred messages may come so much too early when a restart lies between.
 const EARLY: Duration = Duration::from_secs(1);
 
+/// A FIN and a delivery that was on its way to the same consumer may cross within this time.
+const CROSSING: Duration = Duration::from_millis(500);
+
 /// Numbers, and for what must not be, which ones.
 #[derive(Default)]
 pub struct Report {
@@ -157,8 +160,11 @@ impl Judge<'_> {
         let mut deliveries = 0;
         let mut finished: Option<Instant> = None;
         let mut due = entry.due;
-        for event in events {
+        for (serial, event) in events.iter().enumerate() {
             match *event {
+                Event::Delivered { at, .. } if self.crosses(serial, events, finished, at) => {
+                    deliveries += 1;
+                }
                 Event::Delivered { at, attempts } => {
                     self.again(&name, events, finished, at);
                     if due.is_some_and(|due| at + EARLY < due) {
@@ -185,6 +191,26 @@ impl Judge<'_> {
             Answer::Refused if deliveries > 0 => self.report.refused_delivered += 1,
             _ => {}
         }
+    }
+
+    /// Whether a delivery was under way when the FIN of an earlier one came in, which ended it: a
+    /// FIN names the message and not the delivery. What is said of that one is then refused.
+    fn crosses(
+        &self,
+        serial: usize,
+        events: &[Event],
+        finished: Option<Instant>,
+        at: Instant,
+    ) -> bool {
+        let said = |event: &Event| match *event {
+            Event::Finished { of, .. } | Event::Requeued { of, .. } => of == serial,
+            Event::Delivered { .. } => false,
+        };
+        finished.is_some_and(|finished| {
+            at - finished <= CROSSING
+                && !self.kills.iter().any(|kill| (finished..=at).contains(kill))
+                && !events.iter().any(said)
+        })
     }
 
     /// A delivery that is not the first needs a reason.
@@ -232,9 +258,10 @@ impl Judge<'_> {
 
     fn lost(&mut self, name: String, entry: &Entry, events: &[Event], deliveries: usize) {
         let follows = |kill: &&Instant| **kill >= entry.answered;
+        // An answer may be read after the broker is dead.
         let allowed = self.rules.loses.is_some_and(|window| {
-            let mut kills = self.kills.iter().filter(follows);
-            kills.any(|kill| *kill - entry.answered <= window)
+            let mut kills = self.kills.iter().filter(|kill| **kill >= entry.sent);
+            kills.any(|kill| kill.saturating_duration_since(entry.answered) <= window)
         });
         if allowed {
             self.report.lost_allowed += 1;

@@ -24,8 +24,6 @@ use std::time::{Duration, Instant};
 
 /// What has to be there before a test that needs it can pass on Shoal; see [`until`].
 pub mod feature {
-    /// Snappy and deflate.
-    pub const COMPRESSION: &str = "connections may be compressed";
     /// Percentiles of the time from publish to FIN.
     pub const LATENCY: &str = "finished messages are measured";
 }

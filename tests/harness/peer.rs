@@ -17,8 +17,15 @@ pub enum Peer {
 }
 
 /// Flags that only Shoal knows; dropped when the original is started.
-const SHOAL_FLAGS: [&str; 5] =
-    ["--shards", "--greeting-timeout", "--memory-limit", "--durability", "--topic-durability"];
+const SHOAL_FLAGS: [&str; 7] = [
+    "--shards",
+    "--greeting-timeout",
+    "--memory-limit",
+    "--durability",
+    "--topic-durability",
+    "--compression-memory",
+    "--tls-handshakes",
+];
 
 impl Peer {
     /// The shapes that every test of protocol behaviour runs in.

@@ -1,6 +1,6 @@
 //! The reply to a negotiating client, byte for byte.
 
-use crate::harness::{Broker, Client, Peer, feature, identify, on_each_peer, until};
+use crate::harness::{Broker, Client, Peer, identify, on_each_peer};
 
 /// The default reply; a row names the pieces that differ.
 const DEFAULT: &str = concat!(
@@ -18,13 +18,6 @@ type Base = [(&'static str, &'static str)];
 
 fn check(flags: &[&str], base: &Base, rows: &[Row]) {
     on_each_peer(|peer| check_on(peer, flags, base, rows));
-}
-
-/// Rows of which Shoal has to fail every one as long as it does not compress.
-fn check_compressed(flags: &[&str], base: &Base, rows: &[Row]) {
-    for row in rows {
-        until(feature::COMPRESSION, |peer| check_on(peer, flags, base, &[*row]));
-    }
 }
 
 fn check_on(peer: Peer, flags: &[&str], base: &Base, rows: &[Row]) {
@@ -72,7 +65,7 @@ fn effective_values() {
 
 #[test]
 fn effective_compression() {
-    check_compressed(
+    check(
         &[],
         &[],
         &[
@@ -123,7 +116,7 @@ fn options_show() {
 
 #[test]
 fn options_bound_compression() {
-    check_compressed(
+    check(
         &SHOWN,
         SHOWN_AS,
         &[
@@ -151,20 +144,18 @@ fn compression_off() {
 
 #[test]
 fn deflate_off() {
-    check_compressed(
+    check(
         &["--deflate=false"],
         &[],
         &[(r#","snappy":true,"deflate":true"#, &[(r#""snappy":false"#, r#""snappy":true"#)])],
     );
 }
 
-/// As long as Shoal does not compress it answers like the original with both compressions off. The
-/// test goes when `effective_compression` passes.
+/// Without compression levels are bounded all the same.
 #[test]
-fn no_compression_yet() {
+fn levels_without_compression() {
     on_each_peer(|peer| {
-        let off: &[&str] =
-            if peer.is_original() { &["--snappy=false", "--deflate=false"] } else { &[] };
+        let off = ["--snappy=false", "--deflate=false"];
         let rows: [Row; 8] = [
             (r#","snappy":true"#, &[]),
             (r#","deflate":true"#, &[]),
@@ -175,8 +166,8 @@ fn no_compression_yet() {
             (r#","snappy":true,"deflate":true,"deflate_level":1"#, &[]),
             (r#","snappy":true,"sample_rate":7"#, &[(r#""sample_rate":0"#, r#""sample_rate":7"#)]),
         ];
-        check_on(peer, off, &[], &rows);
-        let wide = [off, &["--max-deflate-level=9"]].concat();
+        check_on(peer, &off, &[], &rows);
+        let wide = [&off[..], &["--max-deflate-level=9"]].concat();
         let level = [(r#""max_deflate_level":6"#, r#""max_deflate_level":9"#)];
         check_on(peer, &wide, &level, &rows[..4]);
     });

@@ -1,8 +1,8 @@
 //! Snappy after IDENTIFY: the recorded bytes, and a conversation in chunks.
 //!
-//! Deflate and TLS are left to the client libraries of other languages, which bring them along.
+//! The other layers are in `upgrade`.
 
-use crate::harness::{Broker, Client, bytes, feature, identify, until};
+use crate::harness::{Broker, Client, bytes, identify, on_each_peer};
 
 const IDENTIFIER: &str = "<ff060000734e61507059>";
 const OK_CHUNK: &str = "<010e0000><26982bcf><0000000600000000>OK";
@@ -45,7 +45,7 @@ fn ok_chunk() -> Vec<u8> {
 #[test]
 fn snappy_conversation() {
     assert_eq!(chunk(&bytes("<0000000600000000>OK")), ok_chunk());
-    until(feature::COMPRESSION, |peer| {
+    on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
         let mut client = snappy(&broker);
         client.send(&chunk(&bytes("PUB packed\n<00000005>hello")));
@@ -63,7 +63,7 @@ fn snappy_conversation() {
 /// A damaged chunk ends the connection without a frame.
 #[test]
 fn snappy_damaged() {
-    until(feature::COMPRESSION, |peer| {
+    on_each_peer(|peer| {
         let broker = Broker::start(peer, &[]);
         let mut client = snappy(&broker);
         let mut damaged = chunk(&bytes("PUB packed\n<00000005>hello"));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::harness::{Broker, Client, Peer, SOON, bytes, on_each_peer, until};
+use crate::harness::{Broker, Client, Peer, SOON, bytes, on_each_peer};
 
 /// The state that a connection is in when the bytes of a case are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,13 +78,6 @@ pub type Row = (State, &'static str, &'static str);
 /// Checks rows that end in one error frame and the end of the connection.
 pub fn check_errors(rows: &[Row]) {
     on_each_peer(|peer| check_errors_of(peer, rows));
-}
-
-/// The same for rows of which Shoal has to fail every one as long as it lacks the feature.
-pub fn check_errors_until(feature: &str, rows: &[Row]) {
-    for row in rows {
-        until(feature, |peer| check_errors_of(peer, &[*row]));
-    }
 }
 
 fn check_errors_of(peer: Peer, rows: &[Row]) {

@@ -7,9 +7,8 @@ mod parse;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use loadtest::READ_BYTES_MAX;
 use loadtest::codec;
-use loadtest::conn::{Conn, Outbox};
+use loadtest::conn::{Conn, Outbox, ReadBuffer};
 use loadtest::poll::{Event, Poller};
 use loadtest::requests::{Pattern, Progress};
 
@@ -54,7 +53,7 @@ struct Loop {
     poller: Poller,
     listeners: [TcpListener; 2],
     clients: Vec<Option<Client>>,
-    buffer: Vec<u8>,
+    buffer: ReadBuffer,
     /// Messages published and not delivered.
     backlog: u64,
     publishes: u64,
@@ -75,7 +74,7 @@ pub fn serve(options: Floor) -> io::Result<()> {
         poller,
         listeners,
         clients: Vec::new(),
-        buffer: vec![0; READ_BYTES_MAX],
+        buffer: ReadBuffer::new(),
         backlog: 0,
         publishes: 0,
         message: None,

@@ -26,14 +26,6 @@ pub fn whole(spread: Option<Spread>) -> String {
     spread.map_or_else(missing, |all| thousands(all.median as u64))
 }
 
-/// Of two medians.
-pub fn ratio(above: Option<Spread>, below: Option<Spread>) -> String {
-    match (above, below) {
-        (Some(above), Some(below)) => format!("{:.1}", above.median / below.median),
-        _ => missing(),
-    }
-}
-
 /// Where nothing was measured.
 pub fn missing() -> String {
     "–".to_owned()

@@ -1,6 +1,7 @@
 //! The results as markdown tables: median, spread, ratios, and what speaks against them.
 
 mod cells;
+mod idle;
 mod kept;
 mod promises;
 
@@ -8,7 +9,7 @@ use std::fmt::Write;
 
 use loadtest::Report;
 
-use cells::{figure, line, median, missing, ratio, whole, with_range};
+use cells::{figure, line, median, missing, whole, with_range};
 
 use crate::broker::{Durability, Kind};
 use crate::rows::{Goal, Row};
@@ -19,12 +20,15 @@ const NOISE_MAX: f64 = 0.05;
 
 /// The whole text: costs, latencies, what promises cost, what is kept, then remarks.
 pub fn render(rows: &[Row], samples: &[Sample]) -> String {
-    let (costs, latencies): (Vec<Row>, Vec<Row>) =
-        rows.iter().partition(|row| !matches!(row.goal, Goal::LatencyMs { .. }));
+    let is_cost = |row: &&Row| matches!(row.goal, Goal::CpuUs(_) | Goal::Told);
+    let is_latency = |row: &&Row| matches!(row.goal, Goal::LatencyMs { .. });
+    let costs: Vec<Row> = rows.iter().filter(is_cost).copied().collect();
+    let latencies: Vec<Row> = rows.iter().filter(is_latency).copied().collect();
     let mut text = String::new();
     if !costs.is_empty() {
         text.push_str(
-            "CPU microseconds of the broker per message: median (lowest to highest).\n\n",
+            "CPU microseconds of the broker per message, and ratios of them in the same round: \
+             median (lowest to highest).\n\n",
         );
         text.push_str(
             "| work | durability | Shoal | original | floor | original ÷ Shoal | Shoal ÷ floor \
@@ -45,6 +49,7 @@ pub fn render(rows: &[Row], samples: &[Sample]) -> String {
         text.push_str("|---|---|---|---|---|---|---|---|---|\n");
         latencies.iter().for_each(|row| latency_lines(&mut text, row, samples));
     }
+    idle::render(&mut text, rows, samples);
     promises::render(&mut text, rows, samples);
     kept::render(&mut text, rows, samples);
     let remarks = remarks(rows, samples);
@@ -67,9 +72,12 @@ fn cost_line(text: &mut String, row: &Row, durability: Option<Durability>, sampl
         })
     };
     let (shoal, original, floor) = (cost(Kind::Shoal), cost(Kind::Original), cost(Kind::Floor));
+    let who = (Kind::Shoal, durability);
+    let to_shoal = ratios(row, samples, (Kind::Original, None), who);
+    let to_floor = ratios(row, samples, who, (Kind::Floor, None));
     let goal = match row.goal {
         Goal::CpuUs(limit) => format!("≤ {}", figure(limit)),
-        Goal::Told | Goal::LatencyMs { .. } => missing(),
+        Goal::Told | Goal::LatencyMs { .. } | Goal::IdleKib(_) => missing(),
     };
     let cells = [
         row.title.to_owned(),
@@ -77,8 +85,8 @@ fn cost_line(text: &mut String, row: &Row, durability: Option<Durability>, sampl
         with_range(shoal),
         with_range(original),
         with_range(floor),
-        ratio(original, shoal),
-        ratio(shoal, floor),
+        with_range(Spread::of(to_shoal)),
+        with_range(Spread::of(to_floor)),
         goal,
         whole(rate(Kind::Shoal)),
         whole(rate(Kind::Original)),
@@ -107,7 +115,7 @@ fn latency_lines(text: &mut String, row: &Row, samples: &[Sample]) {
             median(of(|report| report.latency.map_or(f64::NAN, |all| all.p999_us / 1e3))),
             median(of(|report| report.latency.map_or(f64::NAN, |all| all.max_us / 1e3))),
             goal,
-            median(of(|report| report.latency.map_or(f64::NAN, |all| all.late_p99_us / 1e3))),
+            median(of(|report| report.late.map_or(f64::NAN, |all| all.p99_us / 1e3))),
             median(of(|report| report.broker_us_per_message.unwrap_or(f64::NAN))),
         ];
         line(text, &cells);
@@ -202,6 +210,22 @@ fn name((kind, durability): Who) -> String {
     durability.map_or_else(|| kind.to_owned(), |one| format!("{kind}, {}", one.name()))
 }
 
+/// What one broker cost for what another did, round by round, so that a machine that is slower in
+/// one round than in the next does not show.
+fn ratios(row: &Row, samples: &[Sample], above: Who, below: Who) -> Vec<f64> {
+    let cost = |round, (kind, durability): Who| {
+        let mut of_round = samples.iter().filter(|sample| {
+            sample.row == row.name
+                && sample.round == round
+                && sample.problem.is_none()
+                && sample.is_of(kind, durability)
+        });
+        of_round.next().and_then(|sample| sample.report.broker_us_per_message)
+    };
+    let rounds = samples.iter().map(|sample| sample.round + 1).max().unwrap_or(0);
+    (0..rounds).filter_map(|round| Some(cost(round, above)? / cost(round, below)?)).collect()
+}
+
 fn spread(
     row: &Row,
     samples: &[Sample],
@@ -219,63 +243,49 @@ mod tests {
     use super::*;
     use crate::reserve::WarmMemory;
     use crate::rows::ROWS;
+    use crate::sample::tests::sample;
     use crate::storage::{Disk, Rest};
+    use loadtest::connections::Idle;
     use loadtest::cpu::{Io, Memory};
     use loadtest::report::Limit;
 
-    fn sample(row: &'static str, broker: Kind, us: f64) -> Sample {
-        let report = Report {
-            mode: "mpub",
-            messages: 1000,
-            published: 1000,
-            received: 0,
-            seconds: 1.0,
-            rate: 1_234_567.0,
-            driver_cpu_seconds: 0.5,
-            broker_cpu_seconds: Some(1.0),
-            broker_us_per_message: Some(us),
-            other_cpu_seconds: Some(0.01),
-            broker_memory: None,
-            broker_io: None,
-            limited_by: Limit::Broker,
-            latency: None,
-            total_published: 1000,
-            total_received: 0,
-        };
-        let warm_memory = WarmMemory { reserve_mib: 0, given_mib: 0 };
-        let durability = (broker == Kind::Shoal).then_some(Durability::Written);
-        Sample {
-            row,
-            broker,
-            durability,
-            arguments: Vec::new(),
-            round: 0,
-            problem: None,
-            on_disk: 0,
-            disk: Disk::default(),
-            rest: None,
-            warm_memory,
-            report,
+    #[test]
+    fn ratios_are_of_the_same_round_and_wrong_samples_count_for_nothing() {
+        let mut wrong = sample("mpub", Kind::Shoal, 0.001);
+        wrong.problem = Some("lost 3".to_owned());
+        let mut samples = vec![wrong];
+        // The machine was twice as slow in the second round, for all.
+        for (round, factor) in [1.0, 2.0, 1.0].into_iter().enumerate() {
+            for (kind, us) in [(Kind::Shoal, 0.25), (Kind::Original, 1.5), (Kind::Floor, 0.1)] {
+                samples.push(Sample { round, ..sample("mpub", kind, us * factor) });
+            }
         }
+        let text = render(&ROWS[..1], &samples);
+        assert!(text.contains("| written | 0.250 (0.250 to 0.500) |"), "{text}");
+        assert!(!text.contains("÷ base"), "of one promise there is no ratio: {text}");
+        let ratios = "| 6.00 (6.00 to 6.00) | 2.50 (2.50 to 2.50) | ≤ 0.300 | 1,234,567 |";
+        assert!(text.contains(ratios), "{text}");
+        assert!(text.contains("WRONG: mpub, Shoal written, round 0: lost 3"), "{text}");
     }
 
     #[test]
-    fn ratios_are_of_medians_and_wrong_samples_count_for_nothing() {
-        let mut wrong = sample("mpub", Kind::Shoal, 0.001);
-        wrong.problem = Some("lost 3".to_owned());
-        let samples = [
-            sample("mpub", Kind::Shoal, 0.2),
-            sample("mpub", Kind::Shoal, 0.3),
-            sample("mpub", Kind::Shoal, 0.25),
-            wrong,
-            sample("mpub", Kind::Original, 1.5),
-            sample("mpub", Kind::Floor, 0.1),
-        ];
-        let text = render(&ROWS[..1], &samples);
-        assert!(text.contains("| written | 0.250 (0.200 to 0.300) |"), "{text}");
-        assert!(!text.contains("÷ base"), "of one promise there is no ratio: {text}");
-        assert!(text.contains("| 6.0 | 2.5 | ≤ 0.300 | 1,234,567 |"), "{text}");
-        assert!(text.contains("WRONG: mpub, Shoal written, round 0: lost 3"), "{text}");
+    fn idle_connections_have_a_table_of_their_own() {
+        let row = ROWS.iter().find(|row| row.name == "idle-10k").unwrap();
+        let mut idle = sample("idle-10k", Kind::Shoal, 1.0);
+        idle.report.idle = Some(Idle {
+            opened: 1000,
+            closed: 0,
+            open_seconds: 0.5,
+            heartbeats: 3,
+            rss_bytes: Some((1 << 20, 3 << 20)),
+            rss_bytes_per_connection: Some(1536.0),
+            cpu_share: Some(0.004),
+            cpu_ticks: Some(0.8),
+        });
+        let text = render(&[*row], &[idle]);
+        let line = "| Shoal, written | 1.50 (1.50 to 1.50) | ≤ 2 | 0.400 | 0.800 | 0.500 |";
+        assert!(text.contains(line), "{text}");
+        assert!(!text.contains("per message"), "{text}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! one round than in the next does not show.
 
 use super::cells::{line, missing, with_range};
-use super::promised;
+use super::{promised, ratios};
 use crate::broker::{Durability, Kind};
 use crate::rows::Row;
 use crate::sample::{Sample, Spread};
@@ -30,7 +30,8 @@ pub fn render(text: &mut String, rows: &[Row], samples: &[Sample]) {
         let mut promises = promised(row, samples).into_iter().flatten();
         let Some(base) = promises.next() else { continue };
         for durability in promises {
-            let ratios = ratios(row, samples, base, durability);
+            let promise = |durability| (Kind::Shoal, Some(durability));
+            let found = ratios(row, samples, promise(durability), promise(base));
             let goal = match (base, durability) {
                 (Durability::Memory, Durability::Written) => format!("≤ {}", ratio_max(row)),
                 _ => missing(),
@@ -39,8 +40,8 @@ pub fn render(text: &mut String, rows: &[Row], samples: &[Sample]) {
                 row.title.to_owned(),
                 base.name().to_owned(),
                 durability.name().to_owned(),
-                with_range(Spread::of(ratios.iter().copied())),
-                ratios.len().to_string(),
+                with_range(Spread::of(found.iter().copied())),
+                found.len().to_string(),
                 goal,
             ];
             line(text, &cells);
@@ -50,19 +51,4 @@ pub fn render(text: &mut String, rows: &[Row], samples: &[Sample]) {
 
 fn ratio_max(row: &Row) -> f64 {
     if row.load.is_growing() { GROWING_MAX } else { STEADY_MAX }
-}
-
-/// Of the rounds in which both were measured, and well.
-fn ratios(row: &Row, samples: &[Sample], base: Durability, durability: Durability) -> Vec<f64> {
-    let cost = |round, durability| {
-        let mut of_round = samples.iter().filter(|sample| {
-            sample.row == row.name
-                && sample.round == round
-                && sample.problem.is_none()
-                && sample.is_of(Kind::Shoal, Some(durability))
-        });
-        of_round.next().and_then(|sample| sample.report.broker_us_per_message)
-    };
-    let rounds = samples.iter().map(|sample| sample.round + 1).max().unwrap_or(0);
-    (0..rounds).filter_map(|round| Some(cost(round, durability)? / cost(round, base)?)).collect()
 }

@@ -1,6 +1,6 @@
 //! Time: messages whose consumer is late, deferred messages, heartbeats, silent clients.
 
-use super::{Alarm, Shard};
+use super::{Alarm, Effect, Shard};
 use crate::client::Phase;
 use crate::limits::TIMERS_PER_TURN_MAX;
 use crate::outstanding::Waiting;
@@ -50,6 +50,11 @@ impl Shard {
         if client.phase == Phase::Lingering || !client.session.greeted {
             return self.drop_client(key);
         }
+        if let Phase::Upgrading(_, Some(by_ms)) = client.phase
+            && now_ms >= by_ms
+        {
+            return self.effects.push(Effect::UpgradeOverdue(client.socket));
+        }
         let interval_ms = client.session.settings.heartbeat_ms;
         // Who waits for us is not silent.
         let waits = client.waits_for_us();
@@ -94,6 +99,8 @@ impl Shard {
         let interval_ms = session.settings.heartbeat_ms;
         let deadline_ms = if !session.greeted {
             self.now.mono_ms + greeting_ms
+        } else if let Phase::Upgrading(_, Some(by_ms)) = client.phase {
+            by_ms
         } else if interval_ms == 0 {
             return;
         } else if client.waits_for_us() {

@@ -11,8 +11,8 @@ use crate::outstanding::Waiting;
 use crate::slots::Key;
 use crate::wire::command::{Command, Params, Verb, milliseconds, number, too_few};
 use crate::wire::errors::{Quoted, Refusal};
+use crate::wire::frame;
 use crate::wire::names::Name;
-use crate::wire::{frame, identify};
 
 /// What became of an answer to a message.
 type Answered = Result<(), &'static str>;
@@ -40,26 +40,8 @@ impl Shard {
         true
     }
 
-    fn identify(&mut self, key: Key, body: &[u8]) {
-        let Some(client) = self.clients.get_mut(key) else { return };
-        let asked = match identify::decode(body) {
-            Ok(asked) => asked,
-            Err(refusal) => return self.refuse(key, refusal),
-        };
-        let session = &mut *client.session;
-        if let Err(refusal) = session.settings.apply(&asked, &self.options) {
-            return self.refuse(key, refusal);
-        }
-        let answer = asked.feature_negotiation.then(|| session.settings.answer(&self.options));
-        session.identity = asked;
-        session.heartbeat_at_ms = self.now.mono_ms + session.settings.heartbeat_ms;
-        let body = answer.as_deref().unwrap_or("OK");
-        self.respond(key, |output| frame::response(output, body.as_bytes()));
-        self.set_client_timer(key);
-    }
-
     /// Answers a command with a frame, behind the publishes that are not answered yet.
-    fn respond(&mut self, key: Key, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn respond(&mut self, key: Key, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(client) = self.clients.get_mut(key) else { return };
         if client.pending.is_empty() {
             write(&mut client.output);

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{Alarm, Effect, Shard, Socket};
+use super::{Alarm, Appetite, Effect, Shard, Socket};
 use crate::client::{Client, Peer, Phase, Session};
 use crate::limits::{HEARTBEAT_MS_DEFAULT, LINGER_MS, OUTPUT_BYTES_COMPACT, PENDING_MAX};
 use crate::slots::Key;
@@ -81,7 +81,9 @@ impl Shard {
                     client.input.extend_from_slice(bytes);
                     return;
                 }
-                Phase::Ending(_) | Phase::Lingering => return,
+                // The original forgets at each upgrade what it has read ahead; nothing that came
+                // unencrypted may be taken for encrypted.
+                Phase::Upgrading(..) | Phase::Ending(_) | Phase::Lingering => return,
             }
             if client.input.is_empty() {
                 break;
@@ -126,9 +128,32 @@ impl Shard {
             used = MAGIC.len();
             self.greet(key);
         }
+        match self.lacks_tls(key) {
+            false => self.run_commands::<false>(key, bytes, used),
+            true => self.run_commands::<true>(key, bytes, used),
+        }
+    }
+
+    /// The same for what follows the magic. For connections that lack encryption there is a
+    /// version of its own, so that the others pay nothing for it.
+    fn run_commands<const LACKS_TLS: bool>(
+        &mut self,
+        key: Key,
+        bytes: &[u8],
+        mut used: usize,
+    ) -> usize {
         while used < bytes.len() {
+            if LACKS_TLS
+                && self.appetite(key) == Appetite::Now
+                && self.is_refused_without_tls(key, &bytes[used..])
+            {
+                return bytes.len();
+            }
             let Some(client) = self.clients.get_mut(key) else { return bytes.len() };
             if client.phase != Phase::Open || client.paused {
+                if matches!(client.phase, Phase::Upgrading(..)) {
+                    return bytes.len();
+                }
                 break;
             }
             let full = client.is_full() || client.pending.len() >= PENDING_MAX;
@@ -177,7 +202,7 @@ impl Shard {
         match client.phase {
             Phase::Open if client.paused => return,
             Phase::Open => {}
-            Phase::Leaving(_) | Phase::Ending(_) => return,
+            Phase::Leaving(_) | Phase::Upgrading(..) | Phase::Ending(_) => return,
             Phase::Lingering => return self.drop_client(key),
         }
         let topic = self.clients.get(key).and_then(|client| multi_publish_topic(&client.input));
@@ -299,6 +324,11 @@ impl Shard {
                 let effect = Effect::Move(client.socket, *to);
                 if !self.effects.contains(&effect) {
                     self.effects.push(effect);
+                }
+            }
+            Phase::Upgrading(..) => {
+                if client.sent == client.output.len() {
+                    self.begin_upgrade(key);
                 }
             }
             Phase::Ending(refusal) => {

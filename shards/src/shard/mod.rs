@@ -5,7 +5,7 @@
 //! [`Effect`]s. It never waits and never calls out, so a turn of it can be replayed from its
 //! inputs alone.
 //!
-//! Reading order: `connection` (a client's life), `commands`, `publish`, `deliver`, `forward`
+//! Reading order: `connection` (a client's life), `commands`, `identify`, `publish`, `deliver`, `forward`
 //! (other shards), `manage` (what HTTP and emptiness do), `structure` (what of that is written
 //! down), `discovery` (what lookup servers are told and asked), `alarm` (time), `report`. Then the
 //! disk: `journal` (what of a turn is written down), `promise` (who waits for that), `spill`
@@ -19,6 +19,7 @@ mod connection;
 mod deliver;
 mod discovery;
 mod forward;
+mod identify;
 mod journal;
 mod manage;
 mod promise;
@@ -45,11 +46,13 @@ use crate::request::Reply;
 use crate::slots::{Key, Slots};
 use crate::store::Space;
 use crate::topic::Topic;
+use crate::upgrade::Upgrade;
 use crate::wheel::Wheel;
 use crate::wire::names::Name;
 
 pub use connection::Departure;
 pub use forward::Lane;
+pub use identify::Appetite;
 pub use journal::Batch;
 pub use promise::Gate;
 
@@ -87,6 +90,13 @@ pub enum Effect {
     Pause(Socket),
     /// Read again.
     Resume(Socket),
+    /// Everything is sent: put these layers around the socket, send their `OK`s, then say
+    /// [`Shard::upgraded`], or [`Shard::upgrade_failed`].
+    Upgrade(Socket, Upgrade),
+    /// The layers take too long to come.
+    UpgradeOverdue(Socket),
+    /// It asked for compression and was not given it, for want of memory. It works without.
+    Crowded(Socket),
 }
 
 /// What a timer is for.

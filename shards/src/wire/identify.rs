@@ -15,9 +15,8 @@ use serde_json::value::RawValue;
 
 use super::errors::Refusal;
 use crate::limits::{HEARTBEAT_MS_DEFAULT, OUTPUT_BUFFER_BYTES_DEFAULT, Options};
+use crate::upgrade::{Compression, Upgrade};
 
-/// Deflate level when the client does not ask for one (NSQ).
-const DEFLATE_LEVEL_DEFAULT: i64 = 6;
 /// Go's JSON decoder goes no deeper.
 const NESTING_MAX: u32 = 10_000;
 /// The length of `\uXXXX`.
@@ -126,20 +125,22 @@ impl Settings {
 
     /// The answer to a client that negotiates features: compact JSON, keys in NSQ's order.
     #[must_use]
-    pub fn answer(&self, options: &Options) -> String {
-        let max_deflate_level = options.max_deflate_level;
+    pub fn answer(&self, upgrade: &Upgrade, options: &Options) -> String {
         alloc::format!(
             "{{\"max_rdy_count\":{},\"version\":\"{}\",\"max_msg_timeout\":{},\"msg_timeout\":{},\
-             \"tls_v1\":false,\"deflate\":false,\"deflate_level\":{},\"max_deflate_level\":{},\
-             \"snappy\":false,\"sample_rate\":{},\"auth_required\":false,\
+             \"tls_v1\":{},\"deflate\":{},\"deflate_level\":{},\"max_deflate_level\":{},\
+             \"snappy\":{},\"sample_rate\":{},\"auth_required\":false,\
              \"output_buffer_size\":{},\"output_buffer_timeout\":{},\
              \"topology_region\":{},\"topology_zone\":{}}}",
             options.max_rdy_count,
             options.version,
             options.max_msg_timeout_ms,
             self.msg_timeout_ms,
-            DEFLATE_LEVEL_DEFAULT.min(max_deflate_level),
-            max_deflate_level,
+            upgrade.tls,
+            matches!(upgrade.compression, Compression::Deflate(_)),
+            upgrade.deflate_level(options),
+            options.max_deflate_level,
+            upgrade.compression == Compression::Snappy,
             self.sample_rate,
             self.output_buffer_bytes,
             self.output_buffer_timeout_ms,
@@ -311,6 +312,7 @@ impl<'de, T: FromStr> DeserializeSeed<'de> for SaidNumber<'_, T> {
 mod tests {
     use super::{Identify, Settings, decode};
     use crate::limits::Options;
+    use crate::upgrade::Upgrade;
     use alloc::string::ToString;
     use std::format;
 
@@ -360,7 +362,7 @@ mod tests {
         let mut settings = Settings::new(&options);
         assert!(settings.apply(&Identify::default(), &options).is_ok());
         assert_eq!(
-            settings.answer(&options),
+            settings.answer(&Upgrade::default(), &options),
             "{\"max_rdy_count\":2500,\"version\":\"1.3.0\",\"max_msg_timeout\":900000,\
              \"msg_timeout\":60000,\"tls_v1\":false,\"deflate\":false,\"deflate_level\":6,\
              \"max_deflate_level\":6,\"snappy\":false,\"sample_rate\":0,\"auth_required\":false,\
@@ -368,6 +370,10 @@ mod tests {
              \"topology_region\":\"\",\"topology_zone\":\"\"}"
         );
         let zoned = Options { topology_zone: "<a>".to_string(), ..Options::default() };
-        assert!(settings.answer(&zoned).ends_with("\"topology_zone\":\"\\u003ca\\u003e\"}"));
+        assert!(
+            settings
+                .answer(&Upgrade::default(), &zoned)
+                .ends_with("\"topology_zone\":\"\\u003ca\\u003e\"}")
+        );
     }
 }

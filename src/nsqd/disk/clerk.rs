@@ -9,6 +9,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use flume::{Receiver, Sender};
 use shards::disk::{DiskError, Opened, Role};
@@ -68,7 +69,8 @@ impl Clerk {
         for (shard, doorbell) in (0..).zip(doorbells) {
             let (made, answers) = flume::unbounded();
             shards.push(ToShard { made, doorbell: doorbell.clone() });
-            desks.push(FileDesk { shard, orders: orders.clone(), answers });
+            let (orders, first, ready) = (orders.clone(), First::Plain, None);
+            desks.push(FileDesk { shard, orders, answers, first, ready });
         }
         let complaints = Complaints::default();
         let mut work = Work { folder, overwrite, shards, spares: Vec::new(), complaints };
@@ -104,6 +106,21 @@ pub struct FileDesk {
     shard: u16,
     orders: Sender<Order>,
     answers: Receiver<Made>,
+    first: First,
+    /// An answer that comes before the others.
+    ready: Option<Made>,
+}
+
+/// The first journal file, which is made before the shard asks for it: when clients come there may
+/// be no descriptor left for it.
+#[derive(Debug)]
+enum First {
+    /// It is made when the shard asks for it, or the shard has asked.
+    Plain,
+    /// It is being made.
+    Ordered,
+    /// It is there, or could not be made.
+    Made(Made),
 }
 
 impl FileDesk {
@@ -112,8 +129,29 @@ impl FileDesk {
         self.shard
     }
 
-    pub(super) fn order(&self, role: Role) {
-        self.send(Order::Make { shard: self.shard, role });
+    /// Has the first journal file made.
+    pub fn order_first(&mut self) {
+        self.send(Order::Make { shard: self.shard, role: Role::Journal });
+        self.first = First::Ordered;
+    }
+
+    /// Waits until the first journal file is there, or cannot be had, or it takes too long: the
+    /// shard then waits for it.
+    pub fn wait_for_first(&mut self, deadline: Instant) {
+        if let Ok(made) = self.answers.recv_deadline(deadline) {
+            self.first = First::Made(made);
+        }
+    }
+
+    pub(super) fn order(&mut self, role: Role) {
+        match (role, std::mem::replace(&mut self.first, First::Plain)) {
+            (Role::Journal, First::Ordered) => {}
+            (Role::Journal, First::Made(made)) => self.ready = Some(made),
+            (_, first) => {
+                self.first = first;
+                self.send(Order::Make { shard: self.shard, role });
+            }
+        }
     }
 
     pub(super) fn release(&self, number: u32, role: Role) {
@@ -121,11 +159,19 @@ impl FileDesk {
     }
 
     pub(super) fn has_answer(&self) -> bool {
-        !self.answers.is_empty()
+        self.ready.is_some() || !(self.is_early() || self.answers.is_empty())
     }
 
-    pub(super) fn next_answer(&self) -> Option<Made> {
-        self.answers.try_recv().ok()
+    pub(super) fn next_answer(&mut self) -> Option<Made> {
+        match self.ready.take() {
+            None if !self.is_early() => self.answers.try_recv().ok(),
+            ready => ready,
+        }
+    }
+
+    /// Whether the answer that comes next is one that the shard has not asked for yet.
+    fn is_early(&self) -> bool {
+        matches!(self.first, First::Ordered)
     }
 
     fn send(&self, order: Order) {

@@ -106,6 +106,26 @@ fn pattern(bytes: usize, seed: u8) -> Vec<u8> {
 }
 
 #[test]
+fn the_first_journal_file_is_there_before_it_is_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut process = Process::start(directory.path(), 2, false);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    process.desks.iter_mut().for_each(|(desk, _)| desk.order_first());
+    // One is waited for; the other comes when it comes.
+    process.desks[1].0.wait_for_first(deadline);
+    let (mut waited, mut other) = (process.shard(Vec::new()), process.shard(Vec::new()));
+    assert!(process.names().contains(&names::of_file(2, Role::Journal)));
+    for (shard, number) in [(&mut waited, 2), (&mut other, 1)] {
+        assert!(shard.disk.next_event(&mut shard.ring).is_none(), "nothing was asked for yet");
+        assert_eq!(shard.open(Role::Journal).unwrap().number, number);
+        shard.disk.append(number, 4096, [&b"x"[..]]).unwrap();
+    }
+    assert_eq!(process.names().len(), 2);
+    assert_eq!(waited.open(Role::Journal).unwrap().number, 3);
+    assert_eq!(other.open(Role::Store).unwrap().number, 4);
+}
+
+#[test]
 fn a_journal_is_appended_to_synced_and_read() {
     let directory = tempfile::tempdir().unwrap();
     let mut process = Process::start(directory.path(), 1, true);

@@ -52,13 +52,20 @@ struct Connection<D> {
     desk: D,
     timers: Timers,
     remote: String,
+    is_secure: bool,
 }
 
-/// Serves a plain connection until it ends. `remote` is the client's `ip:port`, or `@` for a unix
-/// socket.
-pub async fn serve<D: Desk>(socket: HttpSocket, desk: D, timers: Timers, remote: String) {
+/// Serves a connection until it ends. `remote` is the client's `ip:port`, or `@` for a unix socket;
+/// `is_secure` says that it is encrypted.
+pub async fn serve<D: Desk>(
+    socket: HttpSocket,
+    desk: D,
+    timers: Timers,
+    remote: String,
+    is_secure: bool,
+) {
     let head_timer = HeadTimer::new(&timers, HEAD_TIME_MIN, socket.ear());
-    let connection = Rc::new(Connection { desk, timers, remote });
+    let connection = Rc::new(Connection { desk, timers, remote, is_secure });
     let service = service_fn(|request| answer(connection.clone(), request));
     // No `pipeline_flush`: it keeps the answer to a malformed request back for good, and the
     // socket gathers what is written in one turn anyway.
@@ -95,7 +102,7 @@ async fn answer<D: Desk>(
 impl<D: Desk> Connection<D> {
     /// The answer to everything on a plain connection while only TLS is served.
     fn https_hint(&self) -> Option<Response> {
-        let port = self.desk.facts().https_required_port?;
+        let port = self.desk.facts().https_required_port.filter(|_| !self.is_secure)?;
         // The blanks are the original's; clients compare the text.
         let hint = format!("{{\"message\": \"TLS_REQUIRED\", \"https_port\": {port}}}");
         let mut response = respond::v1_json_text(hint);

@@ -351,7 +351,7 @@ impl Connection {
         let now = Instant::now() + Duration::from_secs(3600);
         let timers = Timers::new(now);
         let remote = "127.0.0.1:49552".to_owned();
-        let task = serve(socket, desk.clone(), timers.clone(), remote);
+        let task = serve(socket, desk.clone(), timers.clone(), remote, false);
         let alarm = Arc::new(Alarm(AtomicBool::new(true)));
         let task: Pin<Box<dyn Future<Output = ()>>> = Box::pin(task);
         let (desk, received) = (desk.clone(), Vec::new());

@@ -32,8 +32,11 @@ mod tests;
 
 use std::io;
 use std::mem::ManuallyDrop;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
+
+use socket2::SockRef;
 
 use super::doorbell::Doorbell;
 use buffers::BufferRing;
@@ -276,6 +279,12 @@ impl Ring {
                 _ => return Err(error),
             }
         }
+    }
+
+    /// The address at our end of a connection; none for a unix socket.
+    pub fn local_address(&mut self, key: SocketKey) -> Option<SocketAddr> {
+        let socket = self.sockets.get(key)?;
+        SockRef::from(socket.fd.as_ref()?).local_addr().ok()?.as_socket()
     }
 
     /// Asks for one [`Event::Writable`] when the socket takes bytes again.

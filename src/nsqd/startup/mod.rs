@@ -8,8 +8,13 @@ pub mod cores;
 pub mod data_path;
 pub mod memory;
 pub mod resources;
+pub mod tls;
 
+use std::sync::Arc;
+
+use super::run::journal_files;
 use crate::config::nsqd::NsqdOptions;
+use crate::tls::ServerTls;
 
 use crate::net::listeners::{self, BoundListener};
 use cores::CorePlan;
@@ -31,6 +36,10 @@ pub struct Prepared {
     pub tcp: Option<BoundListener>,
     /// Where HTTP clients connect, unless that is switched off.
     pub http: Option<BoundListener>,
+    /// Where HTTPS clients connect, where there is a certificate.
+    pub https: Option<BoundListener>,
+    /// What TLS is made of, where there is a certificate.
+    pub tls: Option<Arc<ServerTls>>,
     /// What the operator should hear about, one line each.
     pub warnings: Vec<String>,
 }
@@ -40,6 +49,7 @@ pub struct Prepared {
 pub fn prepare(options: &NsqdOptions) -> Result<Prepared, String> {
     let data_path = DataPathLock::take(&options.data_path)
         .map_err(|problem| format!("failed to lock data-path: {problem}"))?;
+    let tls = tls::load(&options.tls)?;
     let limits = cgroup::limits();
     let cores = cores::plan(&cores::affinity()?, limits.cpu_cores, options.shards)?;
     check_topic_shards(options, cores.shards())?;
@@ -48,7 +58,8 @@ pub fn prepare(options: &NsqdOptions) -> Result<Prepared, String> {
     let resources = resources::raise()?;
     let mut warnings = cores.warnings.clone();
     warnings.extend(memory.warning);
-    warnings.extend(resources.check(cores.shards(), options.acceptors)?);
+    let journal_files = journal_files(options, cores.shards());
+    warnings.extend(resources.check(cores.shards(), options.acceptors, journal_files)?);
     Ok(Prepared {
         cores,
         memory_limit_bytes: memory.limit_bytes,
@@ -56,6 +67,11 @@ pub fn prepare(options: &NsqdOptions) -> Result<Prepared, String> {
         data_path,
         tcp: listeners::bind("TCP", &options.tcp_address)?,
         http: listeners::bind("HTTP", &options.http_address)?,
+        https: match tls {
+            Some(_) => listeners::bind_https(&options.https_address)?,
+            None => None,
+        },
+        tls,
         warnings,
     })
 }
@@ -71,7 +87,7 @@ impl Prepared {
             self.resources.line(),
             format!("NSQ: data path {}", self.data_path.directory().display()),
         ];
-        let listeners = [&self.tcp, &self.http].into_iter().flatten();
+        let listeners = [&self.tcp, &self.http, &self.https].into_iter().flatten();
         lines.extend(listeners.map(|bound| format!("{}: bound to {}", bound.name, bound.address)));
         lines
     }

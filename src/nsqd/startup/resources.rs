@@ -6,6 +6,7 @@
 use std::io;
 
 use super::memory::size_text;
+use crate::nsqd::disk::limits::IDLE_OPEN_FILES_MAX;
 
 /// What glommio insists on.
 const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
@@ -17,8 +18,14 @@ const SHARD_RING_BYTES: u64 = 128 << 10;
 const OTHER_EXECUTORS: u64 = 1;
 /// Open files below which a broker soon has too few.
 const NOFILE_COMFORTABLE: u64 = 4096;
-/// Files besides connections: rings, eventfds, data files.
-const NOFILE_OWN: u64 = 128;
+/// Connections for which there should be room in any case.
+const CONNECTIONS_COMFORTABLE: u64 = 1024;
+/// Files of the process as a whole: log, lock, signals, listeners, `nsqd.dat`, a file being made.
+const PROCESS_FILES: u64 = 32;
+/// Files of one executor: glommio's rings and eventfds, a shard's own ring and doorbell.
+const EXECUTOR_FILES: u64 = 16;
+/// Store files that a shard has written to and not synced, or reads from just now.
+const BUSY_STORE_FILES: u64 = 16;
 
 const MEMLOCK_REMEDY: &str = "set LimitMEMLOCK=infinity in the systemd unit, --ulimit memlock=-1 \
                               for a container, or memlock in /etc/security/limits.conf";
@@ -54,7 +61,13 @@ pub fn raise() -> Result<Resources, String> {
 
 impl Resources {
     /// Complains about limits that are too low: an error where nothing would run, else warnings.
-    pub fn check(&self, shards: usize, acceptors: usize) -> Result<Vec<String>, String> {
+    /// Each shard has so many journal files.
+    pub fn check(
+        &self,
+        shards: usize,
+        acceptors: usize,
+        journal_files: usize,
+    ) -> Result<Vec<String>, String> {
         let mut warnings = Vec::new();
         if let Some(bytes) = self.memlock_bytes {
             let have = size_text(bytes);
@@ -74,8 +87,10 @@ impl Resources {
                 ));
             }
         }
-        if let Some(files) = self.open_files.filter(|&files| files < NOFILE_COMFORTABLE) {
-            let connections = files.saturating_sub(NOFILE_OWN);
+        let own = own_files(shards, acceptors, journal_files);
+        let comfortable = NOFILE_COMFORTABLE.max(own + CONNECTIONS_COMFORTABLE);
+        if let Some(files) = self.open_files.filter(|&files| files < comfortable) {
+            let connections = files.saturating_sub(own);
             warnings.push(format!(
                 "only {files} files may be open, room for about {connections} connections: \
                  {NOFILE_REMEDY}"
@@ -95,6 +110,14 @@ impl Resources {
 fn memlock_needed(shards: usize, acceptors: usize) -> u64 {
     let (shards, acceptors) = (shards as u64, acceptors as u64);
     (shards + acceptors + OTHER_EXECUTORS) * EXECUTOR_BYTES + shards * SHARD_RING_BYTES
+}
+
+/// The most files that are open besides connections. Journal files stay open as long as they are
+/// in use; of the others a shard keeps a bounded number.
+fn own_files(shards: usize, acceptors: usize, journal_files: usize) -> u64 {
+    let (shards, acceptors) = (shards as u64, acceptors as u64);
+    let of_shard = journal_files as u64 + IDLE_OPEN_FILES_MAX as u64 + BUSY_STORE_FILES;
+    PROCESS_FILES + (shards + acceptors + OTHER_EXECUTORS) * EXECUTOR_FILES + shards * of_shard
 }
 
 fn finite(limit: libc::rlim_t) -> Option<u64> {
@@ -142,7 +165,7 @@ fn ipc_lock_in(status: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Resources, ipc_lock_in, memlock_needed, raise};
+    use super::{Resources, ipc_lock_in, memlock_needed, own_files, raise};
 
     fn resources(open_files: Option<u64>, memlock_bytes: Option<u64>) -> Resources {
         Resources { open_files, memlock_bytes, memlock_counts: true }
@@ -150,28 +173,39 @@ mod tests {
 
     #[test]
     fn enough_is_not_mentioned() {
-        assert_eq!(resources(None, None).check(64, 1), Ok(vec![]));
-        assert_eq!(resources(Some(20_000), Some(8 << 20)).check(2, 1), Ok(vec![]));
+        assert_eq!(resources(None, None).check(64, 1, 4), Ok(vec![]));
+        assert_eq!(resources(Some(20_000), Some(8 << 20)).check(2, 1, 16), Ok(vec![]));
     }
 
     #[test]
     fn too_little_locked_memory_is_an_error_with_its_remedy() {
-        let error = resources(None, Some(64 << 10)).check(1, 1).unwrap_err();
+        let error = resources(None, Some(64 << 10)).check(1, 1, 32).unwrap_err();
         assert!(error.starts_with("only 64 KiB of memory may be locked"), "{error}");
         assert!(error.contains("at least 512 KiB") && error.contains("LimitMEMLOCK"), "{error}");
-        assert!(resources(None, Some(512 << 10)).check(1, 1).is_ok());
+        assert!(resources(None, Some(512 << 10)).check(1, 1, 32).is_ok());
     }
 
     #[test]
     fn perhaps_too_little_is_a_warning() {
         let tight = resources(Some(256), Some(8 << 20));
-        let warnings = tight.check(64, 1).unwrap();
+        let warnings = tight.check(64, 1, 4).unwrap();
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[0].contains("64 shards need about 21.2 MiB"), "{warnings:?}");
         assert!(warnings[1].starts_with("only 256 files may be open"), "{warnings:?}");
         let exempt = Resources { memlock_counts: false, ..tight };
-        assert_eq!(exempt.check(64, 1).unwrap().len(), 1);
+        assert_eq!(exempt.check(64, 1, 4).unwrap().len(), 1);
         assert_eq!(memlock_needed(1, 1), (3 * 205 + 128) << 10);
+    }
+
+    #[test]
+    fn data_files_count() {
+        assert_eq!(own_files(1, 1, 32), 32 + 3 * 16 + 32 + 64 + 16);
+        let warnings = resources(Some(1200), None).check(2, 1, 16).unwrap();
+        let room = 1200 - own_files(2, 1, 16);
+        assert!(warnings[0].contains(&format!("about {room} connections")), "{warnings:?}");
+        // So many shards need more than is comfortable for few.
+        assert_eq!(resources(Some(4096), None).check(64, 1, 4).unwrap().len(), 1);
+        assert_eq!(resources(Some(4096), None).check(8, 1, 4), Ok(vec![]));
     }
 
     #[test]

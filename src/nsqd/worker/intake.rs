@@ -12,9 +12,10 @@ use shards::slots::Key;
 use socket2::{SockAddr, SockRef};
 
 use super::sockets::Owner;
-use super::{Mail, Worker};
+use super::{Mail, Spoken, Worker};
 use crate::net::shield::panic_text;
 use crate::nsqd::ring::{Event, Reading, SocketKey};
+use crate::nsqd::transport::Layers;
 
 /// How long accepting rests when descriptors have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -24,8 +25,8 @@ const LETTERS_PER_TURN_MAX: usize = 64;
 /// What events leave to be done after them: it needs the ring, which they borrow.
 #[derive(Debug, Default)]
 pub struct Intake {
-    /// For each listener, whether HTTP is spoken on it.
-    pub http_listeners: Vec<bool>,
+    /// What is spoken on each listener.
+    pub listeners: Vec<Spoken>,
     accepted: Vec<(usize, OwnedFd)>,
     quiet: Vec<SocketKey>,
     /// Sockets that were received from once and are to be again.
@@ -48,7 +49,7 @@ impl Intake {
 impl Worker {
     /// Takes the ring's events.
     pub(super) fn take_events(&mut self) {
-        let Worker { ring, shard, sockets, web, intake, clock, reading, .. } = self;
+        let Worker { ring, shard, sockets, web, intake, clock, reading, layered, .. } = self;
         let single = *reading == Reading::Single;
         let now_ms = clock.mono_ms();
         let Intake { accepted, quiet, reread, resting, complained, .. } = intake;
@@ -60,21 +61,28 @@ impl Worker {
                         reread.push(socket);
                     }
                 }
+                Some(Owner::Layered(_)) => {
+                    layered.received(sockets, socket, bytes);
+                    if single {
+                        reread.push(socket);
+                    }
+                }
                 Some(Owner::Http(slot)) => web.received(slot, bytes),
                 None => {}
             },
             Event::Ended { socket } => match sockets.owner(socket) {
                 Some(Owner::Client(client)) => guarded(shard, client, |shard| shard.ended(client)),
+                Some(Owner::Layered(_)) => layered.ended(sockets, socket),
                 Some(Owner::Http(slot)) => web.ended(slot),
                 None => {}
             },
             Event::Failed { socket, error } => match sockets.owner(socket) {
-                Some(Owner::Client(client)) => shard.disconnected(client),
+                Some(Owner::Client(client) | Owner::Layered(client)) => shard.disconnected(client),
                 Some(Owner::Http(slot)) => web.failed(slot, error),
                 None => {}
             },
             Event::Writable { socket } => match sockets.owner(socket) {
-                Some(Owner::Client(client)) => shard.writable(client),
+                Some(Owner::Client(client) | Owner::Layered(client)) => shard.writable(client),
                 Some(Owner::Http(slot)) => web.writable(slot),
                 None => {}
             },
@@ -124,9 +132,10 @@ impl Worker {
     }
 
     fn accepted(&mut self, listener: usize, socket: OwnedFd) -> io::Result<()> {
-        if self.intake.http_listeners[listener] {
+        let spoken = self.intake.listeners[listener];
+        if spoken != Spoken::Nsq {
             self.next_shard = (self.next_shard + 1) % self.shards;
-            self.post(self.next_shard, Mail::Http(socket));
+            self.post(self.next_shard, Mail::Http(socket, spoken == Spoken::Https));
             return Ok(());
         }
         let peer = peer(&socket)?;
@@ -152,14 +161,18 @@ impl Worker {
         });
         for mail in arrivals {
             let taken = match mail {
-                Mail::Arrival(socket, departure) => {
+                Mail::Arrival(socket, departure, link) => {
                     let key = self.ring.add(socket, self.reading);
                     let client = self.shard.adopt(Socket(key.to_u64()), departure);
                     self.sockets.add(key, Owner::Client(client));
+                    if let Some(link) = link {
+                        self.adopt_link(key, client, link);
+                    }
                     guarded(&mut self.shard, client, |shard| shard.start(client));
+                    self.pump_soon(key);
                     Ok(())
                 }
-                Mail::Http(socket) => self.http_accepted(socket),
+                Mail::Http(socket, secure) => self.http_accepted(socket, secure),
                 Mail::Letter(_) => Ok(()),
             };
             if let Err(error) = taken {
@@ -168,11 +181,15 @@ impl Worker {
         }
     }
 
-    fn http_accepted(&mut self, socket: OwnedFd) -> io::Result<()> {
+    fn http_accepted(&mut self, socket: OwnedFd, secure: bool) -> io::Result<()> {
         let remote = peer(&socket)?.address;
         let _ = SockRef::from(&socket).set_tcp_nodelay(true);
+        let layers = match self.layered.config() {
+            Some(config) if secure => Some(Layers::bare(config).map_err(io::Error::other)?),
+            _ => None,
+        };
         let key = self.ring.add(socket, Reading::Single);
-        let slot = self.web.open(key, remote);
+        let slot = self.web.open(key, remote, layers, self.clock.instant());
         self.sockets.add(key, Owner::Http(slot));
         Ok(())
     }

@@ -5,14 +5,17 @@
 //! (sockets, the doorbell, deadlines) ends that sleep. HTTP connections are tasks beside it,
 //! which run when it yields to them, and only then.
 //!
-//! In the order of a turn: `clock`, `sockets` (whose is what), `intake` (what arrived), `web`
+//! In the order of a turn: `clock`, `sockets` (whose is what), `intake` (what arrived), `layered`
+//! (what of it is encrypted or compressed), `web`
 //! (HTTP), `files` (what is written down), `outflow` (what leaves).
 
 mod clock;
 mod files;
 mod intake;
+mod layered;
 mod memory;
 mod outflow;
+mod secure;
 mod sockets;
 mod turn;
 mod web;
@@ -38,20 +41,21 @@ use super::http::facts::Facts;
 use super::mailbox::{Lane, Mailbox};
 use super::metadata::keeper::Reporter;
 use super::ring::{Reading, Ring, RingOptions};
+use crate::tls::ServerTls;
 use clock::Clock;
 use intake::Intake;
+use layered::{Layered, Link};
 use sockets::Sockets;
 use web::Web;
 
 /// What workers send each other.
-#[derive(Debug)]
 pub enum Mail {
     /// From shard to shard.
     Letter(Letter),
-    /// A connection that belongs to the receiver now.
-    Arrival(OwnedFd, Departure),
-    /// An HTTP connection that was just accepted.
-    Http(OwnedFd),
+    /// A connection that belongs to the receiver now, with its layers, if it has any.
+    Arrival(OwnedFd, Departure, Option<Box<Link>>),
+    /// An HTTP connection that was just accepted, and whether it is encrypted.
+    Http(OwnedFd, bool),
 }
 
 impl Mail {
@@ -69,8 +73,19 @@ impl Mail {
 pub struct Listening {
     /// Bound and listening.
     pub socket: OwnedFd,
-    /// Whether HTTP is spoken on it, or else NSQ's protocol.
-    pub http: bool,
+    /// What is spoken on it.
+    pub spoken: Spoken,
+}
+
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    /// NSQ's protocol.
+    Nsq,
+    /// HTTP.
+    Http,
+    /// HTTP in TLS.
+    Https,
 }
 
 /// What a worker is made of. It travels to the worker's thread and is put together there.
@@ -103,6 +118,10 @@ pub struct WorkerParts {
     pub line: Line,
     /// What HTTP tells about the process.
     pub facts: Arc<Facts>,
+    /// What TLS is made of, if there is any.
+    pub tls: Option<Arc<ServerTls>>,
+    /// TLS handshakes that may be under way.
+    pub handshakes_max: usize,
     /// When the process started: the zero of its monotonic clock.
     pub started: Instant,
     /// Where its sampling starts.
@@ -116,6 +135,7 @@ pub struct Worker {
     ring: Ring,
     reading: Reading,
     sockets: Sockets,
+    layered: Layered,
     mailbox: Mailbox<Mail>,
     /// Mail to be posted, by receiver and lane (data, answers). It stays here while its lane is
     /// full; credits bound how much that can be.
@@ -158,7 +178,7 @@ impl Worker {
         let mut intake = Intake::default();
         for listening in listening {
             ring.listen(listening.socket);
-            intake.http_listeners.push(listening.http);
+            intake.listeners.push(listening.spoken);
         }
         let mut shard = Shard::new(shard_parts, Box::new(memory::chunks()));
         parts.line.prepare(&mut shard);
@@ -172,6 +192,7 @@ impl Worker {
             // once at a time, so that nothing has to be cancelled for that.
             reading: if is_shard { Reading::Continuous } else { Reading::Single },
             sockets: Sockets::default(),
+            layered: Layered::new(parts.tls, parts.handshakes_max),
             mailbox,
             unposted: (0..workers).map(|_| <[VecDeque<Mail>; 2]>::default()).collect(),
             web,

@@ -42,7 +42,10 @@ impl Worker {
                 self.ring.close(key(socket));
                 self.sockets.remove(key(socket));
             }
-            Effect::Finish(socket) => self.ring.end_sending(key(socket)),
+            Effect::Finish(socket) => self.finish(key(socket)),
+            Effect::Upgrade(socket, upgrade) => self.upgrade(key(socket), upgrade),
+            Effect::UpgradeOverdue(socket) => self.upgrade_overdue(key(socket)),
+            Effect::Crowded(socket) => self.crowded(key(socket)),
             Effect::Pause(socket) => {
                 self.sockets.set_paused(key(socket), true);
                 self.ring.pause(key(socket));
@@ -52,12 +55,16 @@ impl Worker {
                 if self.sockets.is_read(key(socket)) {
                     self.ring.resume(key(socket));
                 }
+                self.pump_soon(key(socket));
             }
         }
     }
 
     /// One send for everything that a client is to get.
     fn send(&mut self, client: Key, socket: SocketKey) {
+        if let Some(Owner::Layered(_)) = self.sockets.owner(socket) {
+            return self.send_layered(client, socket);
+        }
         let output = self.shard.output(client);
         if output.is_empty() {
             return;
@@ -81,11 +88,11 @@ impl Worker {
     /// A socket is not read any more: if it is to move, it goes.
     pub(super) fn quiet(&mut self, socket: SocketKey) {
         let Some(to) = self.sockets.moving(socket) else { return };
-        let Some(Owner::Client(client)) = self.sockets.owner(socket) else { return };
+        let Some(client) = self.sockets.owner(socket).and_then(Owner::client) else { return };
         let Some(fd) = self.ring.take(socket) else { return };
-        self.sockets.remove(socket);
+        let link = self.sockets.remove(socket);
         if let Some(departure) = self.shard.depart(client) {
-            self.post(to, Mail::Arrival(fd, departure));
+            self.post(to, Mail::Arrival(fd, departure, link));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use shards::slots::Key;
 
+use super::layered::Link;
 use crate::nsqd::ring::SocketKey;
 
 /// Who is behind a socket.
@@ -9,22 +10,37 @@ use crate::nsqd::ring::SocketKey;
 pub enum Owner {
     /// A client of the shard.
     Client(Key),
+    /// A client of the shard, under layers.
+    Layered(Key),
     /// An HTTP connection, by its slot.
     Http(usize),
 }
 
-#[derive(Clone, Copy, Debug)]
+impl Owner {
+    /// The client, if it is one.
+    pub fn client(self) -> Option<Key> {
+        match self {
+            Owner::Client(client) | Owner::Layered(client) => Some(client),
+            Owner::Http(_) => None,
+        }
+    }
+}
+
 struct Entry {
     socket: SocketKey,
     owner: Owner,
     /// The shard reads nothing from it now.
     paused: bool,
+    /// Its layers hold more than was unpacked.
+    throttled: bool,
     /// It goes to this worker when it is quiet.
     moving: Option<u16>,
+    /// Its layers, when its owner is layered.
+    link: Option<Box<Link>>,
 }
 
 /// The sockets of one worker, by the ring's slots.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Sockets(Vec<Option<Entry>>);
 
 impl Sockets {
@@ -33,14 +49,41 @@ impl Sockets {
         if self.0.len() <= socket.index() {
             self.0.resize_with(socket.index() + 1, || None);
         }
-        self.0[socket.index()] = Some(Entry { socket, owner, paused: false, moving: None });
+        let (paused, throttled, moving, link) = (false, false, None, None);
+        self.0[socket.index()] = Some(Entry { socket, owner, paused, throttled, moving, link });
     }
 
-    /// Forgets a socket.
-    pub fn remove(&mut self, socket: SocketKey) {
-        if let Some(slot) = self.0.get_mut(socket.index()) {
-            slot.take_if(|entry| entry.socket == socket);
+    /// Forgets a socket; its layers, if it had any.
+    pub fn remove(&mut self, socket: SocketKey) -> Option<Box<Link>> {
+        let slot = self.0.get_mut(socket.index())?;
+        slot.take_if(|entry| entry.socket == socket)?.link
+    }
+
+    /// Puts layers around a client's socket.
+    pub fn wrap(&mut self, socket: SocketKey, client: Key, link: Box<Link>) {
+        if let Some(entry) = self.entry_mut(socket) {
+            entry.owner = Owner::Layered(client);
+            entry.link = Some(link);
         }
+    }
+
+    /// Takes them away.
+    pub fn unwrap(&mut self, socket: SocketKey, client: Key) {
+        if let Some(entry) = self.entry_mut(socket) {
+            entry.owner = Owner::Client(client);
+            entry.link = None;
+        }
+    }
+
+    /// The layers around a socket.
+    pub fn link(&mut self, socket: SocketKey) -> Option<&mut Link> {
+        self.entry_mut(socket)?.link.as_deref_mut()
+    }
+
+    /// Notes whether the layers of a socket hold more than was unpacked; what was so before.
+    pub fn set_throttled(&mut self, socket: SocketKey, throttled: bool) -> bool {
+        self.entry_mut(socket)
+            .is_some_and(|entry| std::mem::replace(&mut entry.throttled, throttled))
     }
 
     /// Who is behind a socket.
@@ -69,7 +112,8 @@ impl Sockets {
 
     /// Whether a client's socket is to be read.
     pub fn is_read(&self, socket: SocketKey) -> bool {
-        self.entry(socket).is_some_and(|entry| !entry.paused && entry.moving.is_none())
+        self.entry(socket)
+            .is_some_and(|entry| !entry.paused && !entry.throttled && entry.moving.is_none())
     }
 
     /// All sockets.

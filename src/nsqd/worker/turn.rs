@@ -22,6 +22,7 @@ impl Worker {
             self.take_events();
             self.after_events();
             self.take_mail();
+            self.pump_layers();
             self.reporter.hear(&mut self.shard);
             self.line.hear(&mut self.shard);
             self.hear_disk();
@@ -42,7 +43,8 @@ impl Worker {
 
     /// Sleeps until something happens or is due.
     fn sleep(&mut self) -> io::Result<()> {
-        if self.intake.more || self.web.is_stirred() || self.shard.has_work() {
+        let more = self.intake.more || self.layered.has_work();
+        if more || self.web.is_stirred() || self.shard.has_work() {
             return self.ring.poll();
         }
         let timeout = self.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
@@ -68,7 +70,7 @@ impl Worker {
 
     /// Ends every connection. What clients were sent is on its way.
     fn close(&mut self) {
-        for listener in 0..self.intake.http_listeners.len() {
+        for listener in 0..self.intake.listeners.len() {
             self.ring.stop_accept(listener);
         }
         let sockets: Vec<_> = self.sockets.iter().collect();

@@ -21,6 +21,8 @@ use shards::wire::names::Name;
 use slab::Slab;
 
 use super::Worker;
+use super::layered::Layered;
+use super::secure::{HANDSHAKE_TIMEOUT, Next, Secure};
 use crate::net::shield::panic_text;
 use crate::nsqd::http::desk::{Answers, Desk};
 use crate::nsqd::http::facts::Facts;
@@ -28,6 +30,7 @@ use crate::nsqd::http::serve::serve;
 use crate::nsqd::http::socket::{DirtyList, HttpPeer, pair};
 use crate::nsqd::http::timers::Timers;
 use crate::nsqd::ring::{Ring, SocketKey};
+use crate::nsqd::transport::Layers;
 
 /// Rounds of tasks in one turn; a task that wakes itself goes on in the next.
 const ROUNDS_PER_TURN_MAX: usize = 16;
@@ -36,10 +39,11 @@ const LINGER: Duration = Duration::from_millis(500);
 /// How much of it: a request that was refused for its size, but not one without an end.
 const LINGER_BYTES_MAX: usize = 8 << 20;
 
-#[derive(Debug)]
 struct Connection {
     socket: SocketKey,
     peer: HttpPeer,
+    /// TLS around it, if there is any.
+    secure: Option<Secure>,
     /// A receive is under way.
     reading: bool,
     /// The other side sends no more.
@@ -54,7 +58,6 @@ struct Connection {
 }
 
 /// The HTTP connections of a worker.
-#[derive(Debug)]
 pub struct Web {
     connections: Slab<Connection>,
     /// Slots with news from their tasks.
@@ -68,6 +71,8 @@ pub struct Web {
     /// Connections that linger, and until when. A slot may have a new owner by then, which a look
     /// does no harm.
     lingering: VecDeque<(usize, Instant)>,
+    /// Handshakes under way, and by when they have to be over.
+    opening: VecDeque<(usize, Instant)>,
 }
 
 /// Where the tasks of one worker hand in requests.
@@ -124,6 +129,7 @@ impl Web {
             polls: Rc::default(),
             stirred: false,
             lingering: VecDeque::new(),
+            opening: VecDeque::new(),
         }
     }
 
@@ -133,19 +139,31 @@ impl Web {
     }
 
     /// Starts a task for a connection and returns the connection's slot.
-    pub fn open(&mut self, socket: SocketKey, remote: String) -> usize {
+    pub fn open(
+        &mut self,
+        socket: SocketKey,
+        remote: String,
+        layers: Option<Layers>,
+        now: Instant,
+    ) -> usize {
         let slot = self.connections.vacant_key();
+        let is_secure = layers.is_some();
+        if is_secure {
+            self.opening.push_back((slot, now + HANDSHAKE_TIMEOUT));
+        }
         let (task_side, peer) = pair(slot as u64, self.dirty.clone());
         self.connections.insert(Connection {
             socket,
             peer,
+            secure: layers.map(|layers| Secure::new(layers, remote.clone(), now)),
             reading: false,
             ended: false,
             blocked: false,
             lingering: None,
             discarded_bytes: 0,
         });
-        let serving = serve(task_side, self.desk.clone(), self.timers.clone(), remote);
+        let (desk, timers) = (self.desk.clone(), self.timers.clone());
+        let serving = serve(task_side, desk, timers, remote, is_secure);
         let task = Counted { inner: Box::pin(serving), polls: self.polls.clone() };
         glommio::spawn_local(task).detach();
         self.stirred = true;
@@ -157,7 +175,10 @@ impl Web {
         self.tell(slot, |connection| {
             connection.reading = false;
             match connection.lingering {
-                None => connection.peer.feed(bytes),
+                None => match &mut connection.secure {
+                    None => connection.peer.feed(bytes),
+                    Some(secure) => secure.receive(bytes),
+                },
                 Some(_) => connection.discarded_bytes += bytes.len(),
             }
         });
@@ -167,7 +188,9 @@ impl Web {
     /// The peer sends no more.
     pub fn ended(&mut self, slot: usize) {
         self.tell(slot, |connection| {
-            connection.peer.end();
+            if connection.secure.is_none() {
+                connection.peer.end();
+            }
             connection.ended = true;
         });
         self.dirty.borrow_mut().push(slot as u64);
@@ -188,6 +211,15 @@ impl Web {
         self.dirty.borrow_mut().push(slot as u64);
     }
 
+    /// A handshake that stood in line may go on.
+    pub fn called(&mut self, slot: usize) {
+        if let Some(Connection { secure: Some(secure), .. }) = self.connections.get_mut(slot) {
+            secure.called();
+            self.dirty.borrow_mut().push(slot as u64);
+            self.stirred = true;
+        }
+    }
+
     fn tell(&mut self, slot: usize, news: impl FnOnce(&mut Connection)) {
         if let Some(connection) = self.connections.get_mut(slot) {
             news(connection);
@@ -203,32 +235,28 @@ impl Web {
     /// When a task is to be woken by the time.
     pub fn next_deadline(&self) -> Option<Instant> {
         let lingering = self.lingering.front().map(|&(_, until)| until);
-        self.timers.next_deadline().into_iter().chain(lingering).min()
+        let opening = self.opening.front().map(|&(_, until)| until);
+        self.timers.next_deadline().into_iter().chain(lingering).chain(opening).min()
     }
 
     /// Receives, sends and closes as the tasks want it. The socket when it was closed.
-    fn look_after(&mut self, slot: usize, ring: &mut Ring, now: Instant) -> Option<SocketKey> {
+    fn look_after(
+        &mut self,
+        slot: usize,
+        ring: &mut Ring,
+        layered: &mut Layered,
+        now: Instant,
+    ) -> Option<SocketKey> {
         let connection = self.connections.get_mut(slot)?;
-        let (socket, peer) = (connection.socket, &mut connection.peer);
-        while !connection.blocked && peer.has_output() {
-            let output = peer.output();
-            let length = output.len();
-            match ring.send(socket, output) {
-                Ok(sent) => {
-                    peer.sent(sent);
-                    if sent < length {
-                        connection.blocked = true;
-                        ring.want_writable(socket);
-                    }
-                }
-                Err(error) => {
-                    peer.fail(error);
-                    connection.ended = true;
-                }
-            }
+        let next = connection.unpack(layered, now);
+        if next == Next::Again {
+            self.dirty.borrow_mut().push(slot as u64);
             self.stirred = true;
         }
-        if peer.is_closed() {
+        self.stirred |= connection.send(ring, layered);
+        self.stirred |= connection.secure.as_mut().is_some_and(Secure::has_told);
+        let socket = connection.socket;
+        if connection.is_closed() {
             let until = *connection.lingering.get_or_insert_with(|| {
                 ring.end_sending(socket);
                 self.lingering.push_back((slot, now + LINGER));
@@ -241,12 +269,68 @@ impl Web {
                 return Some(socket);
             }
         }
-        let discards = connection.lingering.is_some();
-        if !connection.reading && !connection.ended && (discards || peer.wants_input()) {
+        let wants = connection.lingering.is_some() || connection.wants_input();
+        if !connection.reading && !connection.ended && wants && next == Next::Receive {
             connection.reading = true;
             ring.resume(socket);
         }
         None
+    }
+}
+
+impl Connection {
+    /// Takes what came out of TLS, if there is any.
+    fn unpack(&mut self, layered: &mut Layered, now: Instant) -> Next {
+        let Some(secure) = &mut self.secure else { return Next::Receive };
+        if secure.is_opening() && secure.until <= now {
+            secure.give_up(&mut self.peer, "i/o timeout");
+        }
+        secure.unpack(&mut self.peer, self.ended, self.socket, layered)
+    }
+
+    /// Sends what the task has said; whether there was anything.
+    fn send(&mut self, ring: &mut Ring, layered: &mut Layered) -> bool {
+        let mut some = false;
+        while !self.blocked {
+            let output = match &mut self.secure {
+                None => self.peer.output(),
+                Some(secure) => secure.output(&mut self.peer, layered),
+            };
+            let length = output.len();
+            if length == 0 {
+                return some;
+            }
+            some = true;
+            match (ring.send(self.socket, output), &mut self.secure) {
+                (Ok(sent), secure) => {
+                    match secure {
+                        None => self.peer.sent(sent),
+                        Some(secure) => secure.sent(sent),
+                    }
+                    if sent < length {
+                        self.blocked = true;
+                        ring.want_writable(self.socket);
+                    }
+                }
+                (Err(error), secure) => {
+                    if let Some(secure) = secure {
+                        secure.broken();
+                    }
+                    self.peer.fail(error);
+                    self.ended = true;
+                }
+            }
+        }
+        some
+    }
+
+    /// Whether everything is said.
+    fn is_closed(&self) -> bool {
+        self.peer.is_closed() && self.secure.as_ref().is_none_or(Secure::is_silent)
+    }
+
+    fn wants_input(&self) -> bool {
+        self.peer.wants_input() || self.secure.as_ref().is_some_and(Secure::is_opening)
     }
 }
 
@@ -281,8 +365,12 @@ impl Worker {
         while let Some((slot, _)) = self.web.lingering.pop_front_if(|(_, until)| *until <= now) {
             dirty.push(slot as u64);
         }
+        while let Some((slot, _)) = self.web.opening.pop_front_if(|(_, until)| *until <= now) {
+            dirty.push(slot as u64);
+        }
+        let Worker { web, ring, layered, .. } = self;
         for slot in dirty {
-            if let Some(socket) = self.web.look_after(slot as usize, &mut self.ring, now) {
+            if let Some(socket) = web.look_after(slot as usize, ring, layered, now) {
                 self.sockets.remove(socket);
             }
         }

@@ -81,7 +81,7 @@ func consume(t *Tally, nsqd, lookupds, channel string, connections int) error {
 	var consumers []*nsq.Consumer
 	for number := 0; number < t.plan.topics; number++ {
 		for k := 0; k < connections; k++ {
-			config := nsq.NewConfig()
+			config := newConfig()
 			config.MaxInFlight = 200
 			config.MaxAttempts = 0
 			config.LookupdPollInterval = poll

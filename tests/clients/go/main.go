@@ -20,6 +20,7 @@ var (
 	modeFlag        = flag.String("mode", "both", "produce, consume or both")
 	requeueFlag     = flag.Int("requeue-every", 0, "requeue every so manieth message once")
 	connectionsFlag = flag.Int("connections", 1, "producers, and consumers of each topic")
+	layersFlag      = flag.String("layers", "", "tls, snappy, deflate, tls+snappy or tls+deflate")
 	deadlineFlag    = flag.Int("deadline-s", 60, "give up after this many seconds")
 )
 

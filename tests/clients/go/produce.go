@@ -1,9 +1,11 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,13 +13,23 @@ import (
 	"github.com/nsqio/go-nsq"
 )
 
+// newConfig asks for the layers that the command line names. The certificate is not looked at.
+func newConfig() *nsq.Config {
+	config := nsq.NewConfig()
+	config.TlsV1 = strings.Contains(*layersFlag, "tls")
+	config.TlsConfig = &tls.Config{InsecureSkipVerify: true}
+	config.Snappy = strings.Contains(*layersFlag, "snappy")
+	config.Deflate = strings.Contains(*layersFlag, "deflate")
+	return config
+}
+
 const deferral = 100 * time.Millisecond
 
 func produce(p *Plan, nsqd string, connections int, published *atomic.Int64) error {
 	failed := make(chan error, connections)
 	var running sync.WaitGroup
 	for k := 0; k < connections; k++ {
-		producer, err := nsq.NewProducer(nsqd, nsq.NewConfig())
+		producer, err := nsq.NewProducer(nsqd, newConfig())
 		if err != nil {
 			return err
 		}

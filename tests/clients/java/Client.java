@@ -1,3 +1,4 @@
+import com.sproutsocial.nsq.Config;
 import com.sproutsocial.nsq.Publisher;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -36,9 +37,17 @@ public final class Client {
         return Integer.parseInt(text(name, String.valueOf(fallback)));
     }
 
+    /** Asks for the layers of the command line. */
+    private Config config() {
+        Config config = new Config();
+        config.setDeflate(text("--layers", "").contains("deflate"));
+        return config;
+    }
+
     /** Publishes every block whose turn it is on connection k. */
     private void produce(int k, int connections) {
         Publisher publisher = new Publisher(text("--nsqd", "127.0.0.1:4150"));
+        publisher.setConfig(config());
         for (int start = 0; start < plan.messages(); start += Plan.BLOCK_SIZE) {
             if (start / Plan.BLOCK_SIZE / 2 % connections == k) {
                 publishBlock(publisher, start);
@@ -97,7 +106,7 @@ public final class Client {
     private void consume(Tally tally, int connections) {
         try {
             String nsqd = text("--nsqd", "127.0.0.1:4150");
-            tally.consume(nsqd, text("--channel", "c"), connections);
+            tally.consume(nsqd, text("--channel", "c"), connections, config());
         } catch (InterruptedException e) {
             throw new IllegalStateException(e);
         }

@@ -1,3 +1,4 @@
+import com.sproutsocial.nsq.Config;
 import com.sproutsocial.nsq.DirectSubscriber;
 import com.sproutsocial.nsq.Message;
 import java.util.ArrayList;
@@ -32,10 +33,12 @@ final class Tally {
     }
 
     /** Returns once every message came and was answered. */
-    void consume(String nsqd, String channel, int connections) throws InterruptedException {
+    void consume(String nsqd, String channel, int connections, Config config)
+            throws InterruptedException {
         List<DirectSubscriber> subscribers = new ArrayList<>();
         for (int k = 0; k < connections; k++) {
             DirectSubscriber subscriber = new DirectSubscriber(60, nsqd);
+            subscriber.setConfig(config);
             subscriber.setDefaultMaxInFlight(200);
             subscriber.setMaxFlushDelayMillis(FLUSH_MS);
             subscribers.add(subscriber);

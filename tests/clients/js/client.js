@@ -16,12 +16,20 @@ const POLL_S = 1
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
+/** What nsqjs calls the layers of the command line. The certificate is not looked at. */
+const layers = (args) => ({
+  tls: args.layers.includes('tls'),
+  tlsVerification: false,
+  snappy: args.layers.includes('snappy'),
+  deflate: args.layers.includes('deflate'),
+})
+
 /** One connection that publishes its share of the blocks. */
 class Producer {
   constructor(args, plan) {
     this.plan = plan
     this.published = 0
-    this.writer = new Writer(args.host, args.port)
+    this.writer = new Writer(args.host, args.port, layers(args))
   }
 
   connect() {
@@ -143,6 +151,7 @@ async function consume(tally, args) {
             : { nsqdTCPAddresses: [args.nsqd] }),
           maxInFlight: 200,
           maxAttempts: 0,
+          ...layers(args),
         })
         reader.on(Reader.MESSAGE, (message) => tally.handle(number, message))
         reader.on(Reader.ERROR, reject)
@@ -169,6 +178,7 @@ function parse() {
       mode: text('both'),
       'requeue-every': text('0'),
       connections: text('1'),
+      layers: text(''),
       'deadline-s': text('60'),
     },
   })

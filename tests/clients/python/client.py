@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import logging
+import ssl
 import sys
 import time
 
@@ -19,12 +20,22 @@ EARLY_SLACK_MS = 5
 LINGER_S = 0.3
 
 
+def options(layers):
+    """What pynsq calls the layers of the command line. The certificate is not looked at."""
+    return {
+        "tls_v1": "tls" in layers,
+        "tls_options": {"cert_reqs": ssl.CERT_NONE},
+        "snappy": "snappy" in layers,
+        "deflate": "deflate" in layers,
+    }
+
+
 class Producer:
     """One connection, with one future for each command that awaits its answer."""
 
-    def __init__(self, nsqd, plan):
+    def __init__(self, nsqd, plan, layers):
         self.plan = plan
-        self.writer = nsq.Writer([nsqd], name="producer")
+        self.writer = nsq.Writer([nsqd], name="producer", **options(layers))
         self.published = 0
 
     async def run(self, starts):
@@ -128,6 +139,7 @@ async def consume(tally, args):
             nsqd_tcp_addresses=[args.nsqd],
             max_in_flight=200,
             max_tries=0,
+            **options(args.layers),
         )
         for number in range(tally.plan.topics)
         for _ in range(args.connections)
@@ -146,7 +158,9 @@ async def run(args):
     tally = Tally(plan)
     producing = args.mode in ("produce", "both")
     consuming = args.mode in ("consume", "both")
-    producers = [Producer(args.nsqd, plan) for _ in range(args.connections)] if producing else []
+    producers = []
+    if producing:
+        producers = [Producer(args.nsqd, plan, args.layers) for _ in range(args.connections)]
     work = ([produce(producers, plan)] if producing else []) + (
         [consume(tally, args)] if consuming else []
     )
@@ -184,6 +198,7 @@ def parse():
     parser.add_argument("--mode", choices=["produce", "consume", "both"], default="both")
     parser.add_argument("--requeue-every", type=int, default=0)
     parser.add_argument("--connections", type=int, default=1)
+    parser.add_argument("--layers", default="")
     parser.add_argument("--deadline-s", type=int, default=60)
     return parser.parse_args()
 

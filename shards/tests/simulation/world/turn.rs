@@ -170,6 +170,9 @@ impl World {
                 self.connections[index as usize].paused = true;
                 self.ledger.paused(index as usize);
             }
+            Effect::Upgrade(..) | Effect::UpgradeOverdue(_) | Effect::Crowded(_) => {
+                unreachable!("clients of this world ask for no layers")
+            }
             Effect::Resume(Socket(index)) => self.connections[index as usize].paused = false,
         }
     }

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Peers;
-use crate::http::client::{resolve, within};
+use crate::http::client::resolve::resolve;
+use crate::http::client::within;
 use crate::nsqd::control::limits::{
     ADDRESS_KEPT, RESOLVE_INTERVAL, RESOLVE_INTERVAL_TROUBLED, RESOLVE_TIMEOUT,
 };

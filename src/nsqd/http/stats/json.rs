@@ -4,6 +4,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 use shards::stats::{ChannelStats, ClientStats, TopicStats};
+use shards::upgrade::Compression;
 
 use super::super::facts::Facts;
 use super::super::memory::MemoryStats;
@@ -141,8 +142,8 @@ struct Client<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub_counts: Option<[PubCount<'a>; 1]>,
     tls: bool,
-    tls_cipher_suite: &'static str,
-    tls_version: &'static str,
+    tls_cipher_suite: &'a str,
+    tls_version: &'a str,
     tls_negotiated_protocol: &'static str,
     tls_negotiated_protocol_is_mutual: bool,
 }
@@ -156,6 +157,7 @@ struct PubCount<'a> {
 impl<'a> Client<'a> {
     fn new(client: &'a ClientStats) -> Client<'a> {
         let pub_count = client.pub_counts.as_ref();
+        let encryption = client.encryption.as_ref();
         Client {
             client_id: &client.client_id,
             hostname: &client.hostname,
@@ -169,18 +171,19 @@ impl<'a> Client<'a> {
             requeue_count: client.requeue_count,
             connect_ts: client.connect_ts_s,
             sample_rate: client.sample_rate,
-            deflate: false,
-            snappy: false,
+            deflate: matches!(client.compression, Compression::Deflate(_)),
+            snappy: client.compression == Compression::Snappy,
             user_agent: &client.user_agent,
             topology_zone: &client.topology_zone,
             topology_region: &client.topology_region,
             pub_counts: pub_count
                 .map(|(topic, count)| [PubCount { topic: topic.as_str(), count: *count }]),
-            tls: false,
-            tls_cipher_suite: "",
-            tls_version: "",
+            tls: encryption.is_some(),
+            tls_cipher_suite: encryption.map_or("", |tls| &tls.cipher_suite),
+            tls_version: encryption.map_or("", |tls| &tls.version),
             tls_negotiated_protocol: "",
-            tls_negotiated_protocol_is_mutual: false,
+            // A field that Go gave up, and sets with TLS.
+            tls_negotiated_protocol_is_mutual: encryption.is_some(),
         }
     }
 }

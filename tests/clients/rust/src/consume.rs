@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 use tokio_nsq::{
-    NSQChannel, NSQConfigShared, NSQConsumer, NSQConsumerConfig, NSQConsumerConfigSources,
-    NSQMessage, NSQRequeueDelay, NSQTopic,
+    NSQChannel, NSQConsumer, NSQConsumerConfig, NSQConsumerConfigSources, NSQMessage,
+    NSQRequeueDelay, NSQTopic,
 };
 
 use crate::plan::{Plan, deferred};
-use crate::produce::{DEFERRAL_MS, FLUSH};
+use crate::produce::{DEFERRAL_MS, shared};
 
 const REQUEUE_DELAY: Duration = Duration::from_millis(50);
 
@@ -52,7 +52,7 @@ pub struct Tally {
 pub async fn consume(
     plan: Arc<Plan>,
     tally: Arc<Tally>,
-    (nsqd, channel): (String, String),
+    (nsqd, channel, layers): (String, String, String),
     connections: usize,
 ) -> Result<(), String> {
     let channel = NSQChannel::new(channel).ok_or("a bad channel name")?;
@@ -63,7 +63,7 @@ pub async fn consume(
             let consumer = NSQConsumerConfig::new(topic.clone(), channel.clone())
                 .set_max_in_flight(200)
                 .set_sources(NSQConsumerConfigSources::Daemons(vec![nsqd.clone()]))
-                .set_shared(NSQConfigShared::new().set_flush_interval(FLUSH))
+                .set_shared(shared(&layers))
                 .build();
             running.spawn(take(plan.clone(), tally.clone(), number, consumer));
         }

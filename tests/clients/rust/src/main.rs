@@ -86,19 +86,21 @@ async fn run() -> Result<bool, String> {
     let deadline = Duration::from_secs(options.number("deadline-s", 60)? as u64);
     let connections = options.number("connections", 1)?;
     let nsqd = options.text("nsqd", "127.0.0.1:4150");
+    let layers = options.text("layers", "");
 
     let mut work = tokio::task::JoinSet::new();
     for k in 0..if producing { connections } else { 0 } {
-        let (plan, nsqd, published) = (plan.clone(), nsqd.clone(), published.clone());
+        let to = (nsqd.clone(), layers.clone());
+        let (plan, published) = (plan.clone(), published.clone());
         work.spawn(async move {
             let share = (k, connections);
-            produce::produce(plan, nsqd, share, published)
+            produce::produce(plan, to, share, published)
                 .await
                 .map_err(|e| e.to_string())
         });
     }
     if consuming {
-        let from = (nsqd, options.text("channel", "c"));
+        let from = (nsqd, options.text("channel", "c"), layers);
         work.spawn(consume::consume(
             plan.clone(),
             tally.clone(),

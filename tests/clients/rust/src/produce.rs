@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio_nsq::{NSQConfigShared, NSQEvent, NSQProducer, NSQProducerConfig, NSQTopic};
+use tokio_nsq::{
+    NSQConfigShared, NSQConfigSharedCompression, NSQConfigSharedTLS, NSQDeflateLevel, NSQEvent,
+    NSQProducer, NSQProducerConfig, NSQTopic,
+};
 
 use crate::plan::{BLOCK_SIZE, Plan, deferred, multi};
 
@@ -16,17 +19,34 @@ pub const DEFERRAL_MS: u32 = 100;
 /// How long the library may keep what was written; its default is a quarter of a second.
 pub const FLUSH: Duration = Duration::from_millis(5);
 
+/// What connections have in common: the layers of the command line. The certificate is not looked
+/// at, which is what the library does unless it is told to.
+pub fn shared(layers: &str) -> NSQConfigShared {
+    let mut shared = NSQConfigShared::new().set_flush_interval(FLUSH);
+    if layers.contains("tls") {
+        shared = shared.set_tls(NSQConfigSharedTLS::new("localhost"));
+    }
+    if layers.contains("snappy") {
+        shared = shared.set_compression(NSQConfigSharedCompression::Snappy);
+    }
+    if let (true, Some(level)) = (layers.contains("deflate"), NSQDeflateLevel::new(6)) {
+        shared = shared.set_compression(NSQConfigSharedCompression::Deflate(level));
+    }
+    shared
+}
+
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Publishes every block whose turn it is on connection `k` of `connections`.
 pub async fn produce(
     plan: Arc<Plan>,
-    nsqd: String,
+    (nsqd, layers): (String, String),
     (k, connections): (usize, usize),
     published: Arc<AtomicUsize>,
 ) -> Outcome<()> {
-    let shared = NSQConfigShared::new().set_flush_interval(FLUSH);
-    let mut producer = NSQProducerConfig::new(nsqd).set_shared(shared).build();
+    let mut producer = NSQProducerConfig::new(nsqd)
+        .set_shared(shared(&layers))
+        .build();
     match producer.consume().await {
         Some(NSQEvent::Healthy()) => {}
         other => return Err(format!("connecting: {other:?}").into()),

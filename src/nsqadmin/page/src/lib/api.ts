@@ -88,10 +88,26 @@ export async function get<T>(path: string): Promise<T & Envelope> {
 /** Carries an action out; it is resolved when no upstream at all refused it, or only some. */
 export async function act(method: 'POST' | 'DELETE', path: string, body?: unknown) {
   const answer = await send(method, path, body);
-  return { message: answer.message ?? '', results: answer.results ?? [] };
+  const { message = '', results, failed } = answer;
+  return { message, results: [...(results ?? []), ...(failed ?? []).map(unasked)] };
 }
 
 export type Outcome = Awaited<ReturnType<typeof act>>;
+
+/** Who could not even be asked where the action has to go. */
+const unasked = (failure: Failure): ActionResult => ({ ...failure, ok: false, status: 0 });
+
+const NOT_FOUND = 404;
+
+/** A server that has nothing of this name had nothing to do, and nothing went wrong. */
+export const hadNothing = (result: ActionResult) => !result.ok && result.status === NOT_FOUND;
+
+/** Who should have done it and did not. */
+export function refusals({ message, results }: Outcome): ActionResult[] {
+  const refused = results.filter((result) => !result.ok && !hadNothing(result));
+  if (refused.length > 0 || results.length > 0 || message === '') return refused;
+  return [{ kind: 'nsqd', address: '', ok: false, error: message }];
+}
 
 const escape = encodeURIComponent;
 
@@ -112,6 +128,16 @@ export const api = {
     `/api/history?${new URLSearchParams(of)}`,
 };
 
+/** What a server says of another one, without what its reader sees or does not need. */
+export function plainly(error: string): string {
+  const text = error
+    .replace(/^(Get|Post|Put|Delete) "[^"]*": /, '')
+    .replace(/^dial tcp [^ ]+ /, '')
+    .replace(/^connect: /, '');
+  if (/deadline exceeded|Client\.Timeout|i\/o timeout/.test(text)) return 'it took too long';
+  return text.replace(/^got response (\d+ [A-Za-z ]+?)( ".*)?$/s, 'it answered $1');
+}
+
 const DIAL = /(?:Get|Post|Put) "https?:\/\/([^/"]+)[^"]*": (.*)/;
 
 /** Who did not answer. A server that does not list them says so in the text of its warning. */
@@ -122,7 +148,7 @@ export function failuresOf(answer: Envelope): Failure[] {
   for (const line of text.split(/\n|; /).filter(Boolean)) {
     const match = DIAL.exec(line);
     const [address, error] = [match?.[1] ?? '', match?.[2] ?? line];
-    found.push({ kind: 'nsqd', address, error: error.replace(/^dial tcp [^ ]+ /, '') });
+    found.push({ kind: 'nsqd', address, error });
   }
   return found;
 }

@@ -50,12 +50,15 @@ const COUNTERS = new Set(['requeue_count', 'timeout_count', 'message_count', 'gc
 
 function formatted(key: string, path: string): string {
   const format = COUNTERS.has(key) ? config.STATSD_COUNTER_FORMAT : config.STATSD_GAUGE_FORMAT;
-  return format.replaceAll('%s', path);
+  return format === '' ? path : format.replaceAll('%s', path);
 }
 
 /** As statsd daemons write names. */
 const clean = (name: string) =>
-  name.replaceAll(' ', '_').replaceAll('/', '-').replaceAll(/[^a-zA-Z0-9-_.]/g, '');
+  name
+    .replaceAll(' ', '_')
+    .replaceAll('/', '-')
+    .replaceAll(/[^a-zA-Z0-9-_.]/g, '');
 
 function prefixOf(node: string): string {
   const prefix = config.STATSD_PREFIX.replaceAll('%s', node.replaceAll(/[.:]/g, '_'));

@@ -5,6 +5,10 @@ import { ApiError } from './api';
 
 /** How often a page asks. */
 export const INTERVAL_MS = 3000;
+/** So many times as long as an answer took passes before it is asked for again. */
+const SPARING = 3;
+/** The second time comes soon, since rates need two. */
+const SECOND_MS = 1000;
 
 let paused = false;
 const listeners = new Set<() => void>();
@@ -86,10 +90,12 @@ function startPolling<T>(
   let timer = 0;
   let running = false;
   let stopped = false;
+  let isFirst = true;
   const run = async () => {
     clearTimeout(timer);
     if (running || stopped) return;
     running = true;
+    const start = performance.now();
     let result: Result<T>;
     try {
       result = { data: await load() };
@@ -100,14 +106,18 @@ function startPolling<T>(
     running = false;
     if (stopped) return;
     report(result);
-    schedule();
+    // What takes the cluster long is asked for less often.
+    const wait_ms = isFirst ? Math.min(SECOND_MS, interval_ms) : interval_ms;
+    isFirst = false;
+    schedule(Math.max(wait_ms, (performance.now() - start) * SPARING));
   };
-  const schedule = () => {
+  const schedule = (after_ms: number) => {
     clearTimeout(timer);
-    if (!paused && !document.hidden && !stopped) timer = setTimeout(run, interval_ms);
+    if (!paused && !document.hidden && !stopped) timer = setTimeout(run, after_ms);
   };
   const wake = () => {
-    if (!paused && !document.hidden) void run();
+    if (paused || document.hidden) clearTimeout(timer);
+    else void run();
   };
   const now = () => void run();
   listeners.add(wake);

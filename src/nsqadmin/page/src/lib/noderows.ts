@@ -9,7 +9,7 @@ export interface NodeRow<T> {
   hostname: string;
   /** What it said now, or before it failed. */
   stats: T | null;
-  state: 'ok' | 'awaited' | 'failed';
+  state: 'ok' | 'awaited' | 'failed' | 'gone';
   error: string;
   /** When `stats` came, unless that is now. */
   last_at: number;
@@ -56,6 +56,10 @@ export function useNodeRows<T extends Part>(input: Input<T>): NodeRow<T>[] | nul
     const address = addressOf(node);
     if (!rows.has(address)) rows.set(address, missing(address, 'awaited', '', node.hostname));
   }
+  // Who was here and is neither listed nor failing has left while somebody looked.
+  for (const address of answered === null ? [] : memory.current.keys()) {
+    if (!rows.has(address)) rows.set(address, missing(address, 'gone', ''));
+  }
   for (const row of rows.values()) {
     const known = memory.current.get(row.node);
     if (row.stats || !known) continue;
@@ -70,7 +74,7 @@ export function useNodeRows<T extends Part>(input: Input<T>): NodeRow<T>[] | nul
 
 function missing<T>(
   node: string,
-  state: 'awaited' | 'failed',
+  state: 'awaited' | 'failed' | 'gone',
   error: string,
   hostname = '',
 ): NodeRow<T> {

@@ -50,7 +50,8 @@ export function parseRoute(path: string): Route {
 const escape = encodeURIComponent;
 
 export const pathOf = {
-  topics: () => serverPath('/'),
+  // Below a base path the server knows no trailing slash.
+  topics: () => serverPath('') || '/',
   topic: (topic: string) => serverPath(`/topics/${escape(topic)}`),
   channel: (topic: string, channel: string) =>
     serverPath(`/topics/${escape(topic)}/${escape(channel)}`),

@@ -30,6 +30,8 @@ interface Queue {
 }
 
 export interface Topic extends Queue {
+  /** Published since the start; 0 where the node does not say. */
+  message_bytes?: number;
   nodes: Topic[] | null;
   channels: Channel[] | null;
 }
@@ -143,6 +145,8 @@ export interface ActionResult {
   address: string;
   ok: boolean;
   error: string;
+  /** Of its answer; 0 when there was none. */
+  status?: number;
 }
 
 /** The numbers of a topic over all nodes, and how they move. */

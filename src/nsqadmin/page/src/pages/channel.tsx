@@ -73,14 +73,17 @@ export function ChannelPage({ topic, channel }: { topic: string; channel: string
     >
       <LoadError error={error} at={at} />
       <Failures failed={failed.filter(({ kind }) => kind === 'nsqlookupd')} of="The numbers" />
-      {error?.status === 404 ? null : (
+      {error && !data ? null : (
         <>
           <Summary channel={data} rates={rates} />
           <HistoryCharts of={{ topic, channel }} lines={['throughput', 'channel', 'trouble']} />
           <Clients clients={data ? (data.clients ?? []) : null} at={at} />
           <Nodes sum={data} rows={nodes} rates={rates} />
           <PeekSection topic={topic} channel={channel} />
-          <Graphite of={{ kind: 'channel', topic, channel }} latency={data?.e2e_processing_latency} />
+          <Graphite
+            of={{ kind: 'channel', topic, channel }}
+            latency={data?.e2e_processing_latency}
+          />
         </>
       )}
     </Page>
@@ -95,7 +98,9 @@ function Summary({ channel, rates }: { channel: Channel | null; rates: Rates }) 
         label="Depth"
         value={brief(channel?.depth)}
         detail={
-          channel ? `${brief(channel.memory_depth)} memory + ${brief(channel.backend_depth)} disk` : ''
+          channel
+            ? `${brief(channel.memory_depth)} memory + ${brief(channel.backend_depth)} disk`
+            : ''
         }
       />
       <Tile label="In" value={rate(rates.of('in'))} detail="messages/s" />
@@ -150,9 +155,7 @@ function Clients({ clients, at }: { clients: Client[] | null; at: number }) {
   return (
     <Section
       title="Clients"
-      aside={
-        known > 8 ? <Search value={query} onInput={setQuery} label="Find a client" /> : null
-      }
+      aside={known > 8 ? <Search value={query} onInput={setQuery} label="Find a client" /> : null}
     >
       <ClientsTable
         clients={found}
@@ -254,6 +257,10 @@ function nodeColumns(
     number('message_count', 'Messages', { group: statistics }),
     number('client_count', 'Clients', { group: statistics }),
     ...(isDelivered ? [delivery] : []),
-    ...latencyColumns(rows, (row) => row.stats?.e2e_processing_latency, sum?.e2e_processing_latency),
+    ...latencyColumns(
+      rows,
+      (row) => row.stats?.e2e_processing_latency,
+      sum?.e2e_processing_latency,
+    ),
   ];
 }

@@ -37,8 +37,8 @@ export function CounterPage() {
       <LoadError error={error} at={at} />
       <Failures failed={data ? failuresOf(data) : (error?.failed ?? [])} of="The numbers" />
       <div class="counter panel">
-        <Moving value={entries ? total : null} at={at} />
-        <p>messages went through channels, since the nodes started</p>
+        <Moving value={entries ? total : null} />
+        <p>messages went through channels since the nodes started</p>
         <p class="aside">
           {perSecond === null ? 'Reading again for a rate…' : `${rate(perSecond)} per second`}
         </p>
@@ -117,7 +117,7 @@ function columnsFor(
 const MOVE_MS = 3000;
 
 /** Runs after the number, so that the digits move as the messages do. */
-function Moving({ value, at }: { value: number | null; at: number }) {
+function Moving({ value }: { value: number | null }) {
   const [shown, setShown] = useState(value);
   const current = useRef(value);
   useEffect(() => {
@@ -139,6 +139,6 @@ function Moving({ value, at }: { value: number | null; at: number }) {
     };
     frame = requestAnimationFrame(move);
     return () => cancelAnimationFrame(frame);
-  }, [value, at]);
+  }, [value]);
   return <p class="digits">{count(shown)}</p>;
 }

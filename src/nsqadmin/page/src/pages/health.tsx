@@ -1,6 +1,6 @@
 // What deserves a look: findings first, then every node and lookupd.
 
-import { api, failuresOf, get } from '../lib/api';
+import { api, failuresOf, get, plainly } from '../lib/api';
 import { bytes, count, duration, percent, plural } from '../lib/format';
 import { usePolled } from '../lib/live';
 import { pathOf } from '../lib/router';
@@ -29,7 +29,7 @@ export function HealthPage() {
           keyOf={(node) => node.address}
           sortParam="nodes"
           sortFirst="node"
-          note={(node) => (node.ok ? null : `Does not answer: ${node.error}`)}
+          note={(node) => (node.ok ? null : `Does not answer: ${plainly(node.error)}`)}
           rowClass={(node) => (node.ok ? '' : 'failed')}
           empty={<Empty title="No node is known." />}
         />
@@ -43,7 +43,7 @@ export function HealthPage() {
             keyOf={(lookupd) => lookupd.address}
             sortParam="lookupds"
             sortFirst="lookupd"
-            note={(lookupd) => (lookupd.ok ? null : `Does not answer: ${lookupd.error}`)}
+            note={(lookupd) => (lookupd.ok ? null : `Does not answer: ${plainly(lookupd.error)}`)}
             rowClass={(lookupd) => (lookupd.ok ? '' : 'failed')}
             whole
             empty={null}

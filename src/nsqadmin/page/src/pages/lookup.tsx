@@ -1,7 +1,7 @@
 // What the lookupds know and no node has, and making topics and channels ahead of time.
 
 import { useState } from 'preact/hooks';
-import { ApiError, act, api, failuresOf, get } from '../lib/api';
+import { ApiError, act, api, failuresOf, get, refusals } from '../lib/api';
 import { config } from '../lib/config';
 import { plural } from '../lib/format';
 import { refreshAll, usePolled } from '../lib/live';
@@ -158,15 +158,15 @@ function Create() {
     setSaid(null);
     try {
       const outcome = await act('POST', api.topics, { topic, ...(channel ? { channel } : {}) });
-      const refused = outcome.results.filter((result) => !result.ok);
+      const refused = refusals(outcome);
       const what = channel ? `Channel ${channel} of topic ${topic}` : `Topic ${topic}`;
-      if (refused.length === 0 && !outcome.message) {
+      if (refused.length === 0) {
         say(`${what} is there.`);
         setTopic('');
         setChannel('');
       } else {
         const text = `${plural(refused.length, 'server')} did not do it.`;
-        setSaid({ text: refused.length > 0 ? text : outcome.message, results: outcome.results });
+        setSaid({ text, results: outcome.results });
       }
     } catch (error) {
       const known = error instanceof ApiError ? error : null;

@@ -10,14 +10,14 @@ import type { Channel, Client, NodeDetail, Topic } from '../lib/types';
 import { Tombstone } from '../ui/actions';
 import { Badge, Ephemeral, Paused, isEphemeral } from '../ui/badge';
 import { ClientsTable, ProducersTable } from '../ui/clients';
-import { Count, Rate, Split } from '../ui/columns';
+import { Count, Rate, splitColumn } from '../ui/columns';
 import { Search } from '../ui/filter';
 import { Graphite } from '../ui/graphite';
 import { HistoryCharts } from '../ui/history';
 import { ChannelLink, TopicLink } from '../ui/link';
 import { Empty, LoadError, Notice } from '../ui/notice';
 import { Page, Section, Tile, Tiles } from '../ui/page';
-import { type Column, DataTable } from '../ui/table';
+import { type Column, DataTable, sorted } from '../ui/table';
 import { doneOf } from './topic';
 
 /** A topic, or one of its channels, which stands below it. */
@@ -82,7 +82,7 @@ export function NodePage({ node }: { node: string }) {
           <p>{data?.health?.replace(/^NOK - /, '')}</p>
         </Notice>
       ) : null}
-      {error?.status === 404 ? null : (
+      {error && !data ? null : (
         <>
           <Summary node={data} rates={rates} />
           <HistoryCharts of={{ node }} lines={['throughput', 'backlog']} />
@@ -159,8 +159,9 @@ function Topics({ node, topics, rates }: TopicsProps) {
         columns={columns}
         rows={rows}
         keyOf={keyOf}
-        sortParam="order"
-        sortFirst=""
+        sortParam="sort"
+        sortFirst="name"
+        arrange={arrange}
         rowClass={(row) => (row.channel ? 'below' : 'above')}
         empty={
           known > 0 ? (
@@ -174,76 +175,75 @@ function Topics({ node, topics, rates }: TopicsProps) {
   );
 }
 
-/** A number that channels have and topics have not. */
+/** Sorts topics, and within each its channels. */
+function arrange(rows: Row[], column: Column<Row>, descending: boolean): Row[] {
+  const below = Map.groupBy(rows, (row) => row.topic);
+  const heads = sorted(
+    rows.filter((row) => !row.channel),
+    column,
+    descending,
+  );
+  return heads.flatMap((head) => {
+    const channels = (below.get(head.topic) ?? []).filter((row) => row.channel);
+    return [head, ...sorted(channels, column, descending)];
+  });
+}
+
+type Amount = (row: Row) => number | null;
+
+function amount(id: string, title: string, value: Amount): Column<Row> {
+  const cell = (row: Row) => {
+    const known = value(row);
+    return known === null ? null : <Count value={known} />;
+  };
+  return { id, title, value, cell };
+}
+
+/** A number that channels have; topics are sorted by its sum. */
 function ofChannel(id: keyof Channel & string, title: string): Column<Row> {
-  const value = (row: Row) => (row.channel ? (row.channel[id] as number) : null);
+  const own = (channel: Channel) => channel[id] as number;
+  const sum = (topic: Topic) => (topic.channels ?? []).reduce((all, each) => all + own(each), 0);
   return {
     id,
     title,
-    unsorted: true,
-    value,
-    cell: (row) => (row.channel ? <Count value={value(row)} /> : null),
+    value: (row) => (row.channel ? own(row.channel) : sum(row.topic)),
+    cell: (row) => (row.channel ? <Count value={own(row.channel)} /> : null),
   };
 }
 
 function treeColumns(node: string, rates: Rates): Column<Row>[] {
   const queue = (row: Row) => row.channel ?? row.topic;
+  const into: Amount = (row) => rates.of(`in ${keyOf(row).trim()}`);
+  const out: Amount = (row) => (row.channel ? rates.of(`out ${keyOf(row)}`) : null);
   return [
     {
       id: 'name',
       title: 'Topic, channel',
       text: true,
-      unsorted: true,
-      value: () => null,
+      value: (row) => row.channel?.channel_name ?? row.topic.topic_name,
       cell: (row) => <Name row={row} />,
     },
-    {
-      id: 'in',
-      title: 'In/s',
-      unsorted: true,
-      value: () => null,
-      cell: (row) => <Rate value={rates.of(`in ${keyOf(row).trim()}`)} />,
-    },
+    { id: 'in', title: 'In/s', value: into, cell: (row) => <Rate value={into(row)} /> },
     {
       id: 'out',
       title: 'Out/s',
-      unsorted: true,
-      value: () => null,
-      cell: (row) => (row.channel ? <Rate value={rates.of(`out ${keyOf(row)}`)} /> : null),
+      value: out,
+      cell: (row) => (row.channel ? <Rate value={out(row)} /> : null),
     },
-    {
-      id: 'depth',
-      title: 'Depth',
-      unsorted: true,
-      value: () => null,
-      cell: (row) => <Count value={queue(row).depth} />,
-    },
-    {
-      id: 'split',
-      title: 'Memory + disk',
-      unsorted: true,
-      value: () => null,
-      cell: (row) => <Split of={queue(row)} />,
-    },
+    amount('depth', 'Depth', (row) => queue(row).depth),
+    splitColumn(queue, null),
     ofChannel('in_flight_count', 'In flight'),
     ofChannel('deferred_count', 'Deferred'),
     ofChannel('requeue_count', 'Requeued'),
     ofChannel('timeout_count', 'Timed out'),
-    {
-      id: 'messages',
-      title: 'Messages',
-      unsorted: true,
-      value: () => null,
-      cell: (row) => <Count value={queue(row).message_count} />,
-    },
+    amount('messages', 'Messages', (row) => queue(row).message_count),
     ofChannel('client_count', 'Clients'),
     {
       id: 'tombstone',
       title: '',
       unsorted: true,
       value: () => null,
-      cell: (row) =>
-        row.channel ? null : <Tombstone topic={row.topic.topic_name} node={node} />,
+      cell: (row) => (row.channel ? null : <Tombstone topic={row.topic.topic_name} node={node} />),
     },
   ];
 }
@@ -299,7 +299,8 @@ function Clients({ topics, at }: { topics: Topic[] | null; at: number }) {
   const [query, setQuery] = useParam('q', '');
   const needle = query.trim().toLowerCase();
   const found = useMemo(
-    () => readers && readers.filter((reader) => JSON.stringify(reader).toLowerCase().includes(needle)),
+    () =>
+      readers && readers.filter((reader) => JSON.stringify(reader).toLowerCase().includes(needle)),
     [readers, needle],
   );
   const known = readers?.length ?? 0;
@@ -313,7 +314,11 @@ function Clients({ topics, at }: { topics: Topic[] | null; at: number }) {
         at={at}
         before={READS}
         withNode={false}
-        empty={known > 0 ? `None of the ${plural(known, 'client')} matches.` : 'Nobody reads from this node.'}
+        empty={
+          known > 0
+            ? `None of the ${plural(known, 'client')} matches.`
+            : 'Nobody reads from this node.'
+        }
       />
     </Section>
   );
@@ -338,7 +343,7 @@ function Memory({ memory }: { memory: Record<string, number> | null | undefined 
       <dl class="facts panel">
         {entries.map(([name, value]) => (
           <div key={name}>
-            <dt>{name.replaceAll('_', ' ')}</dt>
+            <dt>{wordsOf(name)}</dt>
             <dd>{shownAs(name, value)}</dd>
           </div>
         ))}
@@ -346,6 +351,13 @@ function Memory({ memory }: { memory: Record<string, number> | null | undefined 
     </Section>
   );
 }
+
+const wordsOf = (name: string) =>
+  name
+    .replace(/_(bytes|usec)/, '')
+    .replaceAll('_', ' ')
+    .replace(/\bgc\b/, 'GC')
+    .replace(/^h/, 'H');
 
 function shownAs(name: string, value: number): string {
   if (name.endsWith('bytes')) return bytes(value);

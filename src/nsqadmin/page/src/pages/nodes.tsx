@@ -1,7 +1,7 @@
 // All nodes: where they are, what they run, who knows them, and their topics.
 
 import { useMemo, useState } from 'preact/hooks';
-import { api, failuresOf, get } from '../lib/api';
+import { api, failuresOf, get, plainly } from '../lib/api';
 import { config } from '../lib/config';
 import { count, plural } from '../lib/format';
 import { usePolled } from '../lib/live';
@@ -202,7 +202,7 @@ export function NodesPage() {
         keyOf={(row) => row.address}
         sortParam="sort"
         sortFirst="node"
-        note={(row) => (row.node ? null : `Does not answer: ${row.error}`)}
+        note={(row) => (row.node ? null : `Does not answer: ${plainly(row.error)}`)}
         rowClass={(row) => (row.error ? 'failed' : '')}
         whole
         empty={<Nothing known={all?.length ?? 0} />}
@@ -212,7 +212,8 @@ export function NodesPage() {
 }
 
 function Nothing({ known }: { known: number }) {
-  if (known > 0) return <Empty icon="search" title={`None of the ${plural(known, 'node')} matches.`} />;
+  if (known > 0)
+    return <Empty icon="search" title={`None of the ${plural(known, 'node')} matches.`} />;
   return (
     <Empty title="No node is registered.">
       <p>

@@ -2,7 +2,7 @@
 
 import { useMemo } from 'preact/hooks';
 import { api, failuresOf, get } from '../lib/api';
-import { brief, count, plural, rate } from '../lib/format';
+import { brief, bytes, count, plural, rate } from '../lib/format';
 import { type Polled, usePolled } from '../lib/live';
 import { type NodeRow, useNodeRows } from '../lib/noderows';
 import { type Rates, useRates } from '../lib/rates';
@@ -36,7 +36,8 @@ function* readings(topic: Topic | null): Iterable<[string, number]> {
 /** The nodes that should know this topic, long before they say so. */
 export function useExpected(topic: string): Node[] {
   const { data } = usePolled('nodes', () => get<{ nodes: Node[] | null }>(api.nodes), 15_000);
-  const has = (node: Node) => node.topics?.some((entry) => entry.topic === topic && !entry.tombstoned);
+  const has = (node: Node) =>
+    node.topics?.some((entry) => entry.topic === topic && !entry.tombstoned);
   return (data?.nodes ?? []).filter(has);
 }
 
@@ -63,13 +64,11 @@ export function TopicPage({ topic }: { topic: string }) {
           {isEphemeral(topic) ? <Ephemeral /> : null}
         </>
       }
-      actions={
-        data ? <Actions topic={topic} paused={data.paused} depth={data.depth} /> : null
-      }
+      actions={data ? <Actions topic={topic} paused={data.paused} depth={data.depth} /> : null}
     >
       <LoadError error={error} at={at} />
       <Failures failed={failed.filter(({ kind }) => kind === 'nsqlookupd')} of="The numbers" />
-      {error?.status === 404 ? null : (
+      {error && !data ? null : (
         <>
           <Summary topic={data} rates={rates} nodes={nodes} />
           <HistoryCharts of={{ topic }} lines={['throughput', 'backlog']} />
@@ -89,7 +88,7 @@ interface SummaryProps {
 }
 
 function Summary({ topic, rates, nodes }: SummaryProps) {
-  const failed = nodes?.filter((row) => row.state === 'failed').length ?? 0;
+  const failed = nodes?.filter((row) => row.state !== 'ok' && row.state !== 'awaited').length ?? 0;
   const clients = (topic?.channels ?? []).reduce((sum, each) => sum + each.client_count, 0);
   const waiting = (topic?.channels ?? []).reduce((sum, each) => sum + each.depth, 0);
   return (
@@ -98,7 +97,9 @@ function Summary({ topic, rates, nodes }: SummaryProps) {
       <Tile
         label="Depth"
         value={brief(topic?.depth)}
-        detail={topic ? `${brief(topic.memory_depth)} memory + ${brief(topic.backend_depth)} disk` : ''}
+        detail={
+          topic ? `${brief(topic.memory_depth)} memory + ${brief(topic.backend_depth)} disk` : ''
+        }
         title="Messages that wait in the topic itself"
       />
       <Tile
@@ -132,10 +133,7 @@ export function totalName<T>(rows: NodeRow<T>[]): string {
 }
 
 function Nodes({ topic, sum, rows, rates }: NodesProps) {
-  const columns = useMemo(
-    () => nodeColumns(topic, sum, rows ?? [], rates),
-    [topic, sum, rows],
-  );
+  const columns = useMemo(() => nodeColumns(topic, sum, rows ?? [], rates), [topic, sum, rows]);
   return (
     <Section title="Nodes">
       <DataTable
@@ -192,13 +190,18 @@ function nodeColumns(
     number('depth', 'Depth'),
     splitColumn((row) => row.stats, sum),
     number('message_count', 'Messages'),
+    ...(sum?.message_bytes ? [bytesColumn(sum.message_bytes)] : []),
     {
       id: 'channels',
       title: 'Channels',
       value: channels,
       total: count(sum?.channels?.length ?? (sum ? 0 : null)),
     },
-    ...latencyColumns(rows, (row) => row.stats?.e2e_processing_latency, sum?.e2e_processing_latency),
+    ...latencyColumns(
+      rows,
+      (row) => row.stats?.e2e_processing_latency,
+      sum?.e2e_processing_latency,
+    ),
     {
       id: 'tombstone',
       title: '',
@@ -209,12 +212,24 @@ function nodeColumns(
   ];
 }
 
+function bytesColumn(total: number): Column<NodeRow<Topic>> {
+  return {
+    id: 'bytes',
+    title: 'Size',
+    hint: 'Of all messages since the node started',
+    value: (row) => row.stats?.message_bytes ?? null,
+    cell: (row) => bytes(row.stats?.message_bytes),
+    total: bytes(total),
+  };
+}
+
 function Channels({ topic, rates }: { topic: Topic | null; rates: Rates }) {
   const [query, setQuery] = useParam('q', '');
   const channels = topic ? (topic.channels ?? []) : null;
   const needle = query.trim().toLowerCase();
   const rows = useMemo(
-    () => channels?.filter((channel) => channel.channel_name.toLowerCase().includes(needle)) ?? null,
+    () =>
+      channels?.filter((channel) => channel.channel_name.toLowerCase().includes(needle)) ?? null,
     [channels, needle],
   );
   const columns = useMemo(() => channelColumns(rows ?? [], rates), [rows]);
@@ -268,8 +283,8 @@ function sumOf(rows: Channel[]): Channel | null {
 function channelColumns(rows: Channel[], rates: Rates): Column<Channel>[] {
   const sum = sumOf(rows);
   const { number } = columnsOf<Channel, Channel>((row) => row, sum);
-  const [into, out] = ['in', 'out'].map((side) => (row: Channel) =>
-    rates.of(`${side} ${row.channel_name}`),
+  const [into, out] = ['in', 'out'].map(
+    (side) => (row: Channel) => rates.of(`${side} ${row.channel_name}`),
   ) as [(row: Channel) => number | null, (row: Channel) => number | null];
   const total = (value: (row: Channel) => number | null) =>
     rows.some((row) => value(row) !== null)
@@ -309,4 +324,3 @@ function ChannelName({ channel }: { channel: Channel }) {
     </span>
   );
 }
-

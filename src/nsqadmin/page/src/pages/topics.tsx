@@ -195,7 +195,7 @@ function Totals({ data }: { data: Overview | null }) {
       <Tile
         label="Waiting"
         value={brief(totals && totals.depth + totals.channel_depth)}
-        detail={totals ? `${brief(totals.depth)} in topics, ${brief(totals.channel_depth)} in channels` : ''}
+        detail={totals ? `${brief(totals.channel_depth)} of them in channels` : ''}
       />
       <Tile
         label="In flight"

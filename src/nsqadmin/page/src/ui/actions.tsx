@@ -99,7 +99,9 @@ function askToDelete(props: Props): void {
             ? 'The topic, all its channels and all their messages are lost on every node.'
             : 'The channel and its messages are lost on every node, and its clients disconnected.'}
         </p>
-        <p>It comes back, empty, as soon as somebody {isTopic ? 'publishes to' : 'subscribes to'} it.</p>
+        <p>
+          It comes back, empty, as soon as somebody {isTopic ? 'publishes to' : 'subscribes to'} it.
+        </p>
       </>
     ),
     verb: 'Delete',

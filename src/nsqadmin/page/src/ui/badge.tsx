@@ -32,7 +32,5 @@ export function isEphemeral(name: string): boolean {
 }
 
 export function Ephemeral() {
-  return (
-    <Badge title="Kept in memory only, and gone with its last client">Ephemeral</Badge>
-  );
+  return <Badge title="Kept in memory only, and gone with its last client">Ephemeral</Badge>;
 }

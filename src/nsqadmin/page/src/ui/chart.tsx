@@ -38,7 +38,7 @@ function options(props: Props, width: number, onHover: (index: number | null) =>
     width,
     height: height_px,
     legend: { show: false },
-    padding: [8, 8, 0, 0] as uPlot.Padding,
+    padding: [8, 18, 0, 0] as uPlot.Padding,
     cursor: { points: { size: 6 }, drag: { x: false, y: false }, y: false },
     scales: { y: { range: (_: uPlot, _min: number, max: number): uPlot.Range.MinMax => top(max) } },
     axes: [
@@ -112,7 +112,14 @@ export function Chart(props: Props) {
 }
 
 /** The values under the pointer, or the last ones. */
-function Legend({ title, lines, at_ms, show = brief, unit, index }: Props & { index: number | null }) {
+function Legend({
+  title,
+  lines,
+  at_ms,
+  show = brief,
+  unit,
+  index,
+}: Props & { index: number | null }) {
   const at = index ?? at_ms.length - 1;
   const time = index === null ? undefined : at_ms[index];
   return (
@@ -124,7 +131,7 @@ function Legend({ title, lines, at_ms, show = brief, unit, index }: Props & { in
           <li key={line.label} class={line.tone}>
             <span class="key" aria-hidden="true" />
             {line.label} <b>{show(line.values[at])}</b>
-            {unit ?? ''}
+            {typeof line.values[at] === 'number' ? unit : ''}
           </li>
         ))}
       </ul>

@@ -23,7 +23,9 @@ function ClientName({ client }: { client: Client }) {
   const says = ![hostname, short].some((name) => name.toLowerCase() === client_id.toLowerCase());
   return (
     <span class="named" title={`${client_id} from ${remote_address}`}>
-      <span class="name">{hostname ? `${hostname}:${portOf(remote_address)}` : remote_address}</span>
+      <span class="name">
+        {hostname ? `${hostname}:${portOf(remote_address)}` : remote_address}
+      </span>
       {says && client_id ? <span class="aside">{client_id}</span> : null}
     </span>
   );
@@ -62,7 +64,12 @@ export function Attributes({ client }: { client: Client }) {
 
 function tlsOf(client: Client): string {
   const mutual = client.tls_negotiated_protocol_is_mutual ? 'mutual' : '';
-  const parts = [client.tls_version, client.tls_cipher_suite, client.tls_negotiated_protocol, mutual];
+  const parts = [
+    client.tls_version,
+    client.tls_cipher_suite,
+    client.tls_negotiated_protocol,
+    mutual,
+  ];
   return parts.filter(Boolean).join(' · ');
 }
 

@@ -1,6 +1,7 @@
 // Columns that the tables of topics, channels and nodes share.
 
 import type { ComponentChildren } from 'preact';
+import { plainly } from '../lib/api';
 import { clock, count, duration, percent, quantile, rate } from '../lib/format';
 import type { NodeRow } from '../lib/noderows';
 import type { Latency, Percentile } from '../lib/types';
@@ -123,11 +124,14 @@ export function latencyColumns<R>(
 export function nodeNote<T>(row: NodeRow<T>, last: (stats: T) => string): ComponentChildren {
   if (row.state === 'ok') return null;
   if (row.state === 'awaited') return <span class="awaited">Waiting for its answer…</span>;
+  const why = plainly(row.error) || 'no reason known';
+  const what = row.state === 'gone' ? 'Is no longer listed.' : `Does not answer: ${why}.`;
   const before = row.stats ? ` At ${clock(row.last_at)} it had ${last(row.stats)}.` : '';
   return (
     <>
       <Icon name="error" />
-      Does not answer: {row.error}.<span class="aside">{before}</span>
+      <span title={row.error}>{what}</span>
+      <span class="aside">{before}</span>
     </>
   );
 }
@@ -150,7 +154,12 @@ export function Delivery({ of }: { of: Delivered | null | undefined }) {
   ];
   const said = parts.map(([, text, amount]) => `${text} ${percent(amount, total)}`).join(', ');
   return (
-    <span class="delivery" title={`${count(total)} delivered: ${said}`} role="img" aria-label={said}>
+    <span
+      class="delivery"
+      title={`${count(total)} delivered: ${said}`}
+      role="img"
+      aria-label={said}
+    >
       {parts.map(([kind, , amount]) => (
         <span key={kind} class={kind} style={{ flexGrow: String(amount) }} />
       ))}

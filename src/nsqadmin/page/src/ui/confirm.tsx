@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
-import { ApiError, type Outcome } from '../lib/api';
+import { ApiError, type Outcome, hadNothing, plainly, refusals } from '../lib/api';
 import { refreshAll } from '../lib/live';
 import { Store } from '../lib/store';
 import type { ActionResult } from '../lib/types';
@@ -44,11 +44,6 @@ interface Answer {
   partly: boolean;
 }
 
-/** An upstream that does not know what is to be deleted has nothing left to do. */
-function refusals(outcome: Outcome): ActionResult[] {
-  return outcome.results.filter((result) => !result.ok);
-}
-
 function Question({ what }: { what: Ask }) {
   const [typed, setTyped] = useState('');
   const [busy, setBusy] = useState(false);
@@ -63,22 +58,24 @@ function Question({ what }: { what: Ask }) {
     try {
       const outcome = await what.run();
       const refused = refusals(outcome);
-      if (refused.length === 0 && !outcome.message) {
+      if (refused.length === 0) {
         asked.set(null);
         say(what.done);
         what.then?.();
       } else {
         const summary = summaryOf(outcome.results, refused);
         const { message: detail, results } = outcome;
-        setAnswer({ summary, detail, results, partly: true });
+        setAnswer({ summary, detail, results, partly: refused.length < results.length });
       }
     } catch (error) {
-      const known = error instanceof ApiError ? error : new ApiError(0, 'It failed.', String(error));
+      const known =
+        error instanceof ApiError ? error : new ApiError(0, 'It failed.', String(error));
       const { summary, detail, results } = known;
       setAnswer({ summary, detail, results, partly: results.some((result) => result.ok) });
     }
     setBusy(false);
-    refreshAll();
+    // Where it leads elsewhere, what is shown here may be gone.
+    if (!what.then) refreshAll();
   };
   const blocked = busy || (what.typed !== undefined && typed !== what.typed);
   return (
@@ -144,14 +141,24 @@ export function Results({ results }: { results: ActionResult[] }) {
   return (
     <ul class="results">
       {results.map((result) => (
-        <li key={result.kind + result.address} class={result.ok ? 'ok' : 'critical'}>
-          <Icon name={result.ok ? 'check' : 'error'} />
-          <span>
-            {result.address} <span class="aside">{result.kind}</span>
-          </span>
-          <span class="aside">{result.ok ? 'done' : result.error}</span>
-        </li>
+        <Result key={result.kind + result.address} result={result} />
       ))}
     </ul>
+  );
+}
+
+function Result({ result }: { result: ActionResult }) {
+  const { kind, address, ok, error } = result;
+  const isFine = ok || hadNothing(result);
+  return (
+    <li class={isFine ? 'ok' : 'critical'}>
+      <Icon name={isFine ? 'check' : 'error'} />
+      <span>
+        {address} <span class="aside">{kind}</span>
+      </span>
+      <span class="aside" title={error}>
+        {ok ? 'done' : isFine ? 'has nothing of this name' : plainly(error)}
+      </span>
+    </li>
   );
 }

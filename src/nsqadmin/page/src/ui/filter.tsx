@@ -44,12 +44,7 @@ export function Choices({ label, value, choices, onChoose }: ChoicesProps) {
   return (
     <div class="choices" role="group" aria-label={label}>
       {choices.map(({ id, text, amount }) => (
-        <button
-          key={id}
-          type="button"
-          aria-pressed={value === id}
-          onClick={() => onChoose(id)}
-        >
+        <button key={id} type="button" aria-pressed={value === id} onClick={() => onChoose(id)}>
           {text}
           {amount === undefined ? null : <span class="amount">{count(amount)}</span>}
         </button>

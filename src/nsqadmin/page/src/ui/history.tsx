@@ -1,5 +1,6 @@
 // Charts of the last minutes, from what the server kept of its polls.
 
+import { useMemo } from 'preact/hooks';
 import { api, get } from '../lib/api';
 import { config } from '../lib/config';
 import { brief, rate } from '../lib/format';
@@ -66,23 +67,26 @@ export function HistoryCharts(props: Props) {
 function Drawn({ of, lines }: Props) {
   const path = api.history(of);
   const { data } = usePolled(path, () => get<History>(path));
-  const at = data?.at ?? [];
   const minutes = Math.max(1, Math.round(config.HISTORY_S / 60));
+  // Charts are drawn when there is something new, not whenever the page around them changes.
+  const charts = useMemo(() => lines.map((kind) => drawn(kind, data)), [data, lines.join()]);
   return (
     <section class="charts" aria-label={`The last ${minutes} minutes`}>
-      {lines.map((kind) => {
-        const { title, unit, lines: wanted } = DRAWINGS[kind];
-        const drawn = wanted.map(({ series, ...look }) => ({
-          ...look,
-          values: data?.series[series] ?? blank(at.length),
-        }));
-        const show = unit ? rate : brief;
-        return (
-          <Chart key={kind} title={title} at_ms={at} lines={drawn} show={show} unit={unit ?? ''} />
-        );
-      })}
+      {charts.map((chart) => (
+        <Chart key={chart.title} {...chart} />
+      ))}
     </section>
   );
 }
 
 const blank = (length: number): Series => Array.from({ length }, () => null);
+
+function drawn(kind: Kind, history: History | null) {
+  const { title, unit, lines } = DRAWINGS[kind];
+  const at_ms = history?.at ?? [];
+  const series = lines.map(({ series, ...look }) => ({
+    ...look,
+    values: history?.series[series] ?? blank(at_ms.length),
+  }));
+  return { title, at_ms, lines: series, show: unit ? rate : brief, unit: unit ?? '' };
+}

@@ -39,10 +39,7 @@ export function Logo() {
     <svg class="logo" viewBox="0 0 32 32" aria-hidden="true">
       <rect width="32" height="32" rx="7" />
       <path d="M5 10.5c3-3.4 8-3.4 11 0l3-2.5v5l-3-2.5c-3 3.4-8 3.4-11 0z" />
-      <path
-        d="M13 20.5c3-3.4 8-3.4 11 0l3-2.5v5l-3-2.5c-3 3.4-8 3.4-11 0z"
-        opacity="0.75"
-      />
+      <path d="M13 20.5c3-3.4 8-3.4 11 0l3-2.5v5l-3-2.5c-3 3.4-8 3.4-11 0z" opacity="0.75" />
     </svg>
   );
 }

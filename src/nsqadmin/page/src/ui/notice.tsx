@@ -1,8 +1,9 @@
 // What went wrong, where it is seen and in words; the server's own text is one click away.
 
 import type { ComponentChildren } from 'preact';
-import type { ApiError } from '../lib/api';
+import { type ApiError, plainly } from '../lib/api';
 import { clock, plural } from '../lib/format';
+import { refreshAll } from '../lib/live';
 import { pathOf } from '../lib/router';
 import type { Failure } from '../lib/types';
 import { Icon, type IconName } from './icons';
@@ -39,10 +40,14 @@ export function Failures({ failed, of }: { failed: Failure[]; of: string }) {
     nodes ? plural(nodes, 'node') : '',
     lookupds ? plural(lookupds, 'nsqlookupd', 'nsqlookupds') : '',
   ];
-  const verb = failed.length === 1 ? 'does' : 'do';
+  const isOne = failed.length === 1;
+  const verb = isOne ? 'does' : 'do';
+  const rest = isOne ? 'it knows. It is asked' : 'they know. They are asked';
   return (
     <Notice kind="warning" title={`${who.filter(Boolean).join(' and ')} ${verb} not answer.`}>
-      <p>{of} leave out what only they know. They are asked again all the time.</p>
+      <p>
+        {of} leave out what only {rest} again all the time.
+      </p>
       <ul class="failures">
         {failed.map((failure) => (
           <li key={failure.kind + failure.address}>
@@ -51,7 +56,9 @@ export function Failures({ failed, of }: { failed: Failure[]; of: string }) {
             ) : (
               <span>{failure.address}</span>
             )}
-            <span class="aside">{failure.error}</span>
+            <span class="aside" title={failure.error}>
+              {plainly(failure.error)}
+            </span>
           </li>
         ))}
       </ul>
@@ -69,11 +76,17 @@ export function LoadError({ error, at }: { error: ApiError | null; at: number })
         <ul class="failures">
           {error.failed.map((failure) => (
             <li key={failure.kind + failure.address}>
-              <span>{failure.address}</span> <span class="aside">{failure.error}</span>
+              <span>{failure.address}</span>{' '}
+              <span class="aside" title={failure.error}>
+                {plainly(failure.error)}
+              </span>
             </li>
           ))}
         </ul>
       ) : null}
+      <button type="button" onClick={refreshAll}>
+        Try again
+      </button>
       {error.detail && error.detail !== error.summary ? (
         <details>
           <summary>What the server said</summary>

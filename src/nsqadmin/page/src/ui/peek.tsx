@@ -87,7 +87,10 @@ function Found({ peek, error }: Looked) {
   if (!peek.supported) {
     return (
       <Empty icon="eye" title="None of the nodes can show its messages.">
-        <p>Shoal's nodes can; the original nsqd has no way to look without taking.</p>
+        <p>
+          It takes nodes that answer at <code>/channel/messages</code>. The original nsqd has no way
+          to look without taking.
+        </p>
       </Empty>
     );
   }
@@ -146,7 +149,10 @@ function shownAs(body_base64: string, truncated: boolean): { text: string; kind:
   if (/[\u0000-\u0008\u000e-\u001f]/.test(text)) return { text: hexOf(raw), kind: 'hex' };
   try {
     const value: unknown = JSON.parse(text);
-    return { text: typeof value === 'object' ? JSON.stringify(value, null, 2) : text, kind: 'text' };
+    return {
+      text: typeof value === 'object' ? JSON.stringify(value, null, 2) : text,
+      kind: 'text',
+    };
   } catch {
     return { text, kind: 'text' };
   }
@@ -159,7 +165,9 @@ function hexOf(raw: Uint8Array): string {
   for (let at = 0; at < raw.length; at += LINE_BYTES) {
     const line = [...raw.slice(at, at + LINE_BYTES)];
     const digits = line.map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
-    const letters = line.map((byte) => (byte >= 32 && byte < 127 ? String.fromCharCode(byte) : '.'));
+    const letters = line.map((byte) =>
+      byte >= 32 && byte < 127 ? String.fromCharCode(byte) : '.',
+    );
     lines.push(`${digits.padEnd(LINE_BYTES * 3)} ${letters.join('')}`);
   }
   return lines.join('\n');

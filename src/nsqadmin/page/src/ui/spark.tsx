@@ -33,7 +33,8 @@ function area(stretch: [number, number][]): string {
 
 /** It repeats what a number beside it says, so screen readers pass over it. */
 export function Spark({ values, tone }: { values: Series; tone?: 'depth' }) {
-  const drawn = stretches(values);
+  const isIdle = !values.some((value) => value !== null && value > 0);
+  const drawn = isIdle ? [] : stretches(values);
   return (
     <svg
       class={`spark ${tone ?? ''}`}

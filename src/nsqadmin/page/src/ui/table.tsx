@@ -1,9 +1,10 @@
 // Tables: sorted by what the address says, with totals first, and long ones only as far as visible.
 
-import type { ComponentChildren } from 'preact';
+import { Component, type ComponentChildren } from 'preact';
 import { useMemo, useRef } from 'preact/hooks';
 import { count } from '../lib/format';
 import { useParam } from '../lib/router';
+import { useOverflow } from './overflow';
 import { ROW_PX, WHOLE_MAX, useWindowing } from './windowing';
 
 export type Value = string | number | null | undefined;
@@ -40,6 +41,8 @@ interface Props<R> {
   totals?: boolean;
   /** Rows of different heights: all are rendered. */
   whole?: boolean;
+  /** Another way to sort, for rows that belong to each other. */
+  arrange?: (rows: R[], column: Column<R>, descending: boolean) => R[];
 }
 
 const collator = new Intl.Collator('en', { numeric: true });
@@ -51,13 +54,13 @@ function compare(a: Value, b: Value): number {
 
 const isMissing = (value: Value) => value === null || value === undefined;
 
-function sorted<R>(rows: R[], column: Column<R> | undefined, descending: boolean): R[] {
-  if (!column) return rows;
+export function sorted<R>(rows: R[], column: Column<R>, descending: boolean): R[] {
   const sign = descending ? -1 : 1;
   const keyed = rows.map((row) => ({ row, key: column.value(row) }));
   keyed.sort((a, b) => {
     // What is not known comes last, whichever way.
-    if (isMissing(a.key) || isMissing(b.key)) return Number(isMissing(a.key)) - Number(isMissing(b.key));
+    if (isMissing(a.key) || isMissing(b.key))
+      return Number(isMissing(a.key)) - Number(isMissing(b.key));
     return sign * compare(a.key, b.key);
   });
   return keyed.map(({ row }) => row);
@@ -72,34 +75,49 @@ export function DataTable<R>(props: Props<R>) {
   const by = descending ? order.slice(1) : order;
   const column = columns.find((candidate) => candidate.id === by) ?? columns[0];
   const list = useMemo(
-    () => (rows ? sorted(rows, column, descending) : []),
+    () => (rows && column ? (props.arrange ?? sorted)(rows, column, descending) : []),
     [rows, column?.id, descending],
   );
   const body = useRef<HTMLTableSectionElement>(null);
   const span = useWindowing(body, list.length, props.whole ?? false);
   const shown = list.slice(span.from, span.to);
   const isLong = !props.whole && list.length > WHOLE_MAX;
+  const place = useRef<HTMLDivElement>(null);
+  const overflows = useOverflow(place);
+  const isEmpty = rows !== null && list.length === 0;
   return (
-    <div class="table-scroll" role="region" aria-label={props.label} tabIndex={0}>
-      <table class={isLong ? 'long' : ''} aria-rowcount={isLong ? list.length + 1 : undefined}>
+    <div
+      ref={place}
+      class={`table ${overflows ? 'overflows' : ''}`}
+      role={overflows ? 'region' : undefined}
+      aria-label={overflows ? `${props.label}, scrolls sideways` : undefined}
+      tabIndex={overflows ? 0 : undefined}
+    >
+      <table
+        class={isLong ? 'long' : ''}
+        hidden={isEmpty}
+        aria-label={props.label}
+        aria-rowcount={isLong ? list.length + 1 : undefined}
+      >
         <Head columns={columns} by={column?.id} descending={descending} order={setOrder} />
         {props.totals && list.length > 1 ? <Totals columns={columns} /> : null}
         <tbody ref={body}>
           <Gap rows={span.from} columns={columns.length} />
           {shown.map((row, index) => (
-            <tr
+            <Row
               key={props.keyOf(row)}
-              class={props.rowClass?.(row)}
-              aria-rowindex={isLong ? span.from + index + 2 : undefined}
-            >
-              <Cells row={row} columns={columns} note={props.note} />
-            </tr>
+              row={row}
+              columns={columns}
+              look={props.rowClass?.(row) ?? ''}
+              index={isLong ? span.from + index + 2 : undefined}
+              note={props.note}
+            />
           ))}
           <Gap rows={list.length - span.to} columns={columns.length} />
           {rows === null ? <Skeleton columns={columns.length} /> : null}
         </tbody>
       </table>
-      {rows !== null && list.length === 0 ? props.empty : null}
+      {isEmpty ? props.empty : null}
     </div>
   );
 }
@@ -193,13 +211,34 @@ function Totals<R>({ columns }: { columns: Column<R>[] }) {
   );
 }
 
-interface CellsProps<R> {
+interface RowProps<R> {
   row: R;
   columns: Column<R>[];
+  look: string;
+  index: number | undefined;
   note: ((row: R) => ComponentChildren) | undefined;
 }
 
-function Cells<R>({ row, columns, note }: CellsProps<R>) {
+/** Rendered again only when its row or its columns are others: searching moves rows about. */
+class Row<R> extends Component<RowProps<R>> {
+  override shouldComponentUpdate(next: RowProps<R>): boolean {
+    const { row, columns, look, index } = this.props;
+    return (
+      row !== next.row || columns !== next.columns || look !== next.look || index !== next.index
+    );
+  }
+
+  override render() {
+    const { look, index } = this.props;
+    return (
+      <tr class={look} aria-rowindex={index}>
+        <Cells {...this.props} />
+      </tr>
+    );
+  }
+}
+
+function Cells<R>({ row, columns, note }: RowProps<R>) {
   const said = note?.(row) ?? null;
   const shown = said === null ? columns : columns.slice(0, 1);
   return (

@@ -1,16 +1,19 @@
 //! What a load reports, and who was the bottleneck.
 
-use std::fmt;
+mod text;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::connections::Idle;
+use crate::latency::{Latency, Recorder};
+use crate::ledger::Verification;
 use crate::window::{Counts, Measured};
 
 /// From this share of its cores on, a side counts as busy all the time.
 const BUSY_SHARE: f64 = 0.95;
 
 /// Who kept the rate from being higher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Limit {
     /// The broker used its cores up: the rate is the broker's.
@@ -26,30 +29,35 @@ pub enum Limit {
     Unknown,
 }
 
-/// Latencies from the intended send time to the receipt, in microseconds.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Latency {
-    /// Half of the messages were faster.
-    pub p50_us: f64,
-    /// 99 in a hundred were faster.
-    pub p99_us: f64,
-    /// 999 in a thousand were faster.
-    pub p999_us: f64,
-    /// The slowest.
-    pub max_us: f64,
-    /// The driver's own share: how late it sent, 99 in a hundred.
-    pub late_p99_us: f64,
-    /// Messages sent and not received.
-    pub lost: u64,
-    /// Messages received more than once.
-    pub duplicated: u64,
+/// How a run ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// As it should: everything came, or nothing more did.
+    #[default]
+    Complete,
+    /// Somebody ended it.
+    Interrupted,
+    /// What was under way took longer than it may.
+    TimeUp,
+    /// Something went wrong.
+    Failed(String),
 }
 
-/// The result of one run.
-#[derive(Clone, Debug, Serialize)]
+/// The result of one run; fields that came later have defaults, so that old results can be read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Which load.
-    pub mode: &'static str,
+    pub mode: String,
+    /// How it ended.
+    #[serde(default)]
+    pub ending: Ending,
+    /// Messages were sent when they were due, whether or not the broker kept up; the latencies of
+    /// a closed loop leave out what a slow broker keeps from being sent at all.
+    #[serde(default)]
+    pub open_loop: bool,
+    /// The rate of an open loop.
+    pub rate_asked: Option<f64>,
     /// Messages within the window: received ones where there are consumers, else published ones.
     pub messages: u64,
     /// Messages confirmed within the window.
@@ -68,29 +76,51 @@ pub struct Report {
     pub broker_us_per_message: Option<f64>,
     /// CPU time on this machine that was neither the broker's nor the driver's: the noise.
     pub other_cpu_seconds: Option<f64>,
+    /// The broker's memory when the window opened.
+    pub broker_memory_before: Option<crate::cpu::Memory>,
     /// The broker's memory when the window closed, and its highest.
     pub broker_memory: Option<crate::cpu::Memory>,
     /// What the broker wrote within the window, where we may know.
     pub broker_io: Option<crate::cpu::Io>,
     /// Who kept the rate from being higher.
     pub limited_by: Limit,
-    /// Open-loop runs only.
+    /// From the intended send time to the receipt.
     pub latency: Option<Latency>,
+    /// From the intended send time to the broker's confirmation.
+    pub confirmed: Option<Latency>,
+    /// How late the driver itself was.
+    pub late: Option<Latency>,
+    /// Messages that were due and had to wait for room, because the broker took no more.
+    #[serde(default)]
+    pub held_back: u64,
+    /// What became of the messages, where there are consumers that can tell them apart.
+    pub verification: Option<Verification>,
+    /// Consumers' connections that were taken up anew.
+    #[serde(default)]
+    pub reconnects: u64,
+    /// Connections that do nothing.
+    pub idle: Option<Idle>,
     /// Messages confirmed and received over the whole run, warm-up and drain included.
     pub total_published: u64,
     /// See `total_published`.
     pub total_received: u64,
+    /// The latencies in full, by name.
+    #[serde(skip)]
+    pub recorders: Vec<(&'static str, Recorder)>,
 }
 
 impl Report {
     /// The report of `mode`, of what its window measured and of the whole run's counts.
-    pub fn new(mode: &'static str, measured: &Measured, total: Counts) -> Self {
+    pub fn new(mode: &str, measured: &Measured, total: Counts) -> Self {
         let counts = measured.counts;
         let messages = if counts.received > 0 { counts.received } else { counts.published };
         let broker = measured.broker;
         let cpu_s = broker.map(|broker| broker.cpu_s);
         Self {
-            mode,
+            mode: mode.to_owned(),
+            ending: Ending::Complete,
+            open_loop: false,
+            rate_asked: None,
             messages,
             published: counts.published,
             received: counts.received,
@@ -100,13 +130,36 @@ impl Report {
             broker_cpu_seconds: cpu_s,
             broker_us_per_message: cpu_s.map(|cpu_s| cpu_s * 1e6 / messages.max(1) as f64),
             other_cpu_seconds: broker.map(|broker| broker.other_cpu_s),
+            broker_memory_before: broker.map(|broker| broker.memory_before),
             broker_memory: broker.map(|broker| broker.memory),
             broker_io: broker.and_then(|broker| broker.io),
             limited_by: limit(measured),
             latency: None,
+            confirmed: None,
+            late: None,
+            held_back: 0,
+            verification: None,
+            reconnects: 0,
+            idle: None,
             total_published: total.published,
             total_received: total.received,
+            recorders: Vec::new(),
         }
+    }
+
+    /// Nothing went wrong, and no message was lost, repeated, damaged or misled.
+    pub fn is_sound(&self) -> bool {
+        !matches!(self.ending, Ending::Failed(_)) && self.faults().is_none()
+    }
+
+    /// What is wrong with the messages, in words.
+    pub fn faults(&self) -> Option<String> {
+        let found = self.verification.filter(|found| !found.is_clean())?;
+        let Verification { lost, duplicated, corrupt, foreign, misrouted, .. } = found;
+        Some(format!(
+            "{lost} lost, {duplicated} came twice, {corrupt} corrupt, {foreign} foreign, \
+             {misrouted} on the wrong topic"
+        ))
     }
 }
 
@@ -124,69 +177,6 @@ fn limit(measured: &Measured) -> Limit {
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let driver_share = 100.0 * self.driver_cpu_seconds / self.seconds;
-        writeln!(out, "mode                 {}", self.mode)?;
-        writeln!(out, "messages             {}", self.messages)?;
-        writeln!(out, "published, received  {}, {}", self.published, self.received)?;
-        writeln!(out, "seconds              {:.3}", self.seconds)?;
-        writeln!(out, "rate                 {:.0} messages/s", self.rate)?;
-        let driver_s = self.driver_cpu_seconds;
-        writeln!(out, "driver CPU           {driver_s:.3} s ({driver_share:.0} %)")?;
-        self.fmt_broker(out)?;
-        if let Some(latency) = &self.latency {
-            latency.fmt(out)?;
-        }
-        let limit = match self.limited_by {
-            Limit::Broker => "the broker",
-            Limit::Driver => "THE DRIVER: this rate says nothing about the broker",
-            Limit::Both => "broker and driver alike",
-            Limit::Neither => "neither side's CPU",
-            Limit::Unknown => "perhaps the driver: name the broker's process to know",
-        };
-        write!(out, "limited by           {limit}")
-    }
-}
-
-impl Report {
-    fn fmt_broker(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(cpu_s), Some(us)) = (self.broker_cpu_seconds, self.broker_us_per_message) else {
-            return Ok(());
-        };
-        let share = 100.0 * cpu_s / self.seconds;
-        writeln!(out, "broker CPU           {cpu_s:.3} s ({share:.0} %), {us:.3} us/message")?;
-        if let Some(memory) = self.broker_memory {
-            let (now, max) = (memory.rss_bytes >> 20, memory.rss_max_bytes >> 20);
-            writeln!(out, "broker memory        {now} MiB, highest {max} MiB")?;
-        }
-        if let Some(io) = self.broker_io {
-            let of_one = |bytes| bytes as f64 / self.messages.max(1) as f64;
-            let (stored, written) = (of_one(io.write_bytes), of_one(io.wchar));
-            writeln!(
-                out,
-                "broker wrote         {stored:.1} B/message to storage, {written:.1} by calls"
-            )?;
-        }
-        if let Some(other_s) = self.other_cpu_seconds {
-            let share = 100.0 * other_s / self.seconds;
-            writeln!(out, "other processes      {other_s:.3} s ({share:.0} % of a core)")?;
-        }
-        Ok(())
-    }
-}
-
-impl Latency {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "latency p50          {:.0} us", self.p50_us)?;
-        writeln!(out, "latency p99          {:.0} us", self.p99_us)?;
-        writeln!(out, "latency p99.9        {:.0} us", self.p999_us)?;
-        writeln!(out, "latency max          {:.0} us", self.max_us)?;
-        writeln!(out, "sent late, p99       {:.0} us", self.late_p99_us)?;
-        writeln!(out, "lost, duplicated     {}, {}", self.lost, self.duplicated)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +189,7 @@ mod tests {
             cpu_s,
             cores,
             other_cpu_s: 0.0,
+            memory_before: memory,
             memory,
             io: None,
         });
@@ -214,8 +205,8 @@ mod tests {
         assert_eq!(limit(&measured(1.0, Some(1.98), 1)), Limit::Broker);
         assert_eq!(limit(&measured(1.0, Some(1.0), 1)), Limit::Neither);
         assert_eq!(limit(&measured(1.99, None, 1)), Limit::Unknown);
-        let text =
-            Report::new("mpub", &measured(1.99, Some(1.2), 1), Counts::default()).to_string();
+        let bound = measured(1.99, Some(1.2), 1);
+        let text = Report::new("mpub", &bound, Counts::default()).to_string();
         assert!(text.contains("THE DRIVER"), "{text}");
     }
 

@@ -1,4 +1,4 @@
-//! Where and when a result came about.
+//! The machine that a result came about on, and the sources it was made from.
 
 use std::fs;
 use std::path::Path;
@@ -73,7 +73,9 @@ fn commit() -> Option<String> {
 }
 
 fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(arguments).output().ok()?;
+    // Of the sources that this program was built from, wherever it is called.
+    let sources = env!("CARGO_MANIFEST_DIR");
+    let output = Command::new("git").args(["-C", sources]).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
 }

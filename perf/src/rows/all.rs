@@ -1,0 +1,218 @@
+//! The rows themselves.
+
+use loadtest::connections::Connections;
+use loadtest::exchange::{Consuming, Pace, Publishing};
+use loadtest::flow::Flow;
+use loadtest::producer::{Publish, Request};
+
+use super::{Goal, Row, Setup};
+use crate::broker::Durability;
+use crate::load::{Amount, DPUB, HTTP, Load, MPUB, MPUB_4K, PUB, PUB_IN_TURN, PUB_MANY, PUB_ONE};
+
+/// `RDY` of a consumer that is kept busy.
+const RDY: u32 = 2500;
+
+const PLAIN: Setup = Setup {
+    topics: 1,
+    channels: 1,
+    durability: None,
+    shoal: &[],
+    original: &[],
+    on_disk: false,
+    has_floor: true,
+    rests: false,
+    tls: false,
+};
+
+/// Only with a real broker.
+const REAL: Setup = Setup { has_floor: false, ..PLAIN };
+
+/// An acknowledged message is queued.
+const IN_MEMORY: Setup = Setup { durability: Some(Durability::Memory), ..REAL };
+
+/// An acknowledged message was written.
+const WRITTEN: Setup = Setup {
+    durability: Some(Durability::Written),
+    original: &["--mem-queue-size=0"],
+    on_disk: true,
+    ..REAL
+};
+
+/// An acknowledged message is on the disk, or about to be synced.
+const SYNCED: Setup = Setup {
+    durability: Some(Durability::Synced),
+    original: &["--sync-every=1", "--mem-queue-size=0"],
+    on_disk: true,
+    ..REAL
+};
+
+/// More than memory may hold.
+const OVERFLOW: Setup = Setup {
+    shoal: &["--memory-limit=256MB"],
+    original: &["--mem-queue-size=0"],
+    on_disk: true,
+    ..REAL
+};
+
+/// Room for messages takes memory in each of the original's queues, so each has its default.
+const QUIET: Setup =
+    Setup { topics: 10_000, original: &["--mem-queue-size=10000"], rests: true, ..REAL };
+
+/// The same for topics in which something moves.
+const BUSY: Setup = Setup { topics: 1000, original: &["--mem-queue-size=10000"], ..REAL };
+
+/// A backlog that must not go to the disk.
+const DEFERRED: Setup = Setup { rests: true, ..REAL };
+
+const TLS: Setup = Setup { tls: true, ..REAL };
+
+/// Enough outstanding that both sides always have work, little enough to stay in cache.
+const OUTSTANDING_MAX: u64 = 10_000;
+
+const fn flow(publish: Publish, consumers: usize) -> Load {
+    Load::Flow(Flow { publish, consumers, rdy: RDY, outstanding_max: OUTSTANDING_MAX })
+}
+
+const fn drain(amount: Amount) -> Load {
+    Load::Drain { connections: 1, rdy: RDY, amount }
+}
+
+const fn exchange(pace: Pace, consumers: usize, rdy: u32) -> Load {
+    let publishing = Publishing { request: Request::Pub, connections: 4, pace };
+    let consuming =
+        Consuming { connections: consumers, rdy, requeue_every: None, renew_every: None };
+    Load::Exchange(publishing, consuming)
+}
+
+const fn rate(per_second: f64) -> Load {
+    exchange(Pace::Rate { per_second, spin: false }, 1, RDY)
+}
+
+const CLOSED: Pace = Pace::Closed { in_flight: 64, outstanding_max: OUTSTANDING_MAX };
+
+const IDLE: Load = Load::Idle(Connections { count: 10_000, subscribe: true });
+
+const fn row(name: &'static str, title: &'static str, goal: Goal, load: Load, setup: Setup) -> Row {
+    Row { name, title, goal, load, setup }
+}
+
+const fn us(limit: f64) -> Goal {
+    Goal::CpuUs(limit)
+}
+
+/// All rows, in the order of the table.
+pub const ROWS: &[Row] = &[
+    row("mpub", "MPUB of 200, backlog growing", us(0.30), Load::Publish(MPUB), PLAIN),
+    row("pub", "PUB, 64 pipelined, 4 connections", us(0.30), Load::Publish(PUB), PLAIN),
+    row("sub", "SUB, RDY 2500, with FIN", us(0.15), drain(Amount::Lasting), PLAIN),
+    row("flow-mpub", "steady flow MPUB → SUB", us(0.25), flow(MPUB, 2), PLAIN),
+    row("flow-pub", "steady flow PUB → SUB", us(0.40), flow(PUB, 2), PLAIN),
+    row("pub1", "PUB, one at a time, 8 connections", us(8.0), Load::Publish(PUB_ONE), PLAIN),
+    row(
+        "rdy1",
+        "RDY 1, FIN, next, 8 connections",
+        us(10.0),
+        Load::OneByOne { connections: 8 },
+        PLAIN,
+    ),
+    row("mpub-4k", "MPUB of 16 × 4 KiB, backlog growing", us(3.0), Load::Publish(MPUB_4K), PLAIN),
+    row("http", "HTTP /pub, keep-alive, 32 connections", us(9.0), Load::Publish(HTTP), PLAIN),
+    row("hot-1", "MPUB → 1 consumer of one channel", Goal::Told, flow(MPUB, 1), PLAIN),
+    row("hot-4", "MPUB → 4 consumers of one channel", Goal::Told, flow(MPUB, 4), PLAIN),
+    row("hot-16", "MPUB → 16 consumers of one channel", Goal::Told, flow(MPUB, 16), PLAIN),
+    row("hot-64", "MPUB → 64 consumers of one channel", Goal::Told, flow(MPUB, 64), PLAIN),
+    row(
+        "fanout-8",
+        "steady flow MPUB → 8 channels, for each delivery",
+        Goal::Told,
+        flow(MPUB, 8),
+        Setup { channels: 8, ..REAL },
+    ),
+    row(
+        "topics-1000",
+        "steady flow PUB → SUB, 1,000 topics with a consumer each",
+        Goal::Told,
+        exchange(CLOSED, 1000, 100),
+        BUSY,
+    ),
+    row("tls-pub", "PUB over TLS, 64 pipelined", Goal::Told, Load::Publish(PUB), TLS),
+    row("tls-flow", "steady flow MPUB → SUB over TLS", Goal::Told, flow(MPUB, 2), TLS),
+    row(
+        "memory-pub",
+        "PUB, memory, 20 × 64 under way",
+        Goal::Told,
+        Load::Publish(PUB_MANY),
+        IN_MEMORY,
+    ),
+    row(
+        "written-pub",
+        "PUB, written, 20 × 64 under way",
+        Goal::Told,
+        Load::Publish(PUB_MANY),
+        WRITTEN,
+    ),
+    row(
+        "synced-pub-1",
+        "PUB, synced, 20 × 64 under way, 1 topic",
+        Goal::Told,
+        Load::Publish(PUB_MANY),
+        SYNCED,
+    ),
+    row(
+        "synced-pub-1000",
+        "PUB, synced, 20 × 64 under way, 1,000 topics",
+        Goal::Told,
+        Load::Publish(PUB_MANY),
+        Setup { topics: 1000, ..SYNCED },
+    ),
+    row(
+        "overflow-fill",
+        "MPUB of 200 beyond memory",
+        Goal::Told,
+        Load::Store(MPUB, Amount::Asked),
+        OVERFLOW,
+    ),
+    row(
+        "overflow-drain",
+        "SUB, RDY 2500, of a backlog beyond memory",
+        Goal::Told,
+        drain(Amount::Asked),
+        OVERFLOW,
+    ),
+    row(
+        "lagging-8",
+        "MPUB of 200 beyond memory, 8 channels that lag",
+        Goal::Told,
+        Load::Store(MPUB, Amount::Asked),
+        Setup { channels: 8, ..OVERFLOW },
+    ),
+    row(
+        "quiet-topics",
+        "10,000 topics with a channel and a message each",
+        Goal::Told,
+        Load::Store(PUB_IN_TURN, Amount::Fixed(10_000)),
+        QUIET,
+    ),
+    row(
+        "deferred-million",
+        "1 million DPUB, put off by an hour",
+        Goal::Told,
+        Load::Store(DPUB, Amount::Fixed(1_000_000)),
+        DEFERRED,
+    ),
+    row("idle-10k", "10,000 idle consumers", Goal::IdleKib(2.0), IDLE, REAL),
+    row(
+        "e2e-1k",
+        "end to end at 1,000 msg/s",
+        Goal::LatencyMs { p50: 0.2, p99: 1.0 },
+        rate(1_000.0),
+        REAL,
+    ),
+    row(
+        "e2e-100k",
+        "end to end at 100,000 msg/s",
+        Goal::LatencyMs { p50: 0.2, p99: 2.0 },
+        rate(100_000.0),
+        REAL,
+    ),
+];
