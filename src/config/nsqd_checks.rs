@@ -139,6 +139,7 @@ fn read_tls(s: &Settings) -> Result<TlsOptions, String> {
     Ok(tls)
 }
 
+/// Whoever does not say how long messages may be put off by producers means what consumers may.
 fn read_lookupd_tls(s: &Settings) -> Result<Option<LookupdTlsOptions>, String> {
     let path = |flag: &str| Some(s.text(flag)).filter(|text| !text.is_empty()).map(PathBuf::from);
     let files = ["lookupd-tls-root-ca-file", "lookupd-tls-cert", "lookupd-tls-key"].map(path);

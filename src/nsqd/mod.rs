@@ -3,8 +3,8 @@
 //! In the order of a process's life: `startup` checks and takes what is needed, `metadata` says
 //! which topics there were, `takeover` brings in what the original left (`export` is the way back,
 //! a program of its own), `recovery` reads the files, `run` starts a `worker` per core and one
-//! that accepts, each with its `ring`, its `disk` and its `mailbox`, `control` talks to nsqlookupds,
-//! and `http` serves on all workers.
+//! that accepts, each with its `ring`, its `disk` and its `mailbox`, `control` talks to
+//! nsqlookupds, and `http` serves on all workers.
 
 pub mod run;
 pub mod startup;

@@ -190,10 +190,7 @@ fn serve(
         handshakes_max: options.tls.handshakes_max,
         started,
     })?;
-    for listener in listeners {
-        tracing::info!("{listener}");
-    }
-    tracing::info!("ready in {} ms", started.elapsed().as_millis());
+    announce(&listeners, started);
     let signal = signal_to_stop(&mut signals, tls.as_ref());
     tracing::info!("{}", closing_line(signal));
     // First, so that nobody is sent here any more.
@@ -275,6 +272,14 @@ fn keep(loaded: Loaded, doorbells: &[Doorbell]) -> Result<(Keeper, Vec<Reporter>
     }
     Keeper::start(file, content.topics, doorbells)
         .map_err(|error| format!("cannot start a thread - {error}"))
+}
+
+/// Says where it listens, and that it is ready.
+fn announce(listeners: &[String], started: Instant) {
+    for listener in listeners {
+        tracing::info!("{listener}");
+    }
+    tracing::info!("ready in {} ms", started.elapsed().as_millis());
 }
 
 fn closing_line(signal: Option<i32>) -> String {
