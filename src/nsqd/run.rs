@@ -154,11 +154,7 @@ fn serve(
     let mut listening = Some(listening);
     let core_of = |worker: usize| cores.of_shards.get(worker).copied();
     let crew = crew.start(core_of, |worker| PartsOf {
-        options: Options {
-            tls: tls.is_some(),
-            compression_room: room.clone(),
-            ..shard_options(&options, memory_limit_bytes, shards)
-        },
+        options: shard_options(&options, memory_limit_bytes, shards, &room),
         placement: placement(worker),
         // Listeners belong to the last worker, which accepts and has no topics.
         listening: if worker == shards { listening.take().unwrap_or_default() } else { Vec::new() },
@@ -175,14 +171,7 @@ fn serve(
         tracing::info!("{listener}");
     }
     tracing::info!("ready in {} ms", started.elapsed().as_millis());
-    let signal = signals.forever().find(|&signal| match signal {
-        SIGHUP => {
-            startup::tls::reload(tls.as_ref());
-            false
-        }
-        _ => true,
-    });
-    tracing::info!("{}", closing_line(signal));
+    tracing::info!("{}", closing_line(await_end(&mut signals, tls.as_ref())));
     crew.stop();
     keeper.stop();
     clerk.stop();
@@ -235,6 +224,16 @@ fn keep(loaded: Loaded, doorbells: &[Doorbell]) -> Result<(Keeper, Vec<Reporter>
     }
     Keeper::start(file, content.topics, doorbells)
         .map_err(|error| format!("cannot start a thread - {error}"))
+}
+
+/// Waits for a signal to end; another one reads the certificates again.
+fn await_end(signals: &mut Signals, tls: Option<&Arc<ServerTls>>) -> Option<i32> {
+    signals.forever().find(|&signal| {
+        if signal == SIGHUP {
+            startup::tls::reload(tls);
+        }
+        signal != SIGHUP
+    })
 }
 
 fn closing_line(signal: Option<i32>) -> String {
@@ -412,7 +411,12 @@ fn journal_files(options: &NsqdOptions, shards: usize) -> usize {
     usize::try_from(files).unwrap_or(usize::MAX).div_ceil(shards).max(JOURNAL_FILES_MIN)
 }
 
-fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize) -> Options {
+fn shard_options(
+    options: &NsqdOptions,
+    memory_limit_bytes: usize,
+    shards: usize,
+    room: &Room,
+) -> Options {
     let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     Options {
         version: NSQ_VERSION,
@@ -429,6 +433,7 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize
         min_output_buffer_timeout_ms: ms(options.min_output_buffer_timeout_ms),
         max_output_buffer_timeout_ms: ms(options.max_output_buffer_timeout_ms),
         output_buffer_timeout_ms: ms(options.output_buffer_timeout_ms),
+        tls: !(options.tls.cert.is_empty() && options.tls.key.is_empty()),
         tls_required: options.tls.required != TlsRequired::No,
         snappy: options.snappy,
         deflate: options.deflate,
@@ -447,8 +452,7 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize
         greeting_timeout_ms: options.greeting_timeout_ms,
         topology_region: options.topology_region.clone(),
         topology_zone: options.topology_zone.clone(),
-        // What all shards share comes from where they are started.
-        ..Options::default()
+        compression_room: room.clone(),
     }
 }
 

@@ -5,9 +5,9 @@
 //! [`Effect`]s. It never waits and never calls out, so a turn of it can be replayed from its
 //! inputs alone.
 //!
-//! Reading order: `connection` (a client's life), `commands`, `identify`, `publish`, `deliver`, `forward`
-//! (other shards), `manage` (what HTTP and emptiness do), `structure` (what of that is written
-//! down), `alarm` (time), `report`. Then the disk: `journal` (what of a turn is written down),
+//! Reading order: `connection` (a client's life), `commands`, `identify` (and what it makes of the
+//! connection), `publish`, `deliver`, `forward` (other shards), `manage` (what HTTP and emptiness
+//! do), `structure` (what of that is written down), `alarm` (time), `report`. Then the disk: `journal` (what of a turn is written down),
 //! `promise` (who waits for that), `spill` (memory and disk), `retire` (places that are given
 //! back), `checkpoint` (getting the journal's files back), `restore`.
 
