@@ -7,9 +7,10 @@
 //!
 //! Reading order: `connection` (a client's life), `commands`, `identify` (and what it makes of the
 //! connection), `publish`, `deliver`, `forward` (other shards), `manage` (what HTTP and emptiness
-//! do), `structure` (what of that is written down), `alarm` (time), `report`. Then the disk: `journal` (what of a turn is written down),
-//! `promise` (who waits for that), `spill` (memory and disk), `retire` (places that are given
-//! back), `checkpoint` (getting the journal's files back), `restore`.
+//! do), `structure` (what of that is written down), `alarm` (time), `report`. Then the disk:
+//! `journal` (what of a turn is written down), `promise` (who waits for that), `spill` (memory and
+//! disk), `retire` (places that are given back), `checkpoint` (getting the journal's files back),
+//! `restore`.
 
 mod alarm;
 mod checkpoint;
