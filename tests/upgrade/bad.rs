@@ -88,12 +88,9 @@ fn who_is_silent_in_the_handshake_has_five_seconds() {
             assert!((4900..9000).contains(&took.as_millis()), "{took:?}");
             client.closed();
         };
-        at_once(&[
-            &|| check("", b""),
-            &|| check("", b"\x16\x03\x01\x01\x00half"),
-            &|| check(r#","heartbeat_interval":-1"#, b""),
-            &|| check(r#","heartbeat_interval":1000"#, b""),
-        ]);
+        at_once(&[&|| check("", b""), &|| check("", b"\x16\x03\x01\x01\x00half"), &|| {
+            check(r#","heartbeat_interval":-1"#, b"")
+        }]);
     });
 }
 
