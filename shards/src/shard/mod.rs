@@ -5,12 +5,12 @@
 //! [`Effect`]s. It never waits and never calls out, so a turn of it can be replayed from its
 //! inputs alone.
 //!
-//! Reading order: `connection` (a client's life), `commands`, `identify`, `publish`, `deliver`,
-//! `forward` (other shards), `manage` (what HTTP and emptiness do), `structure` (what of that is written
-//! down), `discovery` (what lookup servers are told and asked), `alarm` (time), `deferral` (what is
-//! kept back), `report`. Then the disk: `journal` (what of a turn is written down), `promise` (who
-//! waits for that), `spill` (memory and disk), `retire` (places that are given back), `checkpoint`
-//! (getting the journal's files back), `restore`.
+//! Reading order: `connection` (a client's life), `commands`, `identify` (and what it makes of the
+//! connection), `publish`, `deliver`, `forward` (other shards), `manage` (what HTTP and emptiness
+//! do), `structure` (what of that is written down), `discovery` (what lookup servers are told and
+//! asked), `alarm` (time), `deferral` (what is kept back), `report`. Then the disk: `journal` (what
+//! of a turn is written down), `promise` (who waits for that), `spill` (memory and disk), `retire`
+//! (places that are given back), `checkpoint` (getting the journal's files back), `restore`.
 
 mod alarm;
 mod checkpoint;
