@@ -75,6 +75,15 @@ pub struct Forgotten {
     pub held: Option<(TimerId, Key)>,
 }
 
+/// What is not outstanding any more when everything is forgotten.
+#[derive(Debug)]
+pub enum Cleared<'a> {
+    /// Messages whose places are not known.
+    Set(&'a SequenceSet),
+    /// One message.
+    One(Forgotten),
+}
+
 impl Outstanding {
     /// Notes that a message was sent.
     pub fn deliver(&mut self, sequence: u64, message: InFlight) {
@@ -230,29 +239,24 @@ impl Outstanding {
         self.requeued.len()
     }
 
-    /// Forgets everything, and tells sets of messages, whose places are not known, and the others
-    /// one by one.
-    pub fn clear(
-        &mut self,
-        space: &mut Space,
-        mut sets: impl FnMut(&SequenceSet, &mut Space),
-        mut forgotten: impl FnMut(Forgotten, &mut Space),
-    ) {
+    /// Forgets everything, and tells what that was.
+    pub fn clear(&mut self, space: &mut Space, mut cleared: impl FnMut(Cleared<'_>, &mut Space)) {
         for deferrals in [&mut self.published, &mut self.put_off] {
-            sets(deferrals.members(), space);
+            cleared(Cleared::Set(deferrals.members()), space);
             deferrals.clear(space);
         }
-        sets(self.requeued.packed_new(), space);
+        cleared(Cleared::Set(self.requeued.packed_new()), space);
         let old: SequenceSet = self.requeued.packed_old().map(|message| message.sequence).collect();
-        sets(&old, space);
+        cleared(Cleared::Set(&old), space);
         for message in self.requeued.at_hand() {
             let Waiting { sequence, at, .. } = *message;
-            forgotten(Forgotten { sequence, at, held: None }, space);
+            cleared(Cleared::One(Forgotten { sequence, at, held: None }), space);
         }
         self.requeued = Requeued::default();
         self.each_in_flight(|sequence, message| {
             let InFlight { at, timer, client, .. } = *message;
-            forgotten(Forgotten { sequence, at, held: Some((timer, client)) }, space);
+            let held = Some((timer, client));
+            cleared(Cleared::One(Forgotten { sequence, at, held }), space);
         });
         self.ring.clear();
         self.stragglers.clear();
@@ -296,7 +300,7 @@ impl Outstanding {
 
 #[cfg(test)]
 mod tests {
-    use super::{Forgotten, InFlight, Outstanding, Waiting};
+    use super::{Cleared, Forgotten, InFlight, Outstanding, Waiting};
     use crate::deferral::{Entry, Next};
     use crate::journal::state::Range;
     use crate::log::Pool;
@@ -342,7 +346,8 @@ mod tests {
                 prop_assert!(outstanding.get_mut(sequence).is_some());
             }
             let mut forgotten = Vec::new();
-            outstanding.clear(&mut space(), |_, _| (), |Forgotten { sequence, at, held }, _| {
+            outstanding.clear(&mut space(), |cleared, _| {
+                let Cleared::One(Forgotten { sequence, at, held }) = cleared else { return };
                 assert_eq!(sequence as u32, at.segment);
                 assert!(held.is_some());
                 forgotten.push(sequence);
@@ -407,7 +412,7 @@ mod tests {
             assert!(gone.into_iter().eq(first.max(5)..=last.max(4)));
             let left = outstanding.in_flight() + outstanding.deferred() + outstanding.requeued();
             assert_eq!(left, 4 - (last + 1 - first.max(5).min(last + 1)));
-            outstanding.clear(&mut space, |_, _| (), |_, _| ());
+            outstanding.clear(&mut space, |_, _| ());
             let left = outstanding.in_flight() + outstanding.deferred() + outstanding.requeued();
             assert_eq!(left, 0);
         }

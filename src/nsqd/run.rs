@@ -142,11 +142,11 @@ fn serve(
     let room = Room::new(options.compression_memory_bytes);
     let shards = cores.of_shards.len();
     let crew = Crew::new(shards + 1).map_err(|error| format!("cannot make doorbells - {error}"))?;
-    let bound = tcp.into_iter().chain(http).chain(https).map(listening);
-    let (listening, _unix_files): (Vec<_>, Vec<_>) = bound.unzip();
+    let (listening, _unix_files): (Vec<_>, Vec<_>) =
+        tcp.into_iter().chain(http).chain(https).map(listening).unzip();
     let memory_limit_bytes = usize::try_from(memory_limit_bytes).unwrap_or(usize::MAX) / shards;
-    let overrides: Vec<_> =
-        options.topic_shards.iter().map(|&(topic, shard)| (topic, shard as u16)).collect();
+    let overrides = options.topic_shards.iter();
+    let overrides: Vec<_> = overrides.map(|&(topic, shard)| (topic, shard as u16)).collect();
     let placement = |worker: usize| Placement::new(worker as u16, shards as u16, &overrides);
     take_over(&options, data_path.directory(), &mut loaded.content.topics)?;
     let metadata: Vec<TopicMetadata> = loaded.content.topics.values().cloned().collect();
@@ -164,10 +164,9 @@ fn serve(
         persist(&loaded)?;
     }
     let mut topics = topics_of_shards(&loaded.content.topics, &placement(0)).into_iter();
-    let mut parts = parts.into_iter();
     let (keeper, reporters) = keep(loaded, &crew.doorbells)?;
-    let mut reporters = reporters.into_iter();
     let (control, lines) = Control::start(inbox, &options, &facts, &crew.doorbells)?;
+    let (mut parts, mut reporters) = (parts.into_iter(), reporters.into_iter());
     let mut lines = lines.into_iter();
     let mut listening = Some(listening);
     let core_of = |worker: usize| cores.of_shards.get(worker).copied();

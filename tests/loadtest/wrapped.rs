@@ -7,10 +7,7 @@ use ::loadtest::wrap::{self, Compression, Tls, Trust, Wrap};
 use ::loadtest::{Error, Target, greet};
 
 use super::{CLOSED, OPEN, consuming, exchange, publishing, run, target};
-use crate::harness::{Broker, TempDir, on_each_peer, until};
-
-/// What Shoal has to have before it can pass.
-const WRAPS: &str = "connections may be encrypted and compressed";
+use crate::harness::{Broker, TempDir, on_each_peer};
 
 /// With a certificate the original listens for HTTPS, too, on a fixed port unless told otherwise.
 const ANY_HTTPS: &str = "--https-address=127.0.0.1:0";
@@ -48,7 +45,7 @@ fn tls_of_anybody() -> Tls {
 
 #[test]
 fn everything_comes_over_every_wrap() {
-    until(WRAPS, |peer| {
+    on_each_peer(|peer| {
         let certificate = Certificate::new();
         let flags = certificate.flags();
         let broker = Broker::start(peer, &[&flags[0], &flags[1], ANY_HTTPS]);
@@ -71,7 +68,7 @@ fn everything_comes_over_every_wrap() {
 
 #[test]
 fn https_takes_messages() {
-    until(WRAPS, |peer| {
+    on_each_peer(|peer| {
         let certificate = Certificate::new();
         let flags = certificate.flags();
         // The log does not name the port of HTTPS before it listens, so it is a fixed one.
@@ -92,7 +89,7 @@ fn free_port() -> u16 {
 
 #[test]
 fn a_certificate_of_another_name_is_refused() {
-    until(WRAPS, |peer| {
+    on_each_peer(|peer| {
         let certificate = Certificate::new();
         let flags = certificate.flags();
         let broker = Broker::start(peer, &[&flags[0], &flags[1], ANY_HTTPS]);

@@ -76,12 +76,13 @@ fn plan(admin: &Admin, reader: &Admin, nodes: &[Broker], lookupds: &[Lookupd]) -
         let (http, tcp) = (node.http.to_string(), node.tcp.to_string());
         json!({ "http": http, "tcp": tcp, "pid": node.pid() })
     };
+    let lookupd = |(lookupd, _): &Lookupd| lookupd.http.to_string();
     json!({
         "admin": url(admin),
         "admin_pid": admin.pid(),
         "reader": format!("{}/nsq/x", url(reader)),
         "nodes": nodes.iter().map(known).collect::<Vec<_>>(),
-        "lookupds": lookupds.iter().map(|(lookupd, _)| lookupd.http.to_string()).collect::<Vec<_>>(),
+        "lookupds": lookupds.iter().map(lookupd).collect::<Vec<_>>(),
         "shots": shots,
     })
 }

@@ -1,3 +1,5 @@
+//! The index of deferred messages beside a map of them, in memory and on the disk.
+
 use super::{Deferrals, Entry, Next};
 use crate::disk::Place;
 use crate::log::Pool;

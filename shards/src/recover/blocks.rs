@@ -157,7 +157,9 @@ impl<R: ReadAt, S: BlockSink> Blocks<'_, '_, R, S> {
             let sequence = record.sequence;
             messages.exist.insert(Range { first: sequence, last: sequence });
             if record.delay_ms > 0 {
-                let published_ms = u64::try_from(record.timestamp_ns / 1_000_000).unwrap_or(0);
+                let published_ns = u64::try_from(record.timestamp_ns).unwrap_or(0);
+                // Rather late by less than a millisecond than early.
+                let published_ms = published_ns.div_ceil(1_000_000);
                 let due_ms = published_ms.saturating_add(record.delay_ms);
                 messages.dues.insert(sequence, due_ms);
             }

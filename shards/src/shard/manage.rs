@@ -7,7 +7,7 @@ use super::spill::Stalled;
 use crate::channel::{Channel, Skip};
 use crate::journal::state::Range;
 use crate::limits::Durability;
-use crate::outstanding::Forgotten;
+use crate::outstanding::{Cleared, Forgotten};
 use crate::request::{ChannelAction, Publish, Reply, Request, TopicAction};
 use crate::slots::Key;
 use crate::wire::names::Name;
@@ -172,19 +172,17 @@ impl Shard {
         let Some(channel) = self.channels.get_mut(key) else { return };
         let Some(topic) = self.topics.get_mut(channel.topic) else { return };
         let Shard { wheel, space, .. } = self;
-        let log = core::cell::RefCell::new(&mut topic.log);
-        channel.outstanding.clear(
-            space,
-            |messages, space| log.borrow_mut().unpin_all(messages, space),
-            |Forgotten { sequence, at, held }, space| {
+        let log = &mut topic.log;
+        channel.outstanding.clear(space, |cleared, space| match cleared {
+            Cleared::Set(messages) => log.unpin_all(messages, space),
+            Cleared::One(Forgotten { sequence, at, held }) => {
                 if let Some((timer, _)) = held {
                     wheel.cancel(timer);
                 }
-                let mut log = log.borrow_mut();
                 let at = log.place(sequence, at);
                 log.unpin(sequence, at, space);
-            },
-        );
+            }
+        });
         channel.settle_charge(&mut space.pool);
         channel.set_alarm(key, wheel, space);
     }
@@ -247,15 +245,11 @@ impl Shard {
         for channel in core::mem::take(&mut topic.channels) {
             let Some(mut channel) = self.channels.remove(channel) else { continue };
             let (wheel, space) = (&mut self.wheel, &mut self.space);
-            channel.outstanding.clear(
-                space,
-                |_, _| (),
-                |Forgotten { held, .. }, _| {
-                    if let Some((timer, _)) = held {
-                        wheel.cancel(timer);
-                    }
-                },
-            );
+            channel.outstanding.clear(space, |cleared, _| {
+                if let Cleared::One(Forgotten { held: Some((timer, _)), .. }) = cleared {
+                    wheel.cancel(timer);
+                }
+            });
             channel.settle_charge(&mut space.pool);
             wheel.cancel(channel.alarm);
             self.disconnect_all(&channel.clients);

@@ -116,7 +116,10 @@ impl Shard {
                 continue;
             }
             if due_ms > wall_ms {
-                let entry = Entry { due_ms: now + (due_ms - wall_ms), sequence, attempts: 0 };
+                // The two clocks change their milliseconds at different times: one more, so that
+                // nothing comes early.
+                let due_ms = now + (due_ms - wall_ms) + 1;
+                let entry = Entry { due_ms, sequence, attempts: 0 };
                 channel.outstanding.published.insert(entry, fresh_max, &mut space.pool);
             } else {
                 let at = Position::UNKNOWN;

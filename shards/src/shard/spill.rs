@@ -294,9 +294,7 @@ impl Shard {
         // Where the channels of a topic that just came to the disk stand is written down first, or
         // a crash between the two would bring back what they have finished.
         let noted = self.journal.is_empty_handed() && !self.journal.has_missed();
-        if !noted || self.now.mono_ms < self.tiers.retry_at_ms {
-            return;
-        }
+        let ready = noted && self.now.mono_ms >= self.tiers.retry_at_ms;
         while let Some(&(key, first)) = self.tiers.to_store.front() {
             let Shard { topics, space, tiers, .. } = self;
             let found = topics.get_mut(key).and_then(|topic| {
@@ -304,9 +302,13 @@ impl Shard {
                 Some((name, salt, topic.log.by_first(first)?))
             });
             let Some((name, salt, segment)) = found.filter(|(.., segment)| segment.storing) else {
+                // Nobody wants it any more; as long as it stood here the shard seemed to be busy.
                 tiers.to_store.pop_front();
                 continue;
             };
+            if !ready {
+                return;
+            }
             segment.add_checksums(salt);
             let run = segment.run(name);
             let records =

@@ -40,7 +40,10 @@ fn with_producer() -> (Registry, PeerKey) {
     (registry, peer)
 }
 
-const ONE: &str = r#"{"remote_address":"10.0.0.1:1","hostname":"","broadcast_address":"host","tcp_port":4150,"http_port":1,"version":"1.3.0","topology_zone":"","topology_region":""}"#;
+const ONE: &str = concat!(
+    r#"{"remote_address":"10.0.0.1:1","hostname":"","broadcast_address":"host","tcp_port":4150,"#,
+    r#""http_port":1,"version":"1.3.0","topology_zone":"","topology_region":""}"#
+);
 
 fn names(names: &[&str]) -> Vec<std::rc::Rc<str>> {
     names.iter().map(|&name| name.into()).collect()

@@ -5,8 +5,8 @@
 //! failed sync leaves what it covered readable, but no later sync of that start makes it last
 //! (nobody who comes later could know of it). Bits flip in stored segments, and a segment may be
 //! written over others. A power cut undoes any of the 512-byte sectors written since the last sync.
-//! It brings back files that were removed since the folder was last synced, which is when a file was
-//! made. New files have lasting headers; a journal file used again has stale entries behind its
+//! It brings back files that were removed since the folder was last synced, which is when a file
+//! was made. New files have lasting headers; a journal file used again has stale entries behind its
 //! header.
 
 mod file;
