@@ -12,20 +12,22 @@ pub struct Rules {
     pub forgets: Duration,
     /// An acknowledged message may be lost by a kill so soon afterwards.
     pub loses: Option<Duration>,
+    /// A FIN and a delivery that was on its way to the same consumer may cross within this time.
+    pub crossing: Duration,
 }
+
+const CROSSING: Duration = Duration::from_millis(500);
 
 impl Rules {
     /// Nothing acknowledged is lost; what a consumer said in the last second may be forgotten.
-    pub const STRICT: Rules = Rules { forgets: Duration::from_secs(1), loses: None };
+    pub const STRICT: Rules =
+        Rules { forgets: Duration::from_secs(1), loses: None, crossing: CROSSING };
     /// For damaged files: whatever was finished may come again.
-    pub const DAMAGED: Rules = Rules { forgets: Duration::MAX, loses: None };
+    pub const DAMAGED: Rules = Rules { forgets: Duration::MAX, loses: None, crossing: CROSSING };
 }
 
 /// Deferred messages may come so much too early when a restart lies between.
 const EARLY: Duration = Duration::from_secs(1);
-
-/// A FIN and a delivery that was on its way to the same consumer may cross within this time.
-const CROSSING: Duration = Duration::from_millis(500);
 
 /// Numbers, and for what must not be, which ones.
 #[derive(Default)]
@@ -207,7 +209,7 @@ impl Judge<'_> {
             Event::Delivered { .. } => false,
         };
         finished.is_some_and(|finished| {
-            at - finished <= CROSSING
+            at - finished <= self.rules.crossing
                 && !self.kills.iter().any(|kill| (finished..=at).contains(kill))
                 && !events.iter().any(said)
         })

@@ -44,7 +44,9 @@ fn connections_are_bounded() {
             producer.answer().is_some()
         });
         second.command("PING");
-        assert!(lookupd.process.log_line("connections refused").is_some());
+        eventually("it says so", SOON, || {
+            lookupd.process.log_line("connections refused").is_some()
+        });
         let mut clients: Vec<_> =
             (0..3).map(|_| HttpConnection::new(lookupd.process.http)).collect();
         assert_eq!(clients[0].request("GET", "/ping", b"").text(), "OK");
