@@ -15,9 +15,10 @@ use crate::page_buffer::PageBuffer;
 use crate::wire::names::Name;
 
 /// Bytes on their way to store files at a time.
-const WRITING_BYTES_MAX: usize = 8 << 20;
-/// Buffers kept for the next writes.
-const SPARE_BUFFERS_MAX: usize = 4;
+const WRITING_BYTES_MAX: usize = 4 << 20;
+/// Buffers kept for the next writes: as many as are under way when segments are large, since making
+/// one costs more than filling it.
+const SPARE_BUFFERS_MAX: usize = 5;
 
 /// Memory and disk of one shard.
 #[derive(Debug)]

@@ -370,9 +370,9 @@ mod tests {
                 .settings
                 .warnings;
         assert!(warnings.is_empty(), "{warnings:?}");
-        let warnings = load("--lookupd-tcp-address=a:1").unwrap().settings.warnings;
+        let warnings = load("--statsd-address=a:1").unwrap().settings.warnings;
         assert_eq!(warnings.len(), 1);
-        assert!(warnings[0].starts_with("--lookupd-tcp-address is set, but "), "{warnings:?}");
+        assert!(warnings[0].starts_with("--statsd-address is set, but "), "{warnings:?}");
     }
 
     #[test]
