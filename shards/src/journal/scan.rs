@@ -151,6 +151,8 @@ pub struct Scan<'a, R> {
     /// Where a run ends that was looked into, since it does not end there as it should. What
     /// starts within it leads no further.
     resume: u64,
+    /// Where the records are of the last run that starts within it and would have led further.
+    cut_short: u64,
     /// Comes after the damage in front of it.
     pending: Option<Entry>,
     buffer: Vec<u8>,
@@ -174,6 +176,7 @@ impl<'a, R: ReadAt> Scan<'a, R> {
             damaged_from: None,
             unproven: None,
             resume: 0,
+            cut_short: 0,
             pending: None,
             buffer: Vec::new(),
             buffer_at: 0,
@@ -216,7 +219,7 @@ impl<'a, R: ReadAt> Scan<'a, R> {
             _ => self.state(payload_at, &head),
         };
         if at < self.resume && self.resume < self.at {
-            (self.at, self.unproven) = (self.resume, None);
+            (self.at, self.unproven, self.cut_short) = (self.resume, None, payload_at);
         }
         self.report(at, entry)
     }
@@ -264,7 +267,8 @@ impl<'a, R: ReadAt> Scan<'a, R> {
         let damaged_from = *self.damaged_from.get_or_insert(at);
         // In a store what came to a wrong place may end within the run.
         let whole = start.is_some_and(|start| start >= damaged_from);
-        let records_at = records_at.filter(|_| whole || self.role == Role::Store)?;
+        let is_new = |&at: &u64| whole || self.role == Role::Store && at != self.cut_short;
+        let records_at = records_at.filter(is_new)?;
         let entry = self.run(records_at, trailer);
         self.report(records_at, entry)
     }
