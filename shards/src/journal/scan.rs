@@ -145,6 +145,14 @@ pub struct Scan<'a, R> {
     at: u64,
     /// Where sense ended, while it has not come back.
     damaged_from: Option<u64>,
+    /// Where the records of the run start that ends at the current place, if there is no trailer
+    /// that says so.
+    unproven: Option<u64>,
+    /// Where a run ends that was looked into, since it does not end there as it should. What
+    /// starts within it leads no further.
+    resume: u64,
+    /// Where the records are of the last run that starts within it and would have led further.
+    cut_short: u64,
     /// Comes after the damage in front of it.
     pending: Option<Entry>,
     buffer: Vec<u8>,
@@ -166,6 +174,9 @@ impl<'a, R: ReadAt> Scan<'a, R> {
             length: file.length().min(u64::from(u32::MAX)),
             at: FILE_HEADER_BYTES as u64,
             damaged_from: None,
+            unproven: None,
+            resume: 0,
+            cut_short: 0,
             pending: None,
             buffer: Vec::new(),
             buffer_at: 0,
@@ -184,10 +195,14 @@ impl<'a, R: ReadAt> Scan<'a, R> {
     /// Takes the entry at the current place and goes behind it, or behind what is none.
     fn step(&mut self) -> Option<Found> {
         self.skip_rest_of_page();
-        let (at, nonce) = (self.at, self.nonce);
+        let (at, nonce, unproven) = (self.at, self.nonce, self.unproven.take());
         let Some(head) = Head::read(self.window(at, HEAD_BYTES_MAX), nonce) else {
-            self.damaged_from.get_or_insert(at);
-            self.at = self.next_candidate(at + ALIGN as u64);
+            let mut from = at;
+            if let Some(inside) = unproven.filter(|_| self.has_something(at)) {
+                (from, self.resume) = (inside, at);
+            }
+            self.damaged_from.get_or_insert(from);
+            self.at = self.next_candidate(from + ALIGN as u64);
             return None;
         };
         if head.is_trailer() {
@@ -197,10 +212,40 @@ impl<'a, R: ReadAt> Scan<'a, R> {
         self.at = at + head.entry_bytes();
         let payload_at = at + head.length() as u64;
         let entry = match head.kind {
-            Kind::Run => self.run(payload_at, &head),
+            Kind::Run => {
+                self.look_for_end(payload_at, &head);
+                self.run(payload_at, &head)
+            }
             _ => self.state(payload_at, &head),
         };
+        if at < self.resume && self.resume < self.at {
+            (self.at, self.unproven, self.cut_short) = (self.resume, None, payload_at);
+        }
         self.report(at, entry)
+    }
+
+    /// In a store something else may have been written over the end of a run: first the run came
+    /// to a wrong place, and then what belongs there. The latter is good, and starts within the
+    /// run.
+    fn look_for_end(&mut self, payload_at: u64, head: &Head) {
+        if self.role != Role::Store {
+            return;
+        }
+        let end = payload_at + head.padded();
+        if self.at > end && end < self.length {
+            let nonce = self.nonce;
+            let trailer = Head::read(self.window(end, HEAD_BYTES_MAX), nonce);
+            if trailer.is_some_and(|trailer| trailer.is_trailer() && trailer.run() == head.run()) {
+                return;
+            }
+            self.at = end;
+        }
+        self.unproven = Some(payload_at);
+    }
+
+    /// Whether this place is not empty, as one is to which nothing was written yet.
+    fn has_something(&mut self, at: u64) -> bool {
+        self.window(at, HEAD_BYTES_MAX).iter().take(HEAD_BYTES_MAX).any(|&byte| byte != 0)
     }
 
     /// What is written to a store ends with a page, and not only where an entry does.
@@ -220,7 +265,10 @@ impl<'a, R: ReadAt> Scan<'a, R> {
         let records_at = at.checked_sub(trailer.padded());
         let start = records_at.and_then(|start| start.checked_sub(trailer.length() as u64));
         let damaged_from = *self.damaged_from.get_or_insert(at);
-        let records_at = records_at.filter(|_| start.is_some_and(|start| start >= damaged_from))?;
+        // In a store what came to a wrong place may end within the run.
+        let whole = start.is_some_and(|start| start >= damaged_from);
+        let is_new = |&at: &u64| whole || self.role == Role::Store && at != self.cut_short;
+        let records_at = records_at.filter(is_new)?;
         let entry = self.run(records_at, trailer);
         self.report(records_at, entry)
     }
@@ -251,11 +299,11 @@ impl<'a, R: ReadAt> Scan<'a, R> {
             return None;
         };
         match self.damaged_from.take() {
-            None => Some(Found::Entry(entry)),
-            Some(damaged_from) => {
+            Some(damaged_from) if damaged_from < from => {
                 self.pending = Some(entry);
                 Some(Found::Damage { from: damaged_from, to: from })
             }
+            _ => Some(Found::Entry(entry)),
         }
     }
 

@@ -84,6 +84,40 @@ fn a_store_goes_on_at_the_next_page() {
     assert_eq!([&found[..1], &found[2..]].concat(), expected);
 }
 
+/// A run that came to a wrong place, where what belongs there was then written over its end.
+#[test]
+fn what_is_written_over_the_end_of_a_run_in_a_store_is_found() {
+    let store = FileHeader { role: Role::Store, ..HEADER };
+    let run_of = |first: u64, messages: &[(u64, usize)]| {
+        let mut file = File::new(NONCE);
+        file.run("t", first, messages);
+        file.bytes.split_off(FILE_HEADER_BYTES)
+    };
+    let inner = run_of(20, &[(0, 6000), (0, 10)]);
+    for outer in [&[(0, 9000), (0, 1000)][..], &[(0, 10_000)]] {
+        let mut bytes = File::new(NONCE).bytes;
+        bytes.extend_from_slice(&run_of(10, outer));
+        let at = FILE_HEADER_BYTES + PAGE_BYTES;
+        bytes.resize(at, 0);
+        bytes.truncate(at);
+        bytes.extend_from_slice(&inner);
+        // Sequence numbers at which what was found starts.
+        let firsts = |bytes: &[u8]| {
+            let runs = Scan::new(&bytes, &store).filter_map(|found| match found {
+                Found::Entry(Entry::Run(run, _)) => Some(run.first),
+                _ => None,
+            });
+            runs.collect::<Vec<u64>>()
+        };
+        assert_eq!(firsts(&bytes[..at]), [10]);
+        // The file ends behind it, or goes on.
+        bytes.resize(bytes.len().next_multiple_of(PAGE_BYTES), 0);
+        assert_eq!(firsts(&bytes), [10, 20]);
+        bytes.extend_from_slice(&run_of(30, &[(0, 10)]));
+        assert_eq!(firsts(&bytes), [10, 20, 30]);
+    }
+}
+
 #[test]
 fn one_flipped_bit_costs_one_entry_or_one_record_of_a_run() {
     let file = sample(NONCE);

@@ -174,11 +174,19 @@ fn worlds_of_deferred_messages_that_end() {
     try_seeds(3, &ending(deferring(mixed()), &all));
 }
 
+fn rotten() -> Settings {
+    let disk = DiskSettings { rot: 30, ..DiskSettings::default() };
+    Settings { disk: Some(disk), ..crowded(mixed()) }
+}
+
+/// Shards that end, on a disk that loses and misplaces things.
+pub fn rotten_and_ending() -> Settings {
+    ending(rotten(), &[End::Kill, End::Stop])
+}
+
 /// What is damaged costs only itself, and nobody gets it.
 #[test]
 fn worlds_with_a_rotten_disk() {
-    let disk = DiskSettings { rot: 30, ..DiskSettings::default() };
-    let settings = Settings { disk: Some(disk), ..crowded(mixed()) };
-    try_seeds(4, &settings);
-    try_seeds(4, &ending(settings, &[End::Kill, End::Stop]));
+    try_seeds(4, &rotten());
+    try_seeds(4, &rotten_and_ending());
 }

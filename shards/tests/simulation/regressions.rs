@@ -3,6 +3,8 @@
 use shards::limits::Options;
 use shards::request::{ChannelAction, Request, TopicAction};
 
+use super::log;
+use super::seeds::live;
 use super::world::wire::{Command, Frame, identify};
 use super::world::{Settings, World, name};
 
@@ -159,4 +161,16 @@ fn a_message_does_not_come_before_the_answer_to_sub() {
     let ok = || Frame::Response(b"OK".to_vec());
     assert_eq!(frames.iter().take(3).cloned().collect::<Vec<_>>(), [ok(), ok(), ok()]);
     assert!(matches!(frames.get(3), Some(Frame::Message(_))) && frames.len() == 4);
+}
+
+#[test]
+fn what_is_written_over_a_misplaced_segment_is_found_after_a_restart() {
+    for seed in [283, 1059, 1278] {
+        live(seed, log::rotten_and_ending());
+    }
+}
+
+#[test]
+fn a_write_that_is_misplaced_when_all_ends_excuses_what_it_hits() {
+    live(460, log::rotten_and_ending());
 }

@@ -38,6 +38,7 @@ impl World {
         for worker in self.workers.drain(..) {
             self.folder.drop_queue(worker.queue);
         }
+        self.hear_of_damage();
         self.memory.free();
         if end != End::Kill {
             self.folder.cut_power();

@@ -51,11 +51,16 @@ impl World {
             shard.disk_event(event);
             some = true;
         }
-        for number in std::mem::take(&mut self.folder.endangered) {
-            self.ledger.endangered(number);
-        }
+        self.hear_of_damage();
         if some {
             self.look(worker);
+        }
+    }
+
+    /// The ledger hears what the disk may have lost.
+    pub(super) fn hear_of_damage(&mut self) {
+        for number in std::mem::take(&mut self.folder.endangered) {
+            self.ledger.endangered(number);
         }
     }
 
