@@ -9,7 +9,8 @@ export async function hanging(browser) {
   const others = plan.nodes.slice(0, -1);
   const { page, close } = await open(browser, '/topics/clicks/archive', { failing: true });
   const table = 'Nodes of this channel';
-  await row(page, table, node.http).waitFor();
+  // What it answered last is what is shown of it.
+  await says(page, table, node.http, 'Depth', /^\d+$/);
   process.kill(node.pid, 'SIGSTOP');
   try {
     await row(page, table, node.http).getByText('Does not answer').waitFor();
