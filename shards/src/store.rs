@@ -137,9 +137,7 @@ impl Space {
             self.requests.push_back(DiskRequest::Release(full));
         }
     }
-}
 
-impl Space {
     /// Room in a store file for a part of an index of deferred messages, as `place` has it for a
     /// segment.
     pub fn place_index(&mut self, topic: &Name, part: &[u8]) -> Option<Write> {
