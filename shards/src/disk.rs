@@ -5,7 +5,10 @@
 //! later turn.
 
 use alloc::string::String;
+use alloc::sync::Arc;
+use core::ops::Deref;
 
+use crate::log::pool::Block;
 use crate::page_buffer::PageBuffer;
 
 /// What a file of the data path is for.
@@ -37,6 +40,32 @@ pub struct DiskError {
     pub text: String,
 }
 
+/// What is written. Dereferences to the bytes.
+#[derive(Debug)]
+pub enum Content {
+    /// A copy.
+    Copy(PageBuffer),
+    /// The first so many bytes of a segment's memory, which nobody changes meanwhile.
+    Lent(Arc<Block>, usize),
+}
+
+impl From<PageBuffer> for Content {
+    fn from(buffer: PageBuffer) -> Content {
+        Content::Copy(buffer)
+    }
+}
+
+impl Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Content::Copy(buffer) => buffer,
+            Content::Lent(block, bytes) => &block[..*bytes],
+        }
+    }
+}
+
 /// What a shard asks. Requests with a ticket are answered with the same ticket.
 #[derive(Debug)]
 pub enum DiskRequest {
@@ -56,9 +85,9 @@ pub enum DiskRequest {
         file: u32,
         /// Where in it.
         offset: u32,
-        /// What; the buffer comes back with the answer. It starts at a page of memory and of the
-        /// file, and is whole pages.
-        bytes: PageBuffer,
+        /// What; it comes back with the answer. It starts at a page of memory and of the file, and
+        /// is whole pages.
+        content: Content,
     },
     /// Reads a place, all of it.
     Read {
@@ -87,8 +116,8 @@ pub enum DiskEvent {
     Written {
         /// The request's.
         ticket: u32,
-        /// The request's buffer.
-        bytes: PageBuffer,
+        /// What was to be written.
+        content: Content,
         /// What became of it.
         result: Result<(), DiskError>,
     },

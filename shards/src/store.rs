@@ -5,9 +5,10 @@
 //! need not keep a copy of what is rarely read again.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::disk::{DiskRequest, Opened, Place, Role};
+use crate::disk::{Content, DiskRequest, Opened, Place, Role};
 use crate::journal::entry::{self, Run};
 use crate::journal::file::FILE_HEADER_BYTES;
 use crate::log::{Pool, Segment};
@@ -79,7 +80,7 @@ pub struct Write {
     /// Where the write starts.
     pub offset: u32,
     /// Header, records, trailer, and zeros up to the end of a page.
-    pub bytes: PageBuffer,
+    pub content: Content,
 }
 
 impl Space {
@@ -110,11 +111,11 @@ impl Space {
 
     /// Room in a store file for a segment; `None` when it has to wait, for a file or for other
     /// writes to be done.
-    pub fn place(&mut self, run: &Run, records: &[u8]) -> Option<Write> {
+    pub fn place(&mut self, segment: &mut Segment, topic: Name) -> Option<Write> {
         if !self.is_open() {
             return None;
         }
-        let write = self.store.write(run, records);
+        let write = self.store.write(segment, topic);
         self.roll();
         write
     }
@@ -130,6 +131,25 @@ impl Space {
             self.requests.push_back(DiskRequest::Open { role: Role::Store, floor: 0 });
         }
         self.store.current.is_some()
+    }
+
+    /// A write is done, and its memory free for others.
+    pub fn written(&mut self, file: u32, content: Content, succeeded: bool) {
+        if let Some(idle) = self.store.written(file, content.len(), succeeded) {
+            self.requests.push_back(DiskRequest::Release(idle));
+        }
+        match content {
+            Content::Copy(buffer) if self.store.spare.len() < SPARE_BUFFERS_MAX => {
+                self.store.spare.push(buffer);
+            }
+            Content::Copy(_) => {}
+            Content::Lent(block, _) => {
+                // Its segment has it back, or is gone meanwhile.
+                if let Some(block) = Arc::into_inner(block) {
+                    self.pool.give_back(block);
+                }
+            }
+        }
     }
 
     fn roll(&mut self) {
@@ -152,39 +172,46 @@ impl Space {
             entry::index(out, nonce, topic, part);
             head = (out.len() - start - part.len().next_multiple_of(entry::ALIGN)) as u32;
         });
-        let write = self.store.take_in(bytes, head, part.len() as u32);
+        let write = self.store.take_in(bytes.into(), head, part.len() as u32);
         self.roll();
         write
     }
 }
 
 impl Store {
-    fn write(&mut self, run: &Run, records: &[u8]) -> Option<Write> {
-        let current = self.current.as_mut()?;
+    fn write(&mut self, segment: &mut Segment, topic: Name) -> Option<Write> {
+        let nonce = self.current.as_ref()?.nonce;
+        match segment.lend(topic, nonce) {
+            Some((content, head)) => self.take_in(content, head, segment.used()),
+            None => self.copy(&segment.run(topic), segment.bytes()?, nonce),
+        }
+    }
+
+    fn copy(&mut self, run: &Run, records: &[u8], nonce: u64) -> Option<Write> {
         let mut bytes = self.spare.pop().unwrap_or_default();
         let mut head = 0;
         bytes.refill(entry::run_overhead_max() + records.len(), |out| {
             let start = out.len();
-            entry::run_start(out, current.nonce, run);
+            entry::run_start(out, nonce, run);
             head = (out.len() - start) as u32;
             out.extend_from_slice(records);
-            entry::run_end(out, current.nonce, run);
+            entry::run_end(out, nonce, run);
         });
-        self.take_in(bytes, head, run.bytes)
+        self.take_in(bytes.into(), head, run.bytes)
     }
 
     /// Bytes of which so many are wanted come to the end of the current file.
-    fn take_in(&mut self, bytes: PageBuffer, head: u32, wanted: u32) -> Option<Write> {
+    fn take_in(&mut self, content: Content, head: u32, wanted: u32) -> Option<Write> {
         let current = self.current.as_mut()?;
         let offset = current.offset;
-        current.offset += bytes.len() as u32;
+        current.offset += content.len() as u32;
         let place = Place { file: current.number, offset: offset + head, bytes: wanted };
         let file = self.files.entry(place.file).or_default();
         file.live_bytes += u64::from(place.bytes);
-        file.bytes += bytes.len() as u64;
+        file.bytes += content.len() as u64;
         file.writing += 1;
-        self.writing_bytes += bytes.len();
-        Some(Write { place, offset, bytes })
+        self.writing_bytes += content.len();
+        Some(Write { place, offset, content })
     }
 
     /// Takes no more into the current file when it is full. Its number when nothing in it is
@@ -225,12 +252,9 @@ impl Store {
         });
     }
 
-    /// A write is done. The file's number when nothing in it is wanted.
-    pub fn written(&mut self, file: u32, bytes: PageBuffer, succeeded: bool) -> Option<u32> {
-        self.writing_bytes -= bytes.len();
-        if self.spare.len() < SPARE_BUFFERS_MAX {
-            self.spare.push(bytes);
-        }
+    /// A write of so many bytes is done. The file's number when nothing in it is wanted.
+    fn written(&mut self, file: u32, bytes: usize, succeeded: bool) -> Option<u32> {
+        self.writing_bytes -= bytes;
         let used = self.files.get_mut(&file)?;
         used.writing -= 1;
         used.unsynced = true;
@@ -319,5 +343,108 @@ impl Store {
         let sparse =
             |file: &File| file.full && file.writing == 0 && file.live_bytes < file.bytes / 4;
         self.files.iter().find(|(_, file)| sparse(file)).map(|(&number, _)| number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::{Content, Space, Write};
+    use crate::disk::Opened;
+    use crate::journal::entry;
+    use crate::log::pool::CHUNK_BYTES;
+    use crate::log::record::Salt;
+    use crate::log::{Message, Pool, Segment};
+    use crate::page_buffer::PAGE_BYTES;
+    use crate::wire::frame::MESSAGE_HEADER_BYTES;
+    use crate::wire::names::Name;
+
+    const NONCE: u64 = 7;
+
+    fn space() -> Space {
+        let grow = || Some(Box::leak(vec![0xee; CHUNK_BYTES].into_boxed_slice()));
+        let mut space = Space::new(Pool::new(8 << 20, Box::new(grow)), 64 << 20);
+        space.store.opened(Some(Opened { number: 1, nonce: NONCE }));
+        space
+    }
+
+    fn name() -> Name {
+        Name::parse(b"topic").unwrap()
+    }
+
+    /// A segment of messages of these sizes, as a log makes it.
+    fn segment(space: &mut Space, sizes: &[usize]) -> Segment {
+        let bytes = sizes.iter().map(|size| size + 64).sum::<usize>() + entry::run_overhead_max();
+        let block = space.pool.take(0, bytes).unwrap();
+        let mut segment = Segment::new(block, entry::run_start_bytes(&name()) as u32, 1);
+        for (sequence, &size) in (1..).zip(sizes) {
+            let body = vec![sequence as u8; size];
+            let message = Message { header: &[3; MESSAGE_HEADER_BYTES], body: &body, delay_ms: 0 };
+            assert!(segment.has_room(size + 64));
+            segment.push(sequence, &message);
+        }
+        segment.add_checksums(Salt::of(&name()));
+        segment
+    }
+
+    /// What a store file gets of a segment, made by hand.
+    fn wanted(segment: &Segment) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        entry::run_start(&mut bytes, NONCE, &segment.run(name()));
+        bytes.extend_from_slice(segment.bytes().unwrap());
+        entry::run_end(&mut bytes, NONCE, &segment.run(name()));
+        bytes.resize(bytes.len().next_multiple_of(PAGE_BYTES), 0);
+        bytes
+    }
+
+    #[test]
+    fn a_segment_lends_its_memory_and_has_it_back() {
+        let mut space = space();
+        for sizes in [&[1][..], &[1, 2, 3], &[500; 1000], &[3800], &[4 << 20]] {
+            let mut segment = segment(&mut space, sizes);
+            let used_bytes = space.pool.used_bytes();
+            let bytes = wanted(&segment);
+            let lent = sizes[0] < 4 << 20;
+            // The second time the first write has failed.
+            for succeeds in [false, true] {
+                let write = space.place(&mut segment, name()).unwrap();
+                let Write { place: at, content, offset } = write;
+                assert_eq!(matches!(content, Content::Lent(..)), lent, "{}", sizes.len());
+                assert!(content[..] == bytes[..] && offset % PAGE_BYTES as u32 == 0);
+                let records = &bytes[(at.offset - offset) as usize..][..at.bytes as usize];
+                assert!(segment.bytes().unwrap() == records);
+                space.written(1, content, succeeds);
+                space.store.opened(Some(Opened { number: 1, nonce: NONCE }));
+            }
+            assert_eq!(space.pool.used_bytes(), used_bytes);
+            space.free(segment);
+            assert_eq!(space.pool.used_bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn memory_that_is_lent_is_not_used_for_anything_else() {
+        let mut space = space();
+        let mut segment = segment(&mut space, &[500; 1000]);
+        let bytes = wanted(&segment);
+        let write = space.place(&mut segment, name()).unwrap();
+        // Asked for once more meanwhile, it is copied.
+        let copy = space.place(&mut segment, name()).unwrap();
+        assert!(matches!(copy.content, Content::Copy(_)) && copy.content[..] == bytes[..]);
+        space.written(1, copy.content, true);
+        space.free(segment);
+        assert!(space.pool.used_bytes() > 0);
+        let others: Vec<_> = core::iter::from_fn(|| space.pool.take(0, 1000)).collect();
+        assert!(write.content[..] == bytes[..]);
+        others.into_iter().for_each(|mut block| {
+            block.fill(9);
+            space.pool.give_back(block);
+        });
+        assert!(write.content[..] == bytes[..]);
+        space.written(1, write.content, true);
+        assert_eq!(space.pool.used_bytes(), 0);
     }
 }

@@ -85,10 +85,22 @@ pub fn reseal(mut entries: &mut [u8], nonce: u64) {
     }
 }
 
+/// Bytes that stand in front of a run's records.
+#[must_use]
+pub fn run_start_bytes(topic: &Name) -> usize {
+    HEAD_BYTES + topic.as_bytes().len().next_multiple_of(ALIGN)
+}
+
+/// The most that stands behind a run's records.
+#[must_use]
+pub const fn run_end_bytes_max() -> usize {
+    ALIGN + HEAD_BYTES + NAME_BYTES_MAX
+}
+
 /// The most that a run takes besides its records.
 #[must_use]
 pub const fn run_overhead_max() -> usize {
-    2 * (HEAD_BYTES + NAME_BYTES_MAX) + ALIGN
+    HEAD_BYTES + NAME_BYTES_MAX + run_end_bytes_max()
 }
 
 /// Appends all of a channel's state: what does not fit into an entry of bounded size comes in

@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 
 use super::{Cold, Log, Segment, record};
+use crate::journal::entry;
 use crate::store::Space;
 
 /// Bytes of old segments below which they are left alone.
@@ -99,8 +100,10 @@ impl Log {
             }
         }
         let Some(&(_, _, first)) = kept.first() else { return Step::More };
-        let Some(block) = space.pool.take(0, bytes) else { return Step::More };
-        let mut merged = Segment::new(block, first.sequence);
+        let Some(block) = space.pool.take(0, bytes + entry::run_overhead_max()) else {
+            return Step::More;
+        };
+        let mut merged = Segment::new(block, self.base, first.sequence);
         for (source, offset, found) in kept {
             let run = self.old[&source].bytes().expect("only segments in memory are merged");
             merged.adopt(&found, &run[offset as usize..][..found.bytes]);

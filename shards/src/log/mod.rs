@@ -23,6 +23,7 @@ pub use record::Record;
 pub use segment::{Segment, UNCOVERED};
 pub use tier::Cold;
 
+use crate::journal::entry;
 use crate::store::Space;
 use crate::wire::names::Name;
 use record::Salt;
@@ -73,6 +74,8 @@ pub struct Log {
     pins: u64,
     /// What their checksums start with.
     pub(crate) salt: Salt,
+    /// Bytes in front of the records of a segment that is filled.
+    base: u32,
     /// Bytes of old segments.
     old_bytes: u64,
     /// Where merging old segments goes on, and at how many bytes it is next worth a look.
@@ -83,7 +86,8 @@ impl Log {
     /// An empty log.
     #[must_use]
     pub fn new(topic: &Name) -> Log {
-        Log { salt: Salt::of(topic), ..Log::default() }
+        let base = entry::run_start_bytes(topic) as u32;
+        Log { salt: Salt::of(topic), base, ..Log::default() }
     }
 
     /// Copies a message to the end. Returns its place.
@@ -106,12 +110,13 @@ impl Log {
     }
 
     fn start_segment(&mut self, space: &mut Space, first: u64, bytes: usize) -> Result<(), Full> {
+        let bytes = bytes + entry::run_overhead_max();
         let block = space.pool.take(self.class, bytes).ok_or(Full)?;
         if let Some(last) = self.segments.back_mut() {
             last.sealed = true;
             self.class = pool::larger(self.class);
         }
-        self.segments.push_back(Segment::new(block, first));
+        self.segments.push_back(Segment::new(block, self.base, first));
         Ok(())
     }
 

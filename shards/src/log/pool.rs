@@ -34,7 +34,7 @@ pub fn smaller(class: usize) -> usize {
     class.saturating_sub(1)
 }
 
-/// Supplies a chunk of [`CHUNK_BYTES`] that lives as long as the process; `None` when there is no
+/// Supplies a chunk of [`CHUNK_BYTES`] that starts at a page, where disks take it from, and lives as long as the process; `None` when there is no
 /// memory.
 pub type Grow = Box<dyn FnMut() -> Option<&'static mut [u8]>>;
 
@@ -211,6 +211,13 @@ impl Pool {
             return None;
         }
         Some(self.take_anyway(bytes))
+    }
+}
+
+impl Block {
+    /// Whether it is of the pool's chunks, and so starts at a page.
+    pub fn is_pooled(&self) -> bool {
+        matches!(self.memory, Memory::Pooled(_))
     }
 }
 

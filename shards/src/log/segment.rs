@@ -1,23 +1,65 @@
 //! A stretch of a topic's log: in memory, in a store file, or both.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::pool::Block;
 use super::record::{self, Checked, Record, Salt};
 use super::{Message, Position};
-use crate::disk::Place;
-use crate::journal::entry::Run;
+use crate::disk::{Content, Place};
+use crate::journal::entry::{self, Run};
+use crate::page_buffer::PAGE_BYTES;
 use crate::wire::names::Name;
 
 /// No journal file covers it.
 pub const UNCOVERED: u32 = u32::MAX;
 
+/// Where the records of a segment are in memory.
+#[derive(Debug)]
+enum Memory {
+    /// They are not.
+    None,
+    Own(Block),
+    /// Being written to a store, or about to be taken back from there.
+    Lent(Arc<Block>),
+}
+
+impl Memory {
+    fn block(&self) -> Option<&Block> {
+        match self {
+            Memory::None => None,
+            Memory::Own(block) => Some(block),
+            Memory::Lent(block) => Some(block),
+        }
+    }
+
+    /// To be changed; `None` when it is not there, or lent.
+    fn block_mut(&mut self) -> Option<&mut Block> {
+        match self {
+            Memory::Own(block) => Some(block),
+            Memory::None | Memory::Lent(_) => None,
+        }
+    }
+
+    /// Gives up the block. `None` when there is none, or when it is lent: then who has it gives it
+    /// back to the pool.
+    fn take(&mut self) -> Option<Block> {
+        match core::mem::replace(self, Memory::None) {
+            Memory::None => None,
+            Memory::Own(block) => Some(block),
+            Memory::Lent(block) => Arc::into_inner(block),
+        }
+    }
+}
+
 /// A segment. The sequence numbers in it rise, but some may be missing.
 #[derive(Debug)]
 pub struct Segment {
-    /// Its memory, when it is in memory.
-    block: Option<Block>,
+    memory: Memory,
+    /// Where in its block the records start: behind room for what stands in front of them in a
+    /// file, unless they came from there.
+    base: u32,
     /// Bytes of its records.
     used: u32,
     /// Bytes of those that have their checksums.
@@ -51,9 +93,9 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// An empty segment in memory.
-    pub fn new(block: Block, first: u64) -> Segment {
-        Segment::empty(Some(block), first)
+    /// An empty segment in memory, its records `base` bytes from the block's start.
+    pub fn new(block: Block, base: u32, first: u64) -> Segment {
+        Segment { base, ..Segment::empty(Memory::Own(block), first) }
     }
 
     /// A segment that is only on the disk.
@@ -68,13 +110,14 @@ impl Segment {
             deferred,
             sealed,
             home,
-            ..Segment::empty(None, first)
+            ..Segment::empty(Memory::None, first)
         }
     }
 
-    fn empty(block: Option<Block>, first: u64) -> Segment {
+    fn empty(memory: Memory, first: u64) -> Segment {
         Segment {
-            block,
+            memory,
+            base: 0,
             used: 0,
             checked: 0,
             first,
@@ -102,15 +145,16 @@ impl Segment {
     /// Whether a record of so many bytes can be added.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
-        let room = self.block.as_ref().map_or(0, |block| block.len() - self.used as usize);
-        !self.sealed && room >= bytes
+        let Memory::Own(block) = &self.memory else { return false };
+        let used = self.base as usize + self.used as usize + entry::run_end_bytes_max();
+        !self.sealed && used + bytes <= block.len()
     }
 
     /// Adds a message; there is room. Where it is.
     pub fn push(&mut self, sequence: u64, message: &Message<'_>) -> u32 {
         let (offset, bytes) = (self.used, record::bytes(message));
-        let block = self.block.as_mut().expect("a segment that is filled is in memory");
-        record::write(&mut block[offset as usize..][..bytes], message);
+        let block = self.memory.block_mut().expect("a segment that is filled is in memory");
+        record::write(&mut block[(self.base + offset) as usize..][..bytes], message);
         self.used += bytes as u32;
         self.last = sequence;
         self.count += 1;
@@ -121,8 +165,8 @@ impl Segment {
     /// Gives records their checksums, as far as they have none: before they are written down.
     /// Done for many at once, since reading what was written just now has to wait for the cache.
     pub fn add_checksums(&mut self, salt: Salt) {
-        let range = self.checked as usize..self.used as usize;
-        if let Some(block) = &mut self.block {
+        let range = (self.base + self.checked) as usize..(self.base + self.used) as usize;
+        if let Some(block) = self.memory.block_mut() {
             record::seal_all(&mut block[range], salt);
         }
         self.checked = self.used;
@@ -137,19 +181,20 @@ impl Segment {
     /// Whether it can be read now.
     #[must_use]
     pub fn is_resident(&self) -> bool {
-        self.block.is_some()
+        !matches!(self.memory, Memory::None)
     }
 
     /// Bytes of memory that it holds.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.block.as_ref().map_or(0, |block| block.len())
+        self.memory.block().map_or(0, |block| block.len())
     }
 
     /// Its records, when it is in memory.
     #[must_use]
     pub fn bytes(&self) -> Option<&[u8]> {
-        self.block.as_ref().map(|block| &block[..self.used as usize])
+        let base = self.base as usize;
+        self.memory.block().map(|block| &block[base..base + self.used as usize])
     }
 
     /// The record at this place; `None` when it is not in memory.
@@ -161,7 +206,8 @@ impl Segment {
     /// Where the first message with this or a higher sequence number is; `None` when it is not in
     /// memory. The end when there is none.
     pub fn find(&mut self, sequence: u64) -> Option<u32> {
-        let bytes = self.block.as_ref().map(|block| &block[..self.used as usize])?;
+        let base = self.base as usize;
+        let bytes = &self.memory.block()?[base..base + self.used as usize];
         if sequence <= self.first {
             return Some(0);
         }
@@ -182,22 +228,51 @@ impl Segment {
         Run { topic, count, first, last, bytes: used, deferred }
     }
 
-    /// Gives up its memory; its records stay on the disk.
+    /// Lends its memory to a write to a store, with what stands around its records there; `None`
+    /// where there is no room for that. The records start behind so many bytes.
+    pub fn lend(&mut self, topic: Name, nonce: u64) -> Option<(Content, u32)> {
+        let run = self.run(topic);
+        let (start, end) = (self.base as usize, self.base as usize + self.used as usize);
+        if let Memory::Lent(block) = &mut self.memory
+            && Arc::get_mut(block).is_none()
+        {
+            return None;
+        }
+        let mut block = self.memory.take()?;
+        let mut around = Vec::with_capacity(entry::run_overhead_max());
+        entry::run_start(&mut around, nonce, &run);
+        entry::run_end(&mut around, nonce, &run);
+        let whole = (end + around.len() - start).next_multiple_of(PAGE_BYTES);
+        if start == 0 || whole > block.len() || !block.is_pooled() {
+            self.memory = Memory::Own(block);
+            return None;
+        }
+        let (before, behind) = around.split_at(start);
+        block[..start].copy_from_slice(before);
+        block[end..end + behind.len()].copy_from_slice(behind);
+        block[end + behind.len()..whole].fill(0);
+        let block = Arc::new(block);
+        self.memory = Memory::Lent(block.clone());
+        Some((Content::Lent(block, whole), self.base))
+    }
+
+    /// Gives up its memory; its records stay on the disk. `None` when it is in none, or when that
+    /// is lent.
     pub fn evict(&mut self) -> Option<Block> {
         assert!(self.home.is_some(), "a segment is in memory or on the disk");
         self.index = Vec::new();
-        self.block.take()
+        self.memory.take()
     }
 
-    /// Gives up its memory and its places on the disk.
-    pub fn take_apart(self) -> (Option<Block>, impl Iterator<Item = Place>) {
-        (self.block, self.home.into_iter().chain(self.replaces))
+    /// Gives up its memory, unless that is lent, and its places on the disk.
+    pub fn take_apart(mut self) -> (Option<Block>, impl Iterator<Item = Place>) {
+        (self.memory.take(), self.home.into_iter().chain(self.replaces))
     }
 
     /// Adds a record of another segment; there is room.
     pub fn adopt(&mut self, found: &Checked, record: &[u8]) {
-        let block = self.block.as_mut().expect("a segment that is filled is in memory");
-        block[self.used as usize..][..record.len()].copy_from_slice(record);
+        let block = self.memory.block_mut().expect("a segment that is filled is in memory");
+        block[(self.base + self.used) as usize..][..record.len()].copy_from_slice(record);
         self.used += record.len() as u32;
         self.last = found.sequence;
         self.count += 1;
@@ -232,7 +307,7 @@ impl Segment {
         self.shifted |= used != self.used as usize || !holes.is_empty();
         (self.used, self.checked) = (used as u32, used as u32);
         self.count = count;
-        self.block = Some(block);
+        (self.memory, self.base) = (Memory::Own(block), 0);
         self.loading = false;
         holes
     }

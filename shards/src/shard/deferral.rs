@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use super::{Alarm, Shard};
 use crate::channel::Channel;
 use crate::deferral::{Entry, Next};
-use crate::disk::{DiskError, DiskRequest, Place};
+use crate::disk::{Content, DiskError, DiskRequest, Place};
 use crate::limits::{INDEX_LEAD_MS, JOURNAL_RETRY_MS, TIMERS_PER_TURN_MAX};
 use crate::log::Position;
 use crate::log::pool::{Block, Pool};
@@ -186,8 +186,8 @@ impl Shard {
             };
             let (ticket, place) = (tiers.next_ticket(), write.place);
             indexes.writes.insert(ticket, (key, id, place));
-            let (file, offset, bytes) = (place.file, write.offset, write.bytes);
-            space.requests.push_back(DiskRequest::Write { ticket, file, offset, bytes });
+            let (file, offset, content) = (place.file, write.offset, write.content);
+            space.requests.push_back(DiskRequest::Write { ticket, file, offset, content });
         }
         true
     }
@@ -196,13 +196,11 @@ impl Shard {
     pub(super) fn index_written(
         &mut self,
         ticket: u32,
-        bytes: PageBuffer,
+        content: Content,
         result: Result<(), DiskError>,
     ) {
         let Some((key, id, place)) = self.indexes.writes.remove(&ticket) else { return };
-        if let Some(file) = self.space.store.written(place.file, bytes, result.is_ok()) {
-            self.space.requests.push_back(DiskRequest::Release(file));
-        }
+        self.space.written(place.file, content, result.is_ok());
         let kept = self.channels.get_mut(key).map(|channel| &mut channel.outstanding.published);
         let useless = match (kept, &result) {
             (Some(published), Ok(())) => published.stored(id, place),

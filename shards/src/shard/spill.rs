@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 
 use super::Shard;
 use super::retire::Retiring;
-use crate::disk::{DiskError, DiskEvent, DiskRequest, Place, Role};
+use crate::disk::{Content, DiskError, DiskEvent, DiskRequest, Place, Role};
 use crate::journal::state::Range;
 use crate::limits::{INDEX_LEAD_MS, JOURNAL_RETRY_MS, READ_AHEAD_SEGMENTS};
 use crate::log::Cold;
@@ -310,16 +310,13 @@ impl Shard {
                 return;
             }
             segment.add_checksums(salt);
-            let run = segment.run(name);
-            let records =
-                segment.bytes().expect("a segment is stored before its memory is given up");
-            let Some(write) = space.place(&run, records) else { return };
+            let Some(write) = space.place(segment, name) else { return };
             tiers.to_store.pop_front();
             let ticket = tiers.next_ticket();
             let place = write.place;
             tiers.writes.insert(ticket, Writing { topic: key, first, place });
-            let (file, offset, bytes) = (place.file, write.offset, write.bytes);
-            space.requests.push_back(DiskRequest::Write { ticket, file, offset, bytes });
+            let (file, offset, content) = (place.file, write.offset, write.content);
+            space.requests.push_back(DiskRequest::Write { ticket, file, offset, content });
         }
     }
 
@@ -473,8 +470,8 @@ impl Shard {
                     self.store_failed(&error);
                 }
             }
-            DiskEvent::Written { ticket, bytes, result } => {
-                self.store_written(ticket, bytes, result)
+            DiskEvent::Written { ticket, content, result } => {
+                self.store_written(ticket, content, result)
             }
             DiskEvent::Read { ticket, result } => self.segment_read(ticket, result),
             DiskEvent::Synced { ticket, result } => {
@@ -495,13 +492,11 @@ impl Shard {
         self.tiers.trouble = Some(error.text.clone());
     }
 
-    fn store_written(&mut self, ticket: u32, bytes: PageBuffer, result: Result<(), DiskError>) {
+    fn store_written(&mut self, ticket: u32, content: Content, result: Result<(), DiskError>) {
         let Some(Writing { topic: key, first, place }) = self.tiers.writes.remove(&ticket) else {
-            return self.index_written(ticket, bytes, result);
+            return self.index_written(ticket, content, result);
         };
-        if let Some(file) = self.space.store.written(place.file, bytes, result.is_ok()) {
-            self.space.requests.push_back(DiskRequest::Release(file));
-        }
+        self.space.written(place.file, content, result.is_ok());
         let log = self.topics.get_mut(key).map(|topic| &mut topic.log);
         match result {
             Ok(()) => {

@@ -193,11 +193,11 @@ impl Disk {
                     result.inspect(read).map_err(|error| self.failed("read", file, &error));
                 DiskEvent::Read { ticket, result }
             }
-            FileOutcome::Written(bytes, result) => {
-                let written = |()| self.metrics.written(bytes.len());
+            FileOutcome::Written(content, result) => {
+                let written = |()| self.metrics.written(content.len());
                 let result =
                     result.map(written).map_err(|error| self.failed("write", file, &error));
-                DiskEvent::Written { ticket, bytes, result }
+                DiskEvent::Written { ticket, content, result }
             }
             FileOutcome::Synced(result) => {
                 let synced = |()| self.metrics.synced(done.took);
@@ -240,8 +240,8 @@ impl Disk {
         self.events.push_back(match request {
             DiskRequest::Read { ticket, .. } => DiskEvent::Read { ticket, result: Err(failed) },
             DiskRequest::Sync { ticket, .. } => DiskEvent::Synced { ticket, result: Err(failed) },
-            DiskRequest::Write { ticket, bytes, .. } => {
-                DiskEvent::Written { ticket, bytes, result: Err(failed) }
+            DiskRequest::Write { ticket, content, .. } => {
+                DiskEvent::Written { ticket, content, result: Err(failed) }
             }
             DiskRequest::Open { .. } | DiskRequest::Release(_) => {
                 unreachable!("nothing to be opened")
@@ -306,8 +306,8 @@ fn start(open: Arc<File>, request: DiskRequest, ring: &mut Ring) {
             let (offset, bytes) = (u64::from(place.offset), place.bytes as usize);
             ring.read_file(ticket(place.file, number), open, offset, bytes);
         }
-        DiskRequest::Write { ticket: number, file, offset, bytes } => {
-            ring.write_file(ticket(file, number), open, u64::from(offset), bytes);
+        DiskRequest::Write { ticket: number, file, offset, content } => {
+            ring.write_file(ticket(file, number), open, u64::from(offset), content);
         }
         DiskRequest::Sync { ticket: number, file } => ring.sync_file(ticket(file, number), open),
         DiskRequest::Open { .. } | DiskRequest::Release(_) => unreachable!("nothing for the ring"),

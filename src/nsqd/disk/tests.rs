@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use shards::disk::{Opened, Place, Role};
+use shards::disk::{Content, Opened, Place, Role};
 use shards::journal::entry::{Run, run_end, run_start};
 use shards::journal::file::{FILE_HEADER_BYTES, FileHeader};
 use shards::journal::scan::{ReadAt, Scan};
@@ -157,12 +157,12 @@ fn a_write_gives_its_buffer_back_and_a_sync_comes_behind_it() {
     let mut shard = process.shard(Vec::new());
     let file = shard.open(Role::Store).unwrap().number;
     let bytes = pattern(1 << 20, 3);
-    let write = DiskRequest::Write { ticket: 1, file, offset: 4096, bytes: pages(&bytes) };
+    let write = DiskRequest::Write { ticket: 1, file, offset: 4096, content: pages(&bytes) };
     shard.disk.submit(write, &mut shard.ring);
     shard.disk.submit(DiskRequest::Sync { ticket: 2, file }, &mut shard.ring);
     assert!(shard.disk.is_busy(&shard.ring));
     let event = shard.event();
-    let DiskEvent::Written { ticket: 1, bytes: back, result: Ok(()) } = event else {
+    let DiskEvent::Written { ticket: 1, content: back, result: Ok(()) } = event else {
         panic!("{event:?}")
     };
     assert!(back[..] == bytes);
@@ -174,10 +174,10 @@ fn a_write_gives_its_buffer_back_and_a_sync_comes_behind_it() {
 }
 
 /// As a shard has it written.
-fn pages(bytes: &[u8]) -> PageBuffer {
+fn pages(bytes: &[u8]) -> Content {
     let mut pages = PageBuffer::default();
     pages.refill(bytes.len(), |out| out.extend_from_slice(bytes));
-    pages
+    pages.into()
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_store_is_read_from_anywhere_and_when_it_was_closed_meanwhile() {
     let mut shard = process.shard(Vec::new());
     let file = shard.open(Role::Store).unwrap().number;
     let bytes = pattern(300 << 10, 9);
-    let write = DiskRequest::Write { ticket: 1, file, offset: 4096, bytes: pages(&bytes) };
+    let write = DiskRequest::Write { ticket: 1, file, offset: 4096, content: pages(&bytes) };
     assert!(matches!(shard.ask(write), DiskEvent::Written { result: Ok(()), .. }));
     for _ in 0..2 {
         for (from, length) in [(0, 1), (1, 4095), (4095, 2), (4096, 4096), (77, 200_000)] {
@@ -378,11 +378,11 @@ fn errors_name_the_file_and_the_disk_goes_on() {
     fs::remove_file(process.folder.path_of(1, Role::Store)).unwrap();
     for number in [1, 5] {
         let write =
-            DiskRequest::Write { ticket: 3, file: number, offset: 0, bytes: pages(&[1; 9]) };
-        let DiskEvent::Written { ticket: 3, bytes, result: Err(error) } = shard.ask(write) else {
+            DiskRequest::Write { ticket: 3, file: number, offset: 0, content: pages(&[1; 9]) };
+        let DiskEvent::Written { ticket: 3, content, result: Err(error) } = shard.ask(write) else {
             panic!("written to nowhere")
         };
-        assert_eq!(bytes[..9], [1; 9], "the buffer comes back");
+        assert_eq!(content[..9], [1; 9], "the buffer comes back");
         assert!(error.text.starts_with("open ") && !error.full, "{}", error.text);
         let event = shard.ask(DiskRequest::Sync { ticket: 4, file: number });
         assert!(matches!(event, DiskEvent::Synced { ticket: 4, result: Err(_) }), "{event:?}");
@@ -403,7 +403,7 @@ fn a_full_disk_is_told_apart() {
     let error = shard.disk.append(9, 0, [&b"x"[..]]).unwrap_err();
     assert!(error.full);
     assert_eq!(error.text, "append 0000000009.journal: no space left on device");
-    let write = DiskRequest::Write { ticket: 1, file: 9, offset: 0, bytes: pages(&[0; 10]) };
+    let write = DiskRequest::Write { ticket: 1, file: 9, offset: 0, content: pages(&[0; 10]) };
     let DiskEvent::Written { result: Err(error), .. } = shard.ask(write) else { panic!("written") };
     assert!(error.full, "{}", error.text);
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::{opcode, squeue, types};
+use shards::disk::Content;
 use shards::page_buffer::{PAGE_BYTES, PageBuffer, start_at_page};
 
 use super::Ring;
@@ -42,8 +43,8 @@ pub struct FileDone {
 pub enum FileOutcome {
     /// All bytes that were asked for; fewer are an error.
     Read(io::Result<PageBuffer>),
-    /// The buffer comes back in any case.
-    Written(PageBuffer, io::Result<()>),
+    /// What was to be written comes back in any case.
+    Written(Content, io::Result<()>),
     /// The file is synced, or not.
     Synced(io::Result<()>),
     /// The file that was asked for by its path.
@@ -55,7 +56,7 @@ pub enum FileOutcome {
 enum Work {
     /// Whole pages into the capacity of a buffer, from a page of it on.
     Read(Arc<File>, Pages),
-    Write(Arc<File>, PageBuffer),
+    Write(Arc<File>, Content),
     Sync(Arc<File>),
     Open(CString, libc::c_int),
 }
@@ -115,8 +116,8 @@ impl Operation {
                 let to = unsafe { pages.bytes.as_mut_ptr().add(pages.start + moved) };
                 opcode::Read::new(fd(file), to, bytes).offset(offset).build()
             }
-            Work::Write(file, buffer) => {
-                let from = buffer[moved..].as_ptr();
+            Work::Write(file, content) => {
+                let from = content[moved..].as_ptr();
                 let entry = opcode::Write::new(fd(file), from, bytes).offset(offset).build();
                 if bytes as usize > INLINE_WRITE_BYTES_MAX {
                     return entry.flags(squeue::Flags::ASYNC);
@@ -162,7 +163,7 @@ impl Operation {
                     PageBuffer::new(bytes, start + lead)
                 }))
             }
-            Work::Write(_, buffer) => FileOutcome::Written(buffer, result.map(|_| ())),
+            Work::Write(_, content) => FileOutcome::Written(content, result.map(|_| ())),
             Work::Sync(_) => FileOutcome::Synced(result.map(|_| ())),
             Work::Open(..) => FileOutcome::Opened(result.map(|fd| {
                 // SAFETY: the kernel just made this descriptor for us; nobody else owns it.
@@ -292,9 +293,9 @@ impl Ring {
     }
 
     /// Writes all bytes to a file from `offset` on.
-    pub fn write_file(&mut self, ticket: u64, file: Arc<File>, offset: u64, bytes: PageBuffer) {
-        let wanted = bytes.len();
-        self.files.ask(ticket, Work::Write(file, bytes), offset, wanted);
+    pub fn write_file(&mut self, ticket: u64, file: Arc<File>, offset: u64, content: Content) {
+        let wanted = content.len();
+        self.files.ask(ticket, Work::Write(file, content), offset, wanted);
         self.start_files();
     }
 

@@ -313,9 +313,9 @@ impl Folder {
     fn carry_out(&mut self, worker: u16, asked_at: u64, request: DiskRequest) -> Option<DiskEvent> {
         Some(match request {
             DiskRequest::Open { role, floor } => DiskEvent::Opened(role, self.open(role, floor)),
-            DiskRequest::Write { ticket, file, offset, bytes } => {
-                let result = self.write(file, offset as usize, &bytes);
-                DiskEvent::Written { ticket, bytes, result }
+            DiskRequest::Write { ticket, file, offset, content } => {
+                let result = self.write(file, offset as usize, &content);
+                DiskEvent::Written { ticket, content, result }
             }
             DiskRequest::Read { ticket, place } => {
                 DiskEvent::Read { ticket, result: self.read(place) }

@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::thread;
 
+use shards::disk::Content;
 use shards::page_buffer::PageBuffer;
 
 use super::super::files::{FileDone, FileOutcome};
@@ -53,8 +54,8 @@ fn read(done: &FileDone) -> Vec<u8> {
     }
 }
 
-fn buffer(bytes: Vec<u8>) -> PageBuffer {
-    PageBuffer::new(bytes, 0)
+fn buffer(bytes: Vec<u8>) -> Content {
+    PageBuffer::new(bytes, 0).into()
 }
 
 fn errno(done: &FileDone) -> Option<i32> {
