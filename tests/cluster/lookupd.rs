@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::harness::{Broker, Peer, SOON, TempDir, eventually, program};
+use crate::harness::{Broker, Peer, SOON, TempDir, eventually, lasting_address, program};
 
 /// Whose nsqlookupd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,7 @@ impl Lookupd {
 
     /// Starts one on free ports, with these flags besides.
     pub fn start_with(program: Program, flags: &[String]) -> Lookupd {
-        let nowhere = "127.0.0.1:0".parse().unwrap();
-        Lookupd::spawn(program, nowhere, nowhere, flags)
+        Lookupd::spawn(program, lasting_address(), lasting_address(), flags)
     }
 
     fn spawn(program: Program, tcp: SocketAddr, http: SocketAddr, more: &[String]) -> Lookupd {

@@ -16,9 +16,9 @@ fn loses_nothing() {
             let mut client = Client::consumer(&broker, "t", "c", 10);
             publish_numbers(&broker, "t", 200);
             let taken: Vec<_> = (0..10).map(|_| client.message()).collect();
-            client.req(&taken[0].id, 600);
+            client.req(&taken[0].id, 2000);
             client.fin(&taken[1].id);
-            client.publish_deferred("t", 600, b"deferred");
+            client.publish_deferred("t", 2000, b"deferred");
             publish_numbers(&broker, "waiting", 50);
             broker.await_channel("t", "c", "deferred_count", 2);
             let broker = Broker::start_in(peer, &[round], broker.stop());

@@ -13,8 +13,8 @@ fn broker_timeout(broker: &Broker, peer: Peer) {
     let start = Instant::now();
     client.publish("own", b"x");
     let id = client.delivery("x", 1);
-    let again = client.message_within(SECOND * 2 + peer.late());
-    assert_due(start, SECOND * 2, peer.late());
+    let again = client.message_within(SECOND * 3 + peer.late());
+    assert_due(start, SECOND * 3, peer.late());
     assert_eq!((again.attempts, again.id.as_str()), (2, id.as_str()));
     let stats = broker.channel("own", "c");
     assert_eq!((&stats["timeout_count"], &stats["requeue_count"]), (&1.into(), &0.into()));
@@ -120,7 +120,7 @@ fn abandoned_by_many(broker: &Broker, peer: Peer) {
 #[test]
 fn timeouts() {
     on_each_peer(|peer| {
-        let broker = Broker::start(peer, &["--msg-timeout=2s"]);
+        let broker = Broker::start(peer, &["--msg-timeout=3s"]);
         at_once(&[
             &|| broker_timeout(&broker, peer),
             &|| late_fin(&broker, peer),

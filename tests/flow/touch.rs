@@ -9,18 +9,18 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Touched in time, a message stays; untouched, it comes back a whole timeout later.
 fn keeps(broker: &Broker, peer: Peer) {
-    let mut client = with_timeout(broker, 2000, "kept c", 1);
+    let mut client = with_timeout(broker, 3000, "kept c", 1);
     client.publish("kept", b"x");
     let id = client.delivery("x", 1);
     let mut last = Instant::now();
-    for _ in 0..6 {
+    for _ in 0..5 {
         client.silent(SECOND);
         last = Instant::now();
         client.touch(&id);
     }
     assert_eq!(broker.channel("kept", "c")["timeout_count"], 0);
-    let again = client.message_within(SECOND * 2 + peer.late());
-    assert_due(last, SECOND * 2, peer.late());
+    let again = client.message_within(SECOND * 3 + peer.late());
+    assert_due(last, SECOND * 3, peer.late());
     assert_eq!((again.attempts, again.id), (2, id));
 }
 

@@ -7,7 +7,7 @@ use ::loadtest::wrap::{self, Compression, Tls, Trust, Wrap};
 use ::loadtest::{Error, Target, greet};
 
 use super::{CLOSED, OPEN, consuming, exchange, publishing, run, target};
-use crate::harness::{Broker, TempDir, on_each_peer};
+use crate::harness::{Broker, TempDir, lasting_address, on_each_peer};
 
 /// With a certificate the original listens for HTTPS, too, on a fixed port unless told otherwise.
 const ANY_HTTPS: &str = "--https-address=127.0.0.1:0";
@@ -72,19 +72,13 @@ fn https_takes_messages() {
         let certificate = Certificate::new();
         let flags = certificate.flags();
         // The log does not name the port of HTTPS before it listens, so it is a fixed one.
-        let port = free_port();
-        let https = format!("--https-address=127.0.0.1:{port}");
+        let address = lasting_address();
+        let https = format!("--https-address={address}");
         let broker = Broker::start(peer, &[&flags[0], &flags[1], &https]);
         let wrap = Wrap { tls: Some(certificate.tls("localhost")), ..Wrap::default() };
-        let https = Some(([127, 0, 0, 1], port).into());
-        let target = Target { https, wrap, ..target(&broker) };
+        let target = Target { https: Some(address), wrap, ..target(&broker) };
         run(&target, &exchange(publishing(Request::Http, CLOSED), None));
     });
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 #[test]

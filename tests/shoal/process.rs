@@ -123,7 +123,9 @@ fn data_path_locked() {
         let locked = unsafe { libc::flock(held.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
         assert_eq!(locked, 0);
         refuses_locked(peer, &dir);
-        drop(held);
+        // Closing it would not do: a process that another test is about to start may have it, too.
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::flock(held.as_raw_fd(), libc::LOCK_UN) }, 0);
         let broker = Broker::start_in(peer, &[], dir);
         Client::new(&broker).alive();
     });
