@@ -6,7 +6,7 @@ use shards::request::{ChannelAction, Request, TopicAction};
 use super::log;
 use super::seeds::live;
 use super::world::wire::{Command, Frame, identify};
-use super::world::{Settings, World, name};
+use super::world::{End, Settings, World, name};
 
 fn world(settings: Settings) -> World {
     World::new(1, settings)
@@ -173,4 +173,27 @@ fn what_is_written_over_a_misplaced_segment_is_found_after_a_restart() {
 #[test]
 fn a_write_that_is_misplaced_when_all_ends_excuses_what_it_hits() {
     live(460, log::rotten_and_ending());
+}
+
+#[test]
+fn what_an_operator_empties_right_after_a_start_stays_empty() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, log::killed());
+        let (producer, topic) = (world.connect(), 1);
+        let index = world.connect();
+        world.subscribe(index, topic, 0);
+        world.publish(producer, topic, 0, &[10; 5]);
+        world.check();
+        world.restart(End::Kill, 1);
+        let request = Request::Channel(name("t1"), name("c0"), ChannelAction::Empty);
+        world.ask_owner(topic, request);
+        // Perhaps before the first file of the journal is there.
+        for _ in 0..3 {
+            world.turn(1);
+            world.turn(0);
+        }
+        world.restart(End::Kill, 1);
+        world.check();
+        world.judge(seed);
+    }
 }
