@@ -165,9 +165,11 @@ impl BlockSink for Sink {
 fn share_out(
     topics: Vec<RecoveredTopic>,
     placement: &Placement,
-    first: Vec<Shared>,
+    mut first: Vec<Shared>,
     disks: Vec<(FileDesk, Arc<Folder>)>,
 ) -> Vec<Part> {
+    // As shards want them: stores first.
+    first.sort_by_key(|file| (file.role() == Role::Journal, file.number()));
     let mut of_shards: Vec<Vec<RecoveredTopic>> = disks.iter().map(|_| Vec::new()).collect();
     for topic in topics {
         of_shards[usize::from(placement.owner(&topic.name))].push(topic);

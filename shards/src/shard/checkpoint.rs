@@ -178,9 +178,12 @@ impl Shard {
 
     /// Gives up all files when there is no message: on a full disk that makes room. False when
     /// there is one.
+    ///
+    /// They go in an order that may be cut off anywhere: messages before what says that they are
+    /// finished. So stores come first, then journals, the oldest of them first.
     fn drop_idle_files(&mut self) -> bool {
         let busy = matches!(self.checkpoint.stage, Stage::Syncing | Stage::Stopped);
-        let busy = busy || self.is_storing();
+        let busy = busy || self.is_storing() || self.is_loading();
         let idle = !busy && self.topics.iter().all(|(_, topic)| topic.is_idle());
         if idle {
             let stopping = self.checkpoint.file == ALL;
@@ -191,7 +194,8 @@ impl Shard {
             let journals = journal.files.drain(..).map(|file| file.number);
             let old = checkpoint.old_files.drain(..);
             let old = old.filter(|&file| space.store.let_go(file));
-            space.requests.extend(journals.chain(old).chain(store).map(DiskRequest::Release));
+            let all = store.into_iter().chain(old).chain(journals);
+            space.requests.extend(all.map(DiskRequest::Release));
         }
         idle
     }

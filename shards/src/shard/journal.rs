@@ -277,8 +277,7 @@ impl Shard {
         }
         self.open_next_journal();
         self.checkpoint();
-        let starting = self.journal.files.is_empty() && self.journal.trouble.is_none();
-        if !self.journal.has_news() || starting {
+        if !self.journal.has_news() || self.is_starting() {
             return;
         }
         self.gather_deltas();
@@ -291,6 +290,14 @@ impl Shard {
             self.turn_failed();
         }
         // Otherwise the first file is about to come.
+    }
+
+    /// Whether it is not written down yet where everything stood at the start. Nothing else is to
+    /// happen before, or a crash would undo what somebody was told.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        let Journal { enabled, files, trouble, .. } = &self.journal;
+        *enabled && files.is_empty() && trouble.is_none()
     }
 
     /// Whether the batch would make the current file longer than it was made. A batch that is

@@ -15,7 +15,8 @@ use crate::slots::Key;
 impl Shard {
     /// Takes in what was found on the disk. Comes after [`Shard::restore`], before anything else.
     /// All of it is written down anew in the first turn.
-    /// `old_files` are released as soon as that is safe, unless messages are in them.
+    /// `old_files`, stores before journals, are released as soon as that is safe, unless messages
+    /// are in them.
     pub fn restore_messages(
         &mut self,
         topics: Vec<RecoveredTopic>,

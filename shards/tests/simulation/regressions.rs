@@ -1,12 +1,13 @@
 //! Mistakes that were made, each under the name of what happened.
 
-use shards::limits::Options;
+use shards::limits::{Durability, Options};
 use shards::request::{ChannelAction, Request, TopicAction};
 
 use super::log;
 use super::seeds::live;
+use super::world::disk::DiskSettings;
 use super::world::wire::{Command, Frame, identify};
-use super::world::{Settings, World, name};
+use super::world::{End, Settings, World, name};
 
 fn world(settings: Settings) -> World {
     World::new(1, settings)
@@ -24,6 +25,13 @@ fn consumer(world: &mut World, ready: u64) -> usize {
 /// Finishes everything that a consumer has; how many it were.
 fn finish_all(world: &mut World, index: usize) -> usize {
     world.quiesce();
+    let count = send_finishes(world, index);
+    world.check();
+    count
+}
+
+/// Has FINs for everything that a consumer has on the way.
+fn send_finishes(world: &mut World, index: usize) -> usize {
     let frames = std::mem::take(&mut world.connections[index].frames);
     let ids: Vec<_> = frames
         .into_iter()
@@ -36,7 +44,6 @@ fn finish_all(world: &mut World, index: usize) -> usize {
         let line = [b"FIN ", &id[..], b"\n"].concat();
         world.write(index, &line, Some(Command::Finish(*id)));
     }
-    world.check();
     ids.len()
 }
 
@@ -173,4 +180,69 @@ fn what_is_written_over_a_misplaced_segment_is_found_after_a_restart() {
 #[test]
 fn a_write_that_is_misplaced_when_all_ends_excuses_what_it_hits() {
     live(460, log::rotten_and_ending());
+}
+
+#[test]
+fn what_an_operator_empties_right_after_a_start_stays_empty() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, log::killed());
+        let (producer, topic) = (world.connect(), 1);
+        let index = world.connect();
+        world.subscribe(index, topic, 0);
+        world.publish(producer, topic, 0, &[10; 5]);
+        world.check();
+        world.restart(End::Kill, 1);
+        let request = Request::Channel(name("t1"), name("c0"), ChannelAction::Empty);
+        world.ask_owner(topic, request);
+        // Perhaps before the first file of the journal is there.
+        for _ in 0..3 {
+            world.turn(1);
+            world.turn(0);
+        }
+        world.restart(End::Kill, 1);
+        world.check();
+        world.judge(seed);
+    }
+}
+
+/// A world without messages whose disk has begun to refuse everything, so that it lets its files
+/// go; everything stands still after so many more operations.
+fn idle_and_in_trouble(stops_in: u64) -> World {
+    let disk = DiskSettings { space_bytes: Some(u64::MAX), ..DiskSettings::default() };
+    let mut settings = Settings { disk: Some(disk), shards: 1, ..log::crowded_and_mixed() };
+    settings.options.topic_durability = vec![(name("t0"), Durability::Written)];
+    let mut world = World::new(7, settings);
+    let (producer, index) = (world.connect(), consumer(&mut world, 0));
+    // More than memory holds, so that some of it is in a store.
+    for _ in 0..40 {
+        world.publish(producer, 0, 0, &[50_000]);
+        world.check();
+    }
+    world.set_ready(index, 100);
+    assert_eq!(finish_all(&mut world, index), 40);
+    assert!(world.folder.store_files() > 0, "there is a store");
+    world.folder.settings.errors = 1000;
+    world.publish(producer, 0, 0, &[100]);
+    world.quiesce();
+    world.folder.settings.stops_at = Some(world.folder.operations + stops_in);
+    send_finishes(&mut world, index);
+    for _ in 0..20 {
+        world.turn(0);
+    }
+    world
+}
+
+#[test]
+fn files_of_a_shard_without_messages_go_in_an_order_that_brings_nothing_back() {
+    for stops_in in 1..12 {
+        let mut world = idle_and_in_trouble(stops_in);
+        let files = world.folder.files.len();
+        println!("{stops_in}: {files} files are left, {}", world.folder.stands_still);
+        world.folder.stands_still = false;
+        world.folder.settings = DiskSettings::default();
+        world.restart(End::Kill, 1);
+        world.wind_up();
+        let complaints = &world.ledger.complaints;
+        assert!(complaints.is_empty(), "{files} files were left: {complaints:#?}");
+    }
 }

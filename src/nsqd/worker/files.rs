@@ -1,7 +1,8 @@
 //! The shard's disk in its turns: what it is told, what is appended within the turn, what it asks
-//! for, and the last turns of all.
+//! for, and the first and last turns of all.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Worker;
@@ -10,7 +11,7 @@ use super::Worker;
 const STORE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same, while the disk refuses everything.
 const TROUBLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long it sleeps at most meanwhile.
+/// How long it sleeps at most in turns for the disk only.
 const STORE_SLEEP: Duration = Duration::from_millis(10);
 
 impl Worker {
@@ -82,18 +83,32 @@ impl Worker {
                 );
                 return Ok(());
             }
-            let now = self.clock.tick();
-            self.shard.begin_turn(now);
-            self.take_events();
-            self.hear_disk();
-            self.write_journal();
-            self.shard.finish_turn();
-            self.ask_disk();
-            let Worker { ring, disk, shard, .. } = self;
-            let idle = || !shard.has_work() && !disk.as_ref().is_some_and(|disk| disk.has_news());
-            ring.wait(Some(STORE_SLEEP), idle)?;
+            self.disk_turn()?;
         }
         self.tell_metrics();
         Ok(())
+    }
+
+    /// Turns until it is written down where everything stands after a start, or the disk refuses
+    /// that. What an operator is told before would be undone by a crash.
+    pub(super) fn write_start(&mut self) -> io::Result<()> {
+        while self.shard.is_starting() && !self.stop.load(Ordering::Relaxed) {
+            self.disk_turn()?;
+        }
+        Ok(())
+    }
+
+    /// A turn for the disk only, and the sleep until it has done something.
+    fn disk_turn(&mut self) -> io::Result<()> {
+        let now = self.clock.tick();
+        self.shard.begin_turn(now);
+        self.take_events();
+        self.hear_disk();
+        self.write_journal();
+        self.shard.finish_turn();
+        self.ask_disk();
+        let Worker { ring, disk, shard, .. } = self;
+        let idle = || !shard.has_work() && !disk.as_ref().is_some_and(|disk| disk.has_news());
+        ring.wait(Some(STORE_SLEEP), idle)
     }
 }

@@ -15,6 +15,7 @@ impl Worker {
     pub async fn run(mut self) -> io::Result<()> {
         // What there was before a restart: nothing else may happen for a while.
         self.line.report(&mut self.shard);
+        self.write_start()?;
         while !self.stop.load(Ordering::Relaxed) {
             self.sleep()?;
             let now = self.clock.tick();

@@ -217,6 +217,18 @@ impl Folder {
         self.released.clear();
     }
 
+    /// The request that is carried out next: any one, but files go in the order in which they are
+    /// released.
+    fn pick(&mut self, queue: &Queue) -> usize {
+        let is_release =
+            |(_, request): &(u64, DiskRequest)| matches!(request, DiskRequest::Release(_));
+        let pick = self.random.below(queue.pending.len());
+        match is_release(&queue.pending[pick]) {
+            true => queue.pending.iter().position(is_release).unwrap_or(pick),
+            false => pick,
+        }
+    }
+
     /// Of what was not synced any sector may be undone.
     pub fn cut_power(&mut self) {
         let removed = std::mem::take(&mut self.removed);
@@ -293,8 +305,8 @@ impl Folder {
             if !self.operate() {
                 return;
             }
-            let pick = self.random.below(queue.pending.len());
-            let (asked_at, request) = queue.pending.swap_remove(pick);
+            let pick = self.pick(queue);
+            let (asked_at, request) = queue.pending.remove(pick);
             queue.done.extend(self.carry_out(queue.worker, asked_at, request));
         }
     }

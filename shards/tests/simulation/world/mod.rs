@@ -43,8 +43,9 @@ pub use restart::End;
 const START_NS: i64 = 1_780_272_000_000_000_000;
 /// Rounds of turns after which a world that is left alone must have come to rest.
 const ROUNDS_MAX: usize = 20_000;
-/// Half seconds after which nobody waits for a disk any more.
-const DISK_ROUNDS_MAX: usize = 100;
+/// Half seconds after which nobody waits for a disk any more. What lies in a file of which nothing
+/// can be read is given up one segment after the other, after ten seconds each.
+const DISK_ROUNDS_MAX: usize = 500;
 
 /// A fault that is built in on purpose, to see that the ledger finds it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -139,7 +139,8 @@ impl World {
         for topic in topics {
             parts[usize::from(self.placement.owner(&topic.name))].push(topic);
         }
-        let old_files: Vec<u32> = self.folder.files.keys().copied().collect();
+        let mut old_files: Vec<u32> = self.folder.files.keys().copied().collect();
+        old_files.sort_by_key(|number| self.folder.files[number].header.role == Role::Journal);
         self.folder.share(shards);
         for me in 0..=shards {
             let mut worker = self.worker(me);

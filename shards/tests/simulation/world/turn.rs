@@ -15,13 +15,9 @@ impl World {
         self.workers[worker].shard.begin_turn(self.now);
         self.end_waits(worker);
         self.look(worker);
-        self.answer_questions(worker);
-        for index in self.workers[worker].connections.clone() {
-            self.feed(worker, index);
-            self.look(worker);
+        if !self.workers[worker].shard.is_starting() {
+            self.take_input(worker);
         }
-        self.take_mail(worker);
-        self.take_asks(worker);
         self.take_disk_events(worker);
         self.write_journal(worker);
         if self.folder.stands_still {
@@ -41,6 +37,17 @@ impl World {
         self.post(worker);
         self.hear(worker);
         self.ask_disk(worker);
+    }
+
+    /// What came from outside and from other workers.
+    fn take_input(&mut self, worker: usize) {
+        self.answer_questions(worker);
+        for index in self.workers[worker].connections.clone() {
+            self.feed(worker, index);
+            self.look(worker);
+        }
+        self.take_mail(worker);
+        self.take_asks(worker);
     }
 
     fn take_disk_events(&mut self, worker: usize) {
