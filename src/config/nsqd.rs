@@ -56,6 +56,8 @@ pub struct NsqdOptions {
     pub topology_aware_consumption: bool,
     /// How long a new connection may take to say which protocol it speaks.
     pub greeting_timeout_ms: u64,
+    /// How long draining may take when nobody says so; 0 for as long as it takes.
+    pub drain_timeout_ms: u64,
     /// Threads that own topics; 0 for one per usable core.
     pub shards: usize,
     /// Threads that accept connections.

@@ -132,6 +132,12 @@ const ADDRESSES: &[Flag] = &[
         "5s",
         "How long a new connection may take to send the protocol's first four bytes",
     ),
+    Flag::new(
+        "drain-timeout",
+        Duration,
+        "0s",
+        "How long draining (SIGUSR1, PUT /config/drain) may take; 0s for as long as it takes",
+    ),
 ];
 
 const CORES: &[Flag] = &[
