@@ -24,7 +24,7 @@ use super::disk::limits::JOURNAL_BYTES;
 use super::doorbell::Doorbell;
 use super::http::facts::{Facts, Health, Limits, Options as ShownOptions};
 use super::life::Life;
-use super::life::watch::{Event, Reason, Watch};
+use super::life::watch::{Event, Watch};
 use super::mailbox::{LaneCapacities, Mailbox};
 use super::metadata::file::is_for_want_of_room;
 use super::metadata::keeper::{Keeper, Reporter};
@@ -62,7 +62,7 @@ pub type StartBeside = fn(&mut NsqdOptions) -> Result<Option<StopBeside>, String
 /// Runs nsqd until it is told to stop.
 pub fn run(mut options: NsqdOptions, beside: StartBeside) -> ExitCode {
     let started = Instant::now();
-    let _log = match log::start(&options.log_prefix, options.log_level) {
+    let _log = match log::start(&options.log_prefix, options.log_level, options.log_format) {
         Ok(guard) => guard,
         Err(error) => return log::fatal("nsqd", &format!("cannot start the log: {error}")),
     };
@@ -78,7 +78,8 @@ pub fn run(mut options: NsqdOptions, beside: StartBeside) -> ExitCode {
         Ok(loaded) => loaded,
         Err(problem) => return log::fatal("nsqd", &format!("failed to load metadata - {problem}")),
     };
-    for line in prepared.plan_lines() {
+    let plan = prepared.plan_lines(&options);
+    for line in &plan {
         tracing::info!("{line}");
     }
     let warnings = options.settings.warnings.iter().chain(&prepared.warnings);
@@ -89,8 +90,7 @@ pub fn run(mut options: NsqdOptions, beside: StartBeside) -> ExitCode {
         tracing::info!("{}", startup::tls::version_line(&options.tls));
     }
     if options.check {
-        tracing::info!("all checks passed");
-        return ExitCode::SUCCESS;
+        return startup::checked(&plan);
     }
     // Before any thread starts, so that none of them takes a signal's default action.
     let signals = match Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]) {
@@ -195,7 +195,7 @@ fn serve(
     announce(&listeners, started);
     let reason = watch.run();
     systemd::stopping();
-    tracing::info!("{}", closing_line(reason));
+    tracing::info!("NSQ: closing{reason}");
     // First, so that nobody is sent here any more.
     control.stop();
     crew.stop();
@@ -286,19 +286,6 @@ fn announce(listeners: &[String], started: Instant) {
     }
     tracing::info!("ready in {} ms", started.elapsed().as_millis());
     systemd::ready();
-}
-
-fn closing_line(reason: Reason) -> String {
-    match reason {
-        Reason::Signal(signal) => {
-            let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
-            format!("NSQ: closing on {name}")
-        }
-        Reason::Drained => "NSQ: closing, drained: no message is left".to_owned(),
-        Reason::DrainLate(left) => {
-            format!("NSQ: closing, draining took too long: {left} messages are left")
-        }
-    }
 }
 
 fn announcement(listener: &BoundListener) -> String {

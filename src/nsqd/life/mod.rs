@@ -5,7 +5,7 @@
 //! as nobody asks; `/readyz`, `/config/drain` and the main thread (`watch`) ask.
 
 mod drain;
-mod probe;
+pub mod probe;
 mod pulse;
 pub mod watch;
 

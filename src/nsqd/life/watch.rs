@@ -1,5 +1,6 @@
 //! The main thread once everything runs: signals, draining, systemd's watchdog.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,21 @@ pub enum Reason {
     Drained,
     /// Draining took too long; so many messages are left.
     DrainLate(u64),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Signal(signal) => {
+                let name = signal_hook::low_level::signal_name(*signal).unwrap_or("a signal");
+                write!(f, " on {name}")
+            }
+            Reason::Drained => f.write_str(", drained: no message is left"),
+            Reason::DrainLate(left) => {
+                write!(f, ", draining took too long: {left} messages are left")
+            }
+        }
+    }
 }
 
 /// What the main thread looks after.
