@@ -1,13 +1,15 @@
-//! The log: lines on standard error in NSQ's format, written by a thread of its own.
+//! The log: lines on standard error in NSQ's format or as JSON, written by a thread of its own.
 //!
 //! Code says `tracing::info!` and its like, from any thread. A line goes into a bounded queue
 //! without waiting; when standard error is blocked and the queue is full, lines are dropped and
 //! counted, and the count is logged once there is room again. So no shard ever waits for a
 //! terminal. The level can be changed while running.
 
+mod format;
 mod queue;
+mod remedy;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -21,7 +23,10 @@ use tracing::span;
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
+pub use format::LogFormat;
+use format::{Said, Style};
 use queue::Queue;
+use serde_json::Value;
 
 /// Lines that wait for the writer; what comes on top is dropped.
 const QUEUED_LINES_MAX: usize = 8192;
@@ -54,6 +59,17 @@ impl LogLevel {
             "error" => Ok(LogLevel::Error),
             "fatal" => Ok(LogLevel::Fatal),
             _ => Err(format!("invalid log level '{text}' (debug, info, warn, error, fatal)")),
+        }
+    }
+
+    /// Its name as an option and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogLevel::Debug => "debug",
+            LogLevel::Info => "info",
+            LogLevel::Warn => "warn",
+            LogLevel::Error => "error",
+            LogLevel::Fatal => "fatal",
         }
     }
 
@@ -97,10 +113,11 @@ impl Drop for LogGuard {
 }
 
 /// Starts the log. Only the first call of a process has an effect.
-pub fn start(prefix: &str, level: LogLevel) -> io::Result<LogGuard> {
+pub fn start(prefix: &str, level: LogLevel, format: LogFormat) -> io::Result<LogGuard> {
     set_level(level);
     if QUEUE.get().is_none() {
-        let queue = Queue::start(io::stderr(), prefix, QUEUED_LINES_MAX)?;
+        let style = Style { prefix: prefix.into(), format };
+        let queue = Queue::start(io::stderr(), style, QUEUED_LINES_MAX)?;
         let subscriber = NsqSubscriber { queue: queue.clone(), level: &LEVEL };
         if QUEUE.set(queue).is_ok() {
             // Only a test could have installed another one before.
@@ -117,9 +134,16 @@ pub fn set_level(level: LogLevel) {
 
 /// Logs why the program ends, waits until that is written, and gives the exit code.
 ///
-/// The line begins with the program's name whatever `--log-prefix` says, as in the original.
+/// The line begins with the program's name whatever `--log-prefix` says, as in the original. What
+/// helps is said as well.
 pub fn fatal(program: &str, text: &str) -> ExitCode {
-    let line = line(&format!("[{program}] "), LogLevel::Fatal, text);
+    let format = QUEUE.get().map_or(LogFormat::Text, |queue| queue.style.format);
+    let style = Style { prefix: format!("[{program}] ").into(), format };
+    let mut said = Said::from(text);
+    if let Some(remedy) = remedy::remedy(text) {
+        said.message.push_str(&format!(" - {remedy}"));
+    }
+    let line = style.line(LogLevel::Fatal, &said);
     match QUEUE.get() {
         Some(queue) => {
             queue.push(line);
@@ -154,20 +178,6 @@ fn time_text(time: &Zoned, precision: Precision) -> String {
     }
 }
 
-fn line(prefix: &str, level: LogLevel, text: &str) -> String {
-    let now = now_text(Precision::Microseconds);
-    // One event is one line: what a client sent cannot forge another.
-    if text.contains(char::is_control) {
-        let escaped: String = text.chars().map(escape).collect();
-        return format!("{prefix}{now} {level}: {escaped}\n");
-    }
-    format!("{prefix}{now} {level}: {text}\n")
-}
-
-fn escape(c: char) -> String {
-    if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
-}
-
 /// What stands behind `tracing`'s macros.
 struct NsqSubscriber {
     queue: Queue,
@@ -192,14 +202,13 @@ impl Subscriber for NsqSubscriber {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut text = Text::default();
+        let mut said = Said::default();
         if !is_ours(event.metadata().target()) {
-            text.message = format!("{}: ", event.metadata().target());
+            said.message = format!("{}: ", event.metadata().target());
         }
-        event.record(&mut text);
-        text.message.push_str(&text.fields);
+        event.record(&mut said);
         let level = LogLevel::of(*event.metadata().level());
-        self.queue.push(line(&self.queue.prefix, level, &text.message));
+        self.queue.push(self.queue.style.line(level, &said));
     }
 
     // Spans are not used: they would cost on every message and NSQ's format has no place for them.
@@ -221,24 +230,35 @@ fn is_ours(target: &str) -> bool {
     krate == "shoal" || krate == "shards"
 }
 
-/// An event's message, and its other fields as ` name=value`.
-#[derive(Default)]
-struct Text {
-    message: String,
-    fields: String,
-}
-
-impl Visit for Text {
+/// An event's message and its other fields.
+impl Visit for Said {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.record_debug(field, &format_args!("{value}"));
+        self.put(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a string cannot fail.
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
-        };
+        self.put(field, format!("{value:?}").into());
+    }
+}
+
+impl Said {
+    fn put(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message.push_str(&text),
+            (name, value) => self.fields.push((name, value)),
+        }
     }
 }
 
@@ -250,8 +270,9 @@ mod tests {
     use jiff::civil::date;
     use jiff::tz::TimeZone;
 
+    use super::format::Style;
     use super::queue::tests::Gate;
-    use super::{LogLevel, NsqSubscriber, Precision, Queue, line, time_text};
+    use super::{LogFormat, LogLevel, NsqSubscriber, Precision, Queue, time_text};
 
     const LONG: Duration = Duration::from_secs(10);
 
@@ -263,17 +284,11 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_one_line_whatever_a_client_sent() {
-        let line = line("[x] ", LogLevel::Warn, "bad \n[x] FATAL: forged\x1b[31m ü");
-        assert!(line.ends_with(" WARNING: bad \\n[x] FATAL: forged\\u{1b}[31m ü\n"), "{line}");
-        assert_eq!(line.matches('\n').count(), 1);
-    }
-
-    #[test]
     fn events_are_written_in_nsqs_format_and_the_level_changes_while_running() {
         static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
         let gate = Gate::new();
-        let queue = Queue::start(gate.clone(), "[nsqd] ", 100).unwrap();
+        let style = Style { prefix: "[nsqd] ".into(), format: LogFormat::Text };
+        let queue = Queue::start(gate.clone(), style, 100).unwrap();
         let subscriber = NsqSubscriber { queue: queue.clone(), level: &LEVEL };
         tracing::subscriber::with_default(subscriber, || {
             for round in 0..2 {

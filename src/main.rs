@@ -11,6 +11,7 @@ mod net;
 mod nsqadmin;
 mod nsqd;
 mod nsqlookupd;
+mod systemd;
 mod tls;
 mod tools;
 

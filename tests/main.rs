@@ -29,6 +29,9 @@ mod http;
 mod stats;
 
 #[cfg(test)]
+mod operate;
+
+#[cfg(test)]
 mod nsqlookupd;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::env;
 use super::flag::{Default, Flag, Program};
 use super::stop::Stop;
 use super::value::{Kind, Value};
@@ -107,6 +108,12 @@ fn command(program: &'static Program) -> Command {
         .no_binary_name(true)
         .disable_version_flag(true)
         .override_usage(format!("{} [flags]", program.name));
+    if let Some(variable) = program.find("log-level").and_then(|flag| env::variable(program, flag))
+    {
+        command = command.after_help(format!(
+            "Environment variables such as {variable} stand below flags and above the file."
+        ));
+    }
     for group in program.groups {
         for flag in group.flags {
             command = command.arg(arg(flag).help_heading(group.title));

@@ -1,7 +1,8 @@
-//! What the programs are told: flags in Go's style, NSQ's TOML files, and the options from both.
+//! What the programs are told: flags in Go's style, environment variables, NSQ's TOML files, and the
+//! options from them all.
 //!
-//! Each flag is one [`flag::Flag`] in a program's table. The parser, `--help`, the TOML keys and
-//! the defaults come from that value; [`nsqd::NsqdOptions`], [`nsqlookupd::LookupdOptions`],
+//! Each flag is one [`flag::Flag`] in a program's table. The parser, `--help`, the TOML keys, the
+//! names of variables and the defaults come from that value; [`nsqd::NsqdOptions`], [`nsqlookupd::LookupdOptions`],
 //! [`nsqadmin::AdminOptions`], [`tail::TailOptions`] and [`export::ExportOptions`] are what the
 //! rest of a program sees. What can go wrong ends as a [`stop::Stop`], which knows its exit code.
 
@@ -13,7 +14,9 @@ pub mod stop;
 pub mod tail;
 
 pub mod argv;
+pub mod env;
 pub mod flag;
+mod print;
 pub mod settings;
 pub mod toml_file;
 pub mod value;

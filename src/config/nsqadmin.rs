@@ -13,7 +13,7 @@ use super::settings::Settings;
 use super::stop::Stop;
 use super::value::Value;
 use crate::http::client::Url;
-use crate::log::LogLevel;
+use crate::log::{LogFormat, LogLevel};
 
 /// Everything that nsqadmin is told.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct AdminOptions {
     pub log_level: LogLevel,
     /// What every line of the log begins with.
     pub log_prefix: String,
+    /// What a line of the log is.
+    pub log_format: LogFormat,
     /// Where browsers connect.
     pub http_address: String,
     /// What every path begins with: empty, or `/x` without a slash at its end.
@@ -131,8 +133,11 @@ impl AdminOptions {
     /// When the program should end before it has begun.
     pub fn load(args: &[OsString]) -> Result<AdminOptions, Stop> {
         let settings = Settings::load(&NSQADMIN, args)?;
-        read(settings)
-            .map_err(|problem| Stop::Fatal(format!("failed to instantiate nsqadmin - {problem}")))
+        let options = read(settings).map_err(|problem| {
+            Stop::Fatal(format!("failed to instantiate nsqadmin - {problem}"))
+        })?;
+        options.settings.print_if_asked(&NSQADMIN)?;
+        Ok(options)
     }
 }
 
@@ -145,6 +150,7 @@ fn read(mut settings: Settings) -> Result<AdminOptions, String> {
     let options = AdminOptions {
         log_level: s.log_level("log-level"),
         log_prefix: s.text("log-prefix"),
+        log_format: LogFormat::parse(&s.text("log-format"))?,
         http_address: s.text("http-address"),
         base_path: base_path.trim_end_matches('/').to_owned(),
         dev_static_dir: Some(s.text("dev-static-dir")).filter(|d| !d.is_empty()).map(PathBuf::from),

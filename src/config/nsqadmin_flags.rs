@@ -21,8 +21,16 @@ pub static NSQADMIN: Program = Program {
 const BASICS: &[Flag] = &[
     Flag::new("version", Bool, "false", "Print the version and exit").only_flag(),
     Flag::new("config", Text, "", "Path of a configuration file (TOML)").only_flag(),
+    Flag::new(
+        "print-config",
+        Bool,
+        "false",
+        "Print every setting and where it comes from, and exit",
+    )
+    .only_flag(),
     Flag::new("log-level", LogLevel, "info", "Least level logged: debug, info, warn, error, fatal"),
     Flag::new("log-prefix", Text, "[nsqadmin] ", "What every line of the log begins with"),
+    Flag::new("log-format", Text, "text", "What a line of the log is: text as NSQ's, or json"),
     Flag::new("verbose", Bool, "false", "it has no effect, use --log-level")
         .only_flag()
         .deprecated(),

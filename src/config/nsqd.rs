@@ -12,7 +12,7 @@ use super::nsqd_flags::NSQD;
 use super::settings::Settings;
 use super::stop::Stop;
 use super::value::{TlsRequired, TlsVersion, Value};
-use crate::log::LogLevel;
+use crate::log::{LogFormat, LogLevel};
 
 /// Everything that nsqd is told. Durations are rounded up to whole milliseconds.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct NsqdOptions {
     pub log_level: LogLevel,
     /// What every line of the log begins with.
     pub log_prefix: String,
+    /// What a line of the log is.
+    pub log_format: LogFormat,
     /// Part of message ids, below 1024.
     pub node_id: u16,
     /// Where TCP clients connect.
@@ -56,6 +58,8 @@ pub struct NsqdOptions {
     pub topology_aware_consumption: bool,
     /// How long a new connection may take to say which protocol it speaks.
     pub greeting_timeout_ms: u64,
+    /// How long draining may take when nobody says so; 0 for as long as it takes.
+    pub drain_timeout_ms: u64,
     /// Threads that own topics; 0 for one per usable core.
     pub shards: usize,
     /// Threads that accept connections.
@@ -210,8 +214,10 @@ impl NsqdOptions {
         if settings.text_if_given("broadcast-address").is_none() {
             settings.set("broadcast-address", Value::Text(host));
         }
-        nsqd_checks::read(settings)
-            .map_err(|problem| Stop::Fatal(format!("failed to instantiate nsqd - {problem}")))
+        let options = nsqd_checks::read(settings)
+            .map_err(|problem| Stop::Fatal(format!("failed to instantiate nsqd - {problem}")))?;
+        options.settings.print_if_asked(&NSQD)?;
+        Ok(options)
     }
 }
 

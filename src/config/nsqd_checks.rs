@@ -14,6 +14,7 @@ use super::nsqd::{
 };
 use super::settings::Settings;
 use super::value::{TlsRequired, Value};
+use crate::log::LogFormat;
 
 /// The number of node ids; message ids have ten bits for it.
 const NODE_IDS: i64 = 1024;
@@ -40,6 +41,7 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         check: s.bool("check"),
         log_level: s.log_level("log-level"),
         log_prefix: s.text("log-prefix"),
+        log_format: LogFormat::parse(&s.text("log-format"))?,
         node_id: u16::try_from(node_id).map_err(|error| error.to_string())?,
         tcp_address: s.text("tcp-address"),
         http_address: s.text("http-address"),
@@ -55,6 +57,7 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         topology_zone: s.text("topology-zone"),
         topology_aware_consumption,
         greeting_timeout_ms: read_ms(s, "greeting-timeout", 1)?,
+        drain_timeout_ms: read_ms(s, "drain-timeout", 0)?,
         shards: read_shards(s)?,
         acceptors: read_acceptors(s)?,
         topic_shards: read_topic_shards(s)?,

@@ -34,10 +34,18 @@ const NO_SCAN: &str = "no effect: timeouts are exact, channels are not scanned";
 const BASICS: &[Flag] = &[
     Flag::new("version", Bool, "false", "Print the version and exit").only_flag(),
     Flag::new("config", Text, "", "Path of a configuration file (TOML)").only_flag(),
+    Flag::new(
+        "print-config",
+        Bool,
+        "false",
+        "Print every setting and where it comes from, and exit",
+    )
+    .only_flag(),
     Flag::new("check", Bool, "false", "Run the checks of a start, print the plan and exit")
         .only_flag(),
     Flag::new("log-level", LogLevel, "info", "Least level logged: debug, info, warn, error, fatal"),
     Flag::new("log-prefix", Text, "[nsqd] ", "What every line of the log begins with"),
+    Flag::new("log-format", Text, "text", "What a line of the log is: text as NSQ's, or json"),
     Flag::new("verbose", Bool, "false", "it has no effect, use --log-level")
         .only_flag()
         .deprecated(),
@@ -131,6 +139,12 @@ const ADDRESSES: &[Flag] = &[
         Duration,
         "5s",
         "How long a new connection may take to send the protocol's first four bytes",
+    ),
+    Flag::new(
+        "drain-timeout",
+        Duration,
+        "0s",
+        "How long draining (SIGUSR1, PUT /config/drain) may take; 0s for as long as it takes",
     ),
 ];
 

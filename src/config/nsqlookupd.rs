@@ -13,7 +13,7 @@ use super::value::Kind::{
 };
 use super::value::{TlsVersion, Value};
 use super::version;
-use crate::log::LogLevel;
+use crate::log::{LogFormat, LogLevel};
 
 /// nsqlookupd as the command line sees it.
 pub static NSQLOOKUPD: Program = Program {
@@ -32,8 +32,16 @@ pub static NSQLOOKUPD: Program = Program {
 const BASICS: &[Flag] = &[
     Flag::new("version", Bool, "false", "Print the version and exit").only_flag(),
     Flag::new("config", Text, "", "Path of a configuration file (TOML)").only_flag(),
+    Flag::new(
+        "print-config",
+        Bool,
+        "false",
+        "Print every setting and where it comes from, and exit",
+    )
+    .only_flag(),
     Flag::new("log-level", Level, "info", "Least level logged: debug, info, warn, error, fatal"),
     Flag::new("log-prefix", Text, "[nsqlookupd] ", "What every line of the log begins with"),
+    Flag::new("log-format", Text, "text", "What a line of the log is: text as NSQ's, or json"),
     Flag::new("verbose", Bool, "false", "it has no effect, use --log-level")
         .only_flag()
         .deprecated(),
@@ -131,6 +139,8 @@ pub struct LookupdOptions {
     pub log_level: LogLevel,
     /// What every line of the log begins with.
     pub log_prefix: String,
+    /// What a line of the log is.
+    pub log_format: LogFormat,
     /// Where nsqds connect; never empty.
     pub tcp_address: String,
     /// Where HTTP clients connect; never empty.
@@ -183,9 +193,15 @@ pub struct LookupdTls {
 impl LookupdOptions {
     /// Reads the arguments after the program's name, and the file that they name.
     pub fn load(args: &[OsString]) -> Result<LookupdOptions, Stop> {
-        let settings = Settings::load(&NSQLOOKUPD, args)?;
-        read(settings)
-            .map_err(|problem| Stop::Fatal(format!("failed to instantiate nsqlookupd - {problem}")))
+        let mut settings = Settings::load(&NSQLOOKUPD, args)?;
+        if settings.text_if_given("broadcast-address").is_none() {
+            settings.set("broadcast-address", Value::Text(host::hostname()));
+        }
+        let options = read(settings.clone()).map_err(|problem| {
+            Stop::Fatal(format!("failed to instantiate nsqlookupd - {problem}"))
+        })?;
+        settings.print_if_asked(&NSQLOOKUPD)?;
+        Ok(options)
     }
 }
 
@@ -194,9 +210,10 @@ fn read(settings: Settings) -> Result<LookupdOptions, String> {
     Ok(LookupdOptions {
         log_level: s.log_level("log-level"),
         log_prefix: s.text("log-prefix"),
+        log_format: LogFormat::parse(&s.text("log-format"))?,
         tcp_address: address(s, "tcp-address"),
         http_address: address(s, "http-address"),
-        broadcast_address: s.text_if_given("broadcast-address").unwrap_or_else(host::hostname),
+        broadcast_address: s.text("broadcast-address"),
         inactive_producer_timeout: time(s, "inactive-producer-timeout"),
         tombstone_lifetime: time(s, "tombstone-lifetime"),
         client_timeout: positive_time(s, "client-timeout")?,

@@ -1,10 +1,12 @@
-//! Every flag's value after the layers: the command line before the file before the default.
+//! Every flag's value after the layers: the command line before the environment before the file
+//! before the default.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
 use super::argv;
+use super::env;
 use super::flag::{Default, Flag, Program, TomlKey};
 use super::stop::Stop;
 use super::toml_file;
@@ -28,19 +30,31 @@ struct Setting {
 }
 
 /// Who gave a value. A later one beats an earlier one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
     /// Nobody.
     Default,
-    /// The configuration file.
-    File,
+    /// The configuration file of this path.
+    File(String),
+    /// The environment variable of this name.
+    Environment(String),
     /// The command line.
     Flag,
 }
 
 impl Settings {
-    /// Reads the arguments after the program's name, and the file that they name.
+    /// Reads the arguments after the program's name, the process's environment, and the file that
+    /// they name.
     pub fn load(program: &'static Program, args: &[OsString]) -> Result<Settings, Stop> {
+        Settings::load_from(program, args, std::env::vars_os())
+    }
+
+    /// The same with another environment.
+    pub fn load_from(
+        program: &'static Program,
+        args: &[OsString],
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<Settings, Stop> {
         let given = argv::parse(program, args)?;
         let mut settings = Settings::defaults(program);
         if !given.ignored.is_empty() {
@@ -52,6 +66,13 @@ impl Settings {
         }
         if settings.bool("version") {
             return Err(Stop::Version((program.version_line)(program.name)));
+        }
+        let environment = env::read(program, variables)?;
+        settings.warnings.extend(environment.warnings);
+        for (flag, value, name) in environment.values {
+            if *settings.source(flag.name) == Source::Default {
+                settings.put(flag, value, Source::Environment(name));
+            }
         }
         if program.find("config").is_some() && !settings.text("config").is_empty() {
             let path = settings.text("config");
@@ -83,7 +104,8 @@ impl Settings {
             // The original looks at these three even when the command line overrides them.
             let checked =
                 matches!(flag.kind, Kind::LogLevel | Kind::TlsRequired | Kind::TlsVersion);
-            if self.settings[at].source == Source::Flag && !checked {
+            let overridden = self.settings[at].source != Source::Default;
+            if overridden && !checked {
                 continue;
             }
             let text = toml_file::plain_text(written);
@@ -95,8 +117,8 @@ impl Settings {
                     "ERROR: Resolve failed to coerce value {text} for field {key} - {problem}"
                 ))
             })?;
-            if self.settings[at].source != Source::Flag {
-                self.put(flag, value, Source::File);
+            if !overridden {
+                self.put(flag, value, Source::File(path.to_owned()));
             }
         }
         Ok(())
@@ -221,6 +243,11 @@ impl Settings {
     /// The value itself; `None` when it is found out later.
     pub fn value(&self, name: &str) -> Option<&Value> {
         self.settings[self.position(name)].value.as_ref()
+    }
+
+    /// Who gave a flag its value.
+    pub fn source(&self, name: &str) -> &Source {
+        &self.settings[self.position(name)].source
     }
 
     fn put(&mut self, flag: &'static Flag, value: Value, source: Source) {

@@ -10,6 +10,8 @@ use crate::log;
 pub enum Stop {
     /// The version was asked for: standard output, 0.
     Version(String),
+    /// Something else was asked for that is printed: standard output, 0.
+    Printed(String),
     /// Help was asked for: standard error as the original does, 0.
     Help(String),
     /// A flag that does not exist or cannot be read: standard error, 2.
@@ -24,9 +26,9 @@ impl Stop {
     /// Says it and gives the exit code. `program` stands in front of a fatal line.
     pub fn report(self, program: &str) -> ExitCode {
         match self {
-            Stop::Version(text) => {
+            Stop::Version(text) | Stop::Printed(text) => {
                 // Nobody is left to be told that standard output is closed.
-                let _ = writeln!(std::io::stdout(), "{text}");
+                let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
                 ExitCode::SUCCESS
             }
             Stop::Help(text) => {

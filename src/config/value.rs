@@ -180,6 +180,16 @@ impl TlsRequired {
 }
 
 impl TlsVersion {
+    /// Its name as an option.
+    pub fn name(self) -> &'static str {
+        match self {
+            TlsVersion::Tls10 => "tls1.0",
+            TlsVersion::Tls11 => "tls1.1",
+            TlsVersion::Tls12 => "tls1.2",
+            TlsVersion::Tls13 => "tls1.3",
+        }
+    }
+
     /// Reads `tls1.2` and its like, in any case; empty means the default.
     pub fn parse(text: &str) -> Result<TlsVersion, String> {
         match text.to_lowercase().as_str() {

@@ -12,6 +12,7 @@ pub mod body;
 pub mod client;
 pub mod dispatch;
 pub mod duration;
+pub mod health;
 pub mod query;
 pub mod respond;
 pub mod router;

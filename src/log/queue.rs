@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::{LogLevel, line};
+use super::LogLevel;
+use super::format::{Said, Style};
 
 /// Lines that are written with one call.
 const BATCH_LINES_MAX: usize = 256;
@@ -16,8 +17,8 @@ const FLUSH_RETRY: Duration = Duration::from_millis(1);
 /// The way from any thread to the writer.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    /// What every line begins with.
-    pub prefix: Arc<str>,
+    /// How lines look.
+    pub style: Style,
     sender: SyncSender<Message>,
     /// Lines that found the queue full: added to by every thread, taken by the writer.
     dropped: Arc<AtomicU64>,
@@ -30,24 +31,23 @@ enum Message {
 }
 
 impl Queue {
-    /// Starts the writing thread. Every line begins with `prefix`.
+    /// Starts the writing thread. Lines of its own have this style.
     pub fn start(
         writer: impl Write + Send + 'static,
-        prefix: &str,
+        style: Style,
         lines_max: usize,
     ) -> io::Result<Queue> {
         let (sender, receiver) = sync_channel(lines_max);
         let dropped = Arc::new(AtomicU64::new(0));
-        let prefix: Arc<str> = Arc::from(prefix);
         let mut back = Writer {
             writer,
             receiver,
             dropped: Arc::clone(&dropped),
-            prefix: Arc::clone(&prefix),
+            style: style.clone(),
             buffer: Vec::new(),
         };
         std::thread::Builder::new().name("log".to_owned()).spawn(move || back.run())?;
-        Ok(Queue { prefix, sender, dropped })
+        Ok(Queue { style, sender, dropped })
     }
 
     /// Never waits.
@@ -78,7 +78,7 @@ struct Writer<W> {
     writer: W,
     receiver: Receiver<Message>,
     dropped: Arc<AtomicU64>,
-    prefix: Arc<str>,
+    style: Style,
     buffer: Vec<u8>,
 }
 
@@ -112,7 +112,8 @@ impl<W: Write> Writer<W> {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             let text = format!("LOG: {dropped} lines were dropped: standard error was blocked");
-            self.buffer.extend_from_slice(line(&self.prefix, LogLevel::Warn, &text).as_bytes());
+            let line = self.style.line(LogLevel::Warn, &Said::from(&*text));
+            self.buffer.extend_from_slice(line.as_bytes());
         }
         // A closed standard error must not end the broker, and there is nowhere to say it.
         let _ = self.writer.write_all(&self.buffer);
@@ -127,7 +128,8 @@ pub mod tests {
     use std::sync::{Arc, Mutex, mpsc};
     use std::time::{Duration, Instant};
 
-    use super::{LogLevel, Queue, line};
+    use super::{LogLevel, Queue, Said, Style};
+    use crate::log::LogFormat;
 
     /// Keeps what is written, and writes only while somebody lets it.
     #[derive(Clone)]
@@ -165,27 +167,35 @@ pub mod tests {
 
     const LONG: Duration = Duration::from_secs(10);
 
+    fn style() -> Style {
+        Style { prefix: "[x] ".into(), format: LogFormat::Text }
+    }
+
+    fn line(text: &str) -> String {
+        style().line(LogLevel::Info, &Said::from(text))
+    }
+
     #[test]
     fn a_blocked_writer_stops_nobody_and_lost_lines_are_counted() {
         let gate = Gate::new();
-        let queue = Queue::start(gate.clone(), "[x] ", 4).unwrap();
+        let queue = Queue::start(gate.clone(), style(), 4).unwrap();
         let closed = gate.open.lock().unwrap();
         let start = Instant::now();
         // While it is not blocked yet, the writer takes lines as fast as they come.
-        queue.push(line("[x] ", LogLevel::Info, "number -1"));
+        queue.push(line("number -1"));
         while !gate.reached.load(Ordering::Relaxed) {
             assert!(start.elapsed() < LONG, "nobody writes");
             std::thread::yield_now();
         }
         for number in 0..50 {
-            queue.push(line("[x] ", LogLevel::Info, &format!("number {number}")));
+            queue.push(line(&format!("number {number}")));
         }
         assert!(!queue.flush(Duration::from_millis(30)), "flushed through a blocked writer");
         assert!(start.elapsed() < LONG, "somebody waited");
         drop(closed);
         assert!(queue.flush(LONG));
         // The flush before may still have been in the queue; another one sees the count.
-        queue.push(line("[x] ", LogLevel::Info, "last"));
+        queue.push(line("last"));
         assert!(queue.flush(LONG));
         let text = gate.text();
         let written = text.matches("number").count();
@@ -201,7 +211,7 @@ pub mod tests {
     #[test]
     fn every_thread_gets_its_lines_out() {
         let gate = Gate::new();
-        let queue = Queue::start(gate.clone(), "", 10_000).unwrap();
+        let queue = Queue::start(gate.clone(), style(), 10_000).unwrap();
         let (done, all_done) = mpsc::channel();
         for thread in 0..4 {
             let (queue, done) = (queue.clone(), done.clone());

@@ -38,7 +38,7 @@ const LIMITS: Limits = Limits {
 
 /// Runs until a signal ends it.
 pub fn run(options: AdminOptions) -> ExitCode {
-    let _log = match log::start(&options.log_prefix, options.log_level) {
+    let _log = match log::start(&options.log_prefix, options.log_level, options.log_format) {
         Ok(log) => log,
         Err(error) => return log::fatal(NSQADMIN, &format!("cannot start the log - {error}")),
     };

@@ -4,7 +4,7 @@
 //! which topics there were, `takeover` brings in what the original left (`export` is the way back,
 //! a program of its own), `recovery` reads the files, `run` starts a `worker` per core and one
 //! that accepts, each with its `ring`, its `disk` and its `mailbox`, `control` talks to
-//! nsqlookupds, and `http` serves on all workers.
+//! nsqlookupds, `life` tells how they all are, and `http` serves on all workers.
 
 pub mod run;
 pub mod startup;
@@ -23,6 +23,7 @@ pub mod transport;
 pub mod disk;
 
 pub mod control;
+pub mod life;
 pub mod worker;
 
 pub mod http;

@@ -15,7 +15,7 @@ use shards::limits::Options;
 use shards::metadata::TopicMetadata;
 use shards::placement::Placement;
 use shards::upgrade::Room;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use super::control::line::Line;
@@ -23,6 +23,8 @@ use super::control::{Control, Inbox, discovery_timeout};
 use super::disk::limits::JOURNAL_BYTES;
 use super::doorbell::Doorbell;
 use super::http::facts::{Facts, Health, Limits, Options as ShownOptions};
+use super::life::Life;
+use super::life::watch::{Event, Watch};
 use super::mailbox::{LaneCapacities, Mailbox};
 use super::metadata::file::is_for_want_of_room;
 use super::metadata::keeper::{Keeper, Reporter};
@@ -38,6 +40,7 @@ use crate::config::value::{TlsRequired, Value};
 use crate::config::version::{self, NSQ_VERSION};
 use crate::log;
 use crate::net::listeners::{BoundListener, ListenerSocket, UnixFile};
+use crate::systemd;
 use crate::tls::ServerTls;
 
 /// Letters that fit between two workers; what finds no room waits with the sender.
@@ -59,7 +62,7 @@ pub type StartBeside = fn(&mut NsqdOptions) -> Result<Option<StopBeside>, String
 /// Runs nsqd until it is told to stop.
 pub fn run(mut options: NsqdOptions, beside: StartBeside) -> ExitCode {
     let started = Instant::now();
-    let _log = match log::start(&options.log_prefix, options.log_level) {
+    let _log = match log::start(&options.log_prefix, options.log_level, options.log_format) {
         Ok(guard) => guard,
         Err(error) => return log::fatal("nsqd", &format!("cannot start the log: {error}")),
     };
@@ -75,7 +78,8 @@ pub fn run(mut options: NsqdOptions, beside: StartBeside) -> ExitCode {
         Ok(loaded) => loaded,
         Err(problem) => return log::fatal("nsqd", &format!("failed to load metadata - {problem}")),
     };
-    for line in prepared.plan_lines() {
+    let plan = prepared.plan_lines(&options);
+    for line in &plan {
         tracing::info!("{line}");
     }
     let warnings = options.settings.warnings.iter().chain(&prepared.warnings);
@@ -86,11 +90,10 @@ pub fn run(mut options: NsqdOptions, beside: StartBeside) -> ExitCode {
         tracing::info!("{}", startup::tls::version_line(&options.tls));
     }
     if options.check {
-        tracing::info!("all checks passed");
-        return ExitCode::SUCCESS;
+        return startup::checked(&plan);
     }
     // Before any thread starts, so that none of them takes a signal's default action.
-    let signals = match Signals::new([SIGTERM, SIGINT, SIGHUP]) {
+    let signals = match Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]) {
         Ok(signals) => signals,
         Err(error) => return log::fatal("nsqd", &format!("cannot listen for signals - {error}")),
     };
@@ -131,17 +134,20 @@ fn serve(
     prepared: Prepared,
     mut loaded: Loaded,
     started: Instant,
-    mut signals: Signals,
+    signals: Signals,
 ) -> Result<(), String> {
     let Prepared { cores, memory_limit_bytes, data_path, tcp, http, https, tls, .. } = prepared;
     complete_ports(&mut options, [tcp.as_ref(), http.as_ref()]);
+    let directory = data_path.directory().to_owned();
     let bound = [&tcp, &http, &https].map(Option::as_ref);
     let inbox = Inbox::new();
-    let facts = Arc::new(facts(&options, &inbox, bound, started));
     let listeners: Vec<_> = bound.into_iter().flatten().map(announcement).collect();
     let room = Room::new(options.compression_memory_bytes);
     let shards = cores.of_shards.len();
     let crew = Crew::new(shards + 1).map_err(|error| format!("cannot make doorbells - {error}"))?;
+    let (life, events) = start_life(&options, &crew, &directory, bound)?;
+    let facts = Arc::new(facts(&options, &inbox, bound, (life.clone(), started)));
+    let drainer = inbox.drainer();
     let (listening, _unix_files): (Vec<_>, Vec<_>) =
         tcp.into_iter().chain(http).chain(https).map(listening).unzip();
     let memory_limit_bytes = usize::try_from(memory_limit_bytes).unwrap_or(usize::MAX) / shards;
@@ -185,9 +191,11 @@ fn serve(
         handshakes_max: options.tls.handshakes_max,
         started,
     })?;
+    let watch = Watch::start(life, events, signals, tls, drainer)?;
     announce(&listeners, started);
-    let signal = signal_to_stop(&mut signals, tls.as_ref());
-    tracing::info!("{}", closing_line(signal));
+    let reason = watch.run();
+    systemd::stopping();
+    tracing::info!("NSQ: closing{reason}");
     // First, so that nobody is sent here any more.
     control.stop();
     crew.stop();
@@ -197,15 +205,17 @@ fn serve(
     Ok(())
 }
 
-/// Waits until it is time to stop, and reads certificates again meanwhile when it is asked to.
-fn signal_to_stop(signals: &mut Signals, tls: Option<&Arc<ServerTls>>) -> Option<i32> {
-    signals.forever().find(|&signal| match signal {
-        SIGHUP => {
-            startup::tls::reload(tls);
-            false
-        }
-        _ => true,
-    })
+/// The life of the process with these workers and listeners, and what happens to it.
+fn start_life(
+    options: &NsqdOptions,
+    crew: &Crew,
+    directory: &Path,
+    bound: [Option<&BoundListener>; 3],
+) -> Result<(Arc<Life>, flume::Receiver<Event>), String> {
+    let shown = |bound: &BoundListener| format!("{}: {}", bound.name, bound.address);
+    let listeners = bound.into_iter().flatten().map(shown).collect();
+    let drain_timeout = Duration::from_millis(options.drain_timeout_ms);
+    Life::start(&crew.doorbells, directory.to_owned(), listeners, drain_timeout)
 }
 
 /// Ports for others that nobody set are those that are listened on, also where options are shown.
@@ -275,11 +285,7 @@ fn announce(listeners: &[String], started: Instant) {
         tracing::info!("{listener}");
     }
     tracing::info!("ready in {} ms", started.elapsed().as_millis());
-}
-
-fn closing_line(signal: Option<i32>) -> String {
-    let name = signal.and_then(signal_hook::low_level::signal_name).unwrap_or("a signal");
-    format!("NSQ: closing on {name}")
+    systemd::ready();
 }
 
 fn announcement(listener: &BoundListener) -> String {
@@ -506,7 +512,7 @@ fn facts(
     options: &NsqdOptions,
     inbox: &Inbox,
     [tcp, http, https]: [Option<&BoundListener>; 3],
-    started: Instant,
+    (life, started): (Arc<Life>, Instant),
 ) -> Facts {
     let port = |listener: Option<&BoundListener>| listener.map_or(0, BoundListener::port);
     Facts {
@@ -532,6 +538,7 @@ fn facts(
         topology_zone: options.topology_zone.clone(),
         health: Health::default(),
         options: shown_options(options).on_lookupd_addresses(inbox.lookupds()),
+        life,
     }
 }
 

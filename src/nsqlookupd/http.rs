@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Map, json};
 use shards::wire::names::Name;
 
 use super::limits::{LARGE_ANSWER_BYTES, LARGE_ANSWERS_BYTES_MAX};
@@ -21,6 +21,7 @@ use super::shared::Shared;
 use crate::config::duration::parse_go_duration;
 use crate::config::version::NSQ_VERSION;
 use crate::http::dispatch::NO_PROFILES;
+use crate::http::health;
 use crate::http::query::Query;
 use crate::http::respond::{Failure, Response, plain_text, v1_empty, v1_json, v1_json_text};
 use crate::http::router::{Route, Router};
@@ -142,7 +143,7 @@ impl Site for LookupSite {
             Endpoint::DeleteChannel => self.delete_channel(&request.query()?),
             Endpoint::Tombstone => self.tombstone(&request.query()?),
             Endpoint::Metrics => metrics::answer(&self.gauges.statistics(&self.shared)),
-            Endpoint::Healthz => Ok(v1_json(&json!({ "status": "ok" }))),
+            Endpoint::Healthz => Ok(health::healthz()),
             Endpoint::Readyz => Ok(self.ready()),
             Endpoint::Profile => Err(NO_PROFILES),
         }
@@ -240,12 +241,8 @@ impl LookupSite {
     }
 
     fn ready(&self) -> Response {
-        if self.shared.is_stopping() {
-            let mut response = v1_json(&json!({ "status": "stopping" }));
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            return response;
-        }
-        v1_json(&json!({ "status": "ready" }))
+        let stopping = self.shared.is_stopping().then(|| "stopping".to_owned());
+        health::readyz(stopping.as_slice(), Map::new())
     }
 
     /// JSON that may be large: what is on its way to slow clients is bounded in all.

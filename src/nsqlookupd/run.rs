@@ -33,7 +33,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Runs nsqlookupd until it is told to stop.
 pub fn run(options: LookupdOptions) -> ExitCode {
-    let _log = match log::start(&options.log_prefix, options.log_level) {
+    let _log = match log::start(&options.log_prefix, options.log_level, options.log_format) {
         Ok(guard) => guard,
         Err(error) => return log::fatal("nsqlookupd", &format!("cannot start the log: {error}")),
     };

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use crate::harness::Peer;
-use lookupd::Program;
+pub use lookupd::{Lookupd, Program};
 
 /// An nsqd and a nsqlookupd.
 #[derive(Clone, Copy, Debug)]

@@ -136,9 +136,9 @@ impl Shard {
         for forward in batch.forwards {
             let (mine, rest) = bytes.split_at(forward.length as usize);
             bytes = rest;
-            let topic = self.topic(&forward.topic);
             let messages = Messages { count: forward.count, bytes: mine };
-            let (durability, refused) = match self.append(topic, forward.delay_ms, messages) {
+            let outcome = self.append_to(&forward.topic, forward.delay_ms, messages);
+            let (durability, refused) = match outcome {
                 Ok(durability) => (durability, None),
                 Err(reason) => (Durability::Memory, Some(reason)),
             };

@@ -64,9 +64,8 @@ impl Shard {
 
     /// Publishes for HTTP on this worker. The reply goes when its promise holds.
     pub(super) fn publish_for_http(&mut self, ticket: u64, publish: &Publish) {
-        let topic = self.topic(&publish.topic);
         let me = self.placement.me;
-        match self.append(topic, publish.defer_ms, publish.bodies()) {
+        match self.append_to(&publish.topic, publish.defer_ms, publish.bodies()) {
             Ok(Durability::Memory) => self.send_reply(me, ticket, Reply::Done),
             Ok(durability) => self.owe_reply(me, ticket, durability),
             Err(reason) => self.send_reply(me, ticket, Reply::Refused(reason)),

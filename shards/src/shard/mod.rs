@@ -8,7 +8,7 @@
 //! Reading order: `connection` (a client's life), `commands`, `identify` (and what it makes of the
 //! connection), `publish`, `deliver`, `forward` (other shards), `manage` (what HTTP and emptiness
 //! do), `structure` (what of that is written down), `discovery` (what lookup servers are told and
-//! asked), `alarm` (time), `deferral` (what is kept back), `report`. Then the disk: `journal` (what
+//! asked), `alarm` (time), `deferral` (what is kept back), `report`, `drain`. Then the disk: `journal` (what
 //! of a turn is written down), `promise` (who waits for that), `spill` (memory and disk), `retire`
 //! (places that are given back), `checkpoint` (getting the journal's files back), `restore`.
 
@@ -19,6 +19,7 @@ mod connection;
 mod deferral;
 mod deliver;
 mod discovery;
+mod drain;
 mod forward;
 mod identify;
 mod journal;
@@ -52,6 +53,7 @@ use crate::wheel::Wheel;
 use crate::wire::names::Name;
 
 pub use connection::Departure;
+pub use drain::Remaining;
 pub use forward::Lane;
 pub use identify::Appetite;
 pub use journal::Batch;
@@ -152,6 +154,8 @@ pub struct Shard {
     sequence_floor: u64,
     publishes_refused: u64,
     clients_panicked: u64,
+    /// No more messages are taken in.
+    draining: bool,
 }
 
 /// What a shard is made of.
@@ -210,6 +214,7 @@ impl Shard {
             sequence_floor: 0,
             publishes_refused: 0,
             clients_panicked: 0,
+            draining: false,
         }
     }
 

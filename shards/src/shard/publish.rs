@@ -16,6 +16,10 @@ use crate::wire::names::Name;
 impl Shard {
     /// PUB, MPUB or DPUB. False when the client has to leave or wait first.
     pub(super) fn publish(&mut self, key: Key, publish: &Publish<'_>) -> bool {
+        if let Some(reason) = self.refuses_all() {
+            self.refuse(key, publish_failed(publish.verb, &reason));
+            return true;
+        }
         let Some(client) = self.clients.get(key) else { return true };
         let route = match client.last_topic {
             Some((name, route)) if name == publish.topic && self.is_current(route) => route,
@@ -80,6 +84,23 @@ impl Shard {
         client.lend(&mut self.spare_buffers);
         client.output.extend_from_slice(frame::OK);
         self.soil(key);
+    }
+
+    /// Queues messages for others than a client of this shard, on a topic that is made if need be.
+    ///
+    /// # Errors
+    /// As [`Shard::append`].
+    pub(super) fn append_to<'a>(
+        &mut self,
+        topic: &Name,
+        delay_ms: u64,
+        messages: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Durability, String> {
+        if let Some(reason) = self.refuses_all() {
+            return Err(reason);
+        }
+        let topic = self.topic(topic);
+        self.append(topic, delay_ms, messages)
     }
 
     /// Queues messages on a topic of this shard. What an answer promises.

@@ -101,6 +101,11 @@ pub(super) enum Stalled {
 }
 
 impl Tiers {
+    /// The clients whose publish waits, who wait no more.
+    pub(super) fn take_waiting(&mut self) -> Vec<Key> {
+        core::mem::take(&mut self.waiting)
+    }
+
     pub(super) fn next_ticket(&mut self) -> u32 {
         self.last_ticket = (self.last_ticket + 1) & TICKETS;
         self.last_ticket
@@ -115,7 +120,7 @@ impl Shard {
     /// Whether a publish of so many bytes has to wait: for memory that the disk is about to give
     /// back, or for the journal.
     pub(super) fn has_to_wait(&mut self, bytes: usize) -> bool {
-        if !self.journal.enabled || self.journal.trouble.is_some() {
+        if !self.journal.enabled || self.journal.trouble.is_some() || self.is_draining() {
             return false;
         }
         if self.journal_is_full() {
@@ -148,7 +153,7 @@ impl Shard {
             }
         }
         if !self.tiers.waiting.is_empty() && !self.has_to_wait(0) {
-            for key in core::mem::take(&mut self.tiers.waiting) {
+            for key in self.tiers.take_waiting() {
                 self.wake(key);
             }
         }

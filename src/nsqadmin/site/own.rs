@@ -56,7 +56,7 @@ pub async fn health(site: &AdminSite) -> Response {
 
 /// This program runs, and that is all.
 pub fn healthz() -> Response {
-    v1_json(&json!({"ok": true, "reasons": []}))
+    crate::http::health::healthz()
 }
 
 /// Whether anybody in the cluster answers.
@@ -67,10 +67,6 @@ pub async fn readyz(site: &AdminSite) -> Response {
         None => Some("the cluster has not been looked at yet".to_owned()),
         Some(poll) => poll.unanswered.clone(),
     };
-    let status = match reason {
-        None => StatusCode::OK,
-        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
-    };
     let reasons: Vec<String> = reason.into_iter().collect();
-    with_status(status, &json!({"ok": status == StatusCode::OK, "reasons": reasons}))
+    crate::http::health::readyz(&reasons, serde_json::Map::new())
 }

@@ -10,6 +10,7 @@ pub mod line;
 mod peers;
 mod stir;
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,6 +49,8 @@ pub enum Note {
     News(usize, DiscoveryNews),
     /// These are the nsqlookupds from now on.
     Lookupds(Vec<String>),
+    /// This node leaves: no nsqlookupd is to name it any more, whoever sets which.
+    Drain,
 }
 
 /// Where the thread is told something.
@@ -69,6 +72,25 @@ impl Inbox {
         let notes = self.notes.clone();
         // At the end of the process nobody follows any more.
         move |addresses| drop(notes.send(Note::Lookupds(addresses.to_vec())))
+    }
+
+    /// What tells the thread that this node leaves.
+    pub fn drainer(&self) -> Drainer {
+        Drainer { notes: self.notes.clone() }
+    }
+}
+
+/// Has nsqlookupds forget this node.
+#[derive(Debug)]
+pub struct Drainer {
+    notes: Sender<Note>,
+}
+
+impl Drainer {
+    /// Has them forget it for as long as the process runs.
+    pub fn drain(&self) {
+        // At the end of the process nobody follows any more.
+        let _ = self.notes.send(Note::Drain);
     }
 }
 
@@ -141,7 +163,8 @@ impl Control {
             let ends = Rc::new(ends);
             let client = Client::new(client);
             let questions = Questions::new(client, peers.clone(), ends.clone(), question_timeout);
-            let desk = Desk { peers, questions: Rc::new(questions), ends };
+            let leaves = Cell::new(false);
+            let desk = Desk { peers, questions: Rc::new(questions), ends, leaves };
             desk.peers.follow(&lookupds);
             desk.work(noted, stop).await;
         })?;
@@ -199,6 +222,8 @@ struct Desk {
     peers: Rc<Peers>,
     questions: Rc<Questions>,
     ends: Rc<Vec<End>>,
+    /// This node is to be named by nobody any more.
+    leaves: Cell<bool>,
 }
 
 impl Desk {
@@ -225,11 +250,20 @@ impl Desk {
                     self.questions.ask(worker, topic, name);
                 }
             }
-            Note::Lookupds(addresses) => {
-                self.peers.follow(&addresses);
-                self.ends.iter().for_each(|end| end.discover(!addresses.is_empty()));
+            Note::Lookupds(_) if self.leaves.get() => {
+                tracing::warn!("LOOKUP: draining, nsqlookupds are told nothing any more");
+            }
+            Note::Lookupds(addresses) => self.follow(&addresses),
+            Note::Drain => {
+                self.leaves.set(true);
+                self.follow(&[]);
             }
         }
+    }
+
+    fn follow(&self, addresses: &[String]) {
+        self.peers.follow(addresses);
+        self.ends.iter().for_each(|end| end.discover(!addresses.is_empty()));
     }
 }
 

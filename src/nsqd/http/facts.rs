@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
 use crate::log::LogLevel;
+use crate::nsqd::life::Life;
 
 /// The process as HTTP shows it.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Facts {
     pub health: Health,
     /// What `/config` shows.
     pub options: Options,
+    /// Whether it turns, and whether it drains.
+    pub life: Arc<Life>,
 }
 
 /// Limits that HTTP applies or reports.

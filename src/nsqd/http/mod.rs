@@ -23,6 +23,8 @@ mod split;
 // Everything else.
 mod config;
 mod debug;
+mod drain;
+mod health;
 mod info;
 mod manage;
 pub mod memory;

@@ -153,6 +153,9 @@ pub async fn create<D: Desk>(call: &Call<'_, D>, topic: Name) -> Result<(), Fail
 
 /// Creates the topic for a request that failed; the first failure is the one to report.
 async fn create_and<D: Desk>(call: &Call<'_, D>, topic: Name, failure: Failure) -> Failure {
+    if call.desk.facts().life.is_draining() {
+        return failure;
+    }
     match create(call, topic).await {
         Ok(()) | Err(_) => failure,
     }

@@ -12,6 +12,10 @@ use crate::http::router::{Route, Router};
 pub enum Endpoint {
     /// Is the process well?
     Ping,
+    /// Does the process work?
+    Healthz,
+    /// Should messages be sent to it?
+    Readyz,
     /// Who is it?
     Info,
     /// Queue one message.
@@ -30,6 +34,8 @@ pub enum Endpoint {
     Channel(ChannelAction),
     /// Look at an option or set it.
     Config,
+    /// Give everything out and end.
+    Drain,
     /// A Go profile.
     Profile,
     /// How often Go looks at blocked goroutines.
@@ -39,10 +45,12 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Whether its requests are logged. Publishes are not: there are too many.
+    /// Whether its requests are logged. Publishes are not: there are too many; nor are those of
+    /// machines that come every few seconds.
     #[must_use]
     pub fn is_logged(self) -> bool {
-        !matches!(self, Endpoint::Publish | Endpoint::PublishMany | Endpoint::Profile)
+        use Endpoint::{Healthz, Profile, Publish, PublishMany, Readyz};
+        !matches!(self, Publish | PublishMany | Profile | Healthz | Readyz)
     }
 }
 
@@ -54,6 +62,8 @@ fn table() -> Vec<Route<Endpoint>> {
     let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
     let routes = [
         (&get, "/ping", E::Ping),
+        (&get, "/healthz", E::Healthz),
+        (&get, "/readyz", E::Readyz),
         (&get, "/info", E::Info),
         (&post, "/pub", E::Publish),
         (&post, "/mpub", E::PublishMany),
@@ -70,6 +80,8 @@ fn table() -> Vec<Route<Endpoint>> {
         (&post, "/channel/unpause", E::Channel(ChannelAction::Unpause)),
         (&get, "/config/{opt}", E::Config),
         (&put, "/config/{opt}", E::Config),
+        (&get, "/config/drain", E::Drain),
+        (&put, "/config/drain", E::Drain),
         (&get, "/debug/pprof/", E::Profile),
         (&get, "/debug/pprof/cmdline", E::Profile),
         (&get, "/debug/pprof/symbol", E::Profile),

@@ -20,7 +20,7 @@ use super::desk::Desk;
 use super::routes::{Endpoint, ROUTES};
 use super::socket::HttpSocket;
 use super::timers::{HeadTimer, Timers};
-use super::{config, debug, info, manage, publish, stats};
+use super::{config, debug, drain, health, info, manage, publish, stats};
 
 /// How long a request's head may take once it has begun: this long at least, twice as long at most.
 pub const HEAD_TIME_MIN: Duration = Duration::from_secs(20);
@@ -152,6 +152,8 @@ async fn handle<D: Desk>(
         Endpoint::Publish => publish::publish(call, body).await,
         Endpoint::PublishMany => publish::publish_many(call, body).await,
         Endpoint::Ping => Ok(info::ping(call.desk.facts())),
+        Endpoint::Healthz => Ok(crate::http::health::healthz()),
+        Endpoint::Readyz => Ok(health::readyz(call).await),
         Endpoint::Info => Ok(info::info(call.desk.facts())),
         Endpoint::Stats => stats::stats(call).await,
         Endpoint::CreateTopic => manage::create_topic(call).await,
@@ -159,6 +161,7 @@ async fn handle<D: Desk>(
         Endpoint::CreateChannel => manage::create_channel(call).await,
         Endpoint::Channel(action) => manage::channel(call, action).await,
         Endpoint::Config => config::config(call, option, body).await,
+        Endpoint::Drain => drain::drain(call, body).await,
         Endpoint::Profile => debug::profile(),
         Endpoint::SetBlockRate => Ok(debug::set_block_rate(call)),
         Endpoint::FreeMemory => Ok(debug::free_memory()),

@@ -16,6 +16,7 @@ use shards::stats::{ChannelStats, ClientStats, ShardStats, TopicStats};
 use shards::wire::names::Name;
 
 use crate::log::LogLevel;
+use crate::nsqd::life::Life;
 
 use super::desk::{Answers, Desk};
 use super::facts::{Facts, Health, Limits, Options};
@@ -77,7 +78,16 @@ pub fn facts_with(set_log_level: impl Fn(LogLevel) + Send + Sync + 'static) -> F
         topology_zone: "az1".to_owned(),
         health: Health::default(),
         options: Options::new(fixed, Vec::new(), LogLevel::Info, set_log_level),
+        life: life(),
     }
+}
+
+/// That of a process without workers.
+fn life() -> Arc<Life> {
+    let directory = std::env::temp_dir();
+    let listeners = vec!["HTTP: 127.0.0.1:1".to_owned()];
+    let started = Life::start(&[], directory, listeners, Duration::from_secs(60));
+    started.expect("threads are to be had").0
 }
 
 /// Two topics with channels, a consumer and a producer, as the text and JSON samples show them.

@@ -6,13 +6,22 @@
 pub mod cgroup;
 pub mod cores;
 pub mod data_path;
+mod machine;
 pub mod memory;
 pub mod resources;
 pub mod tls;
 
+use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
+use shards::limits::Durability;
+
+use super::life::probe;
 use super::run::journal_files;
+use crate::config::go_text::errno_text;
 use crate::config::nsqd::NsqdOptions;
 use crate::tls::ServerTls;
 
@@ -49,6 +58,7 @@ pub struct Prepared {
 pub fn prepare(options: &NsqdOptions) -> Result<Prepared, String> {
     let data_path = DataPathLock::take(&options.data_path)
         .map_err(|problem| format!("failed to lock data-path: {problem}"))?;
+    check_writable(data_path.directory())?;
     let tls = tls::load(&options.tls)?;
     let limits = cgroup::limits();
     let cores = cores::plan(&cores::affinity()?, limits.cpu_cores, options.shards)?;
@@ -78,18 +88,50 @@ pub fn prepare(options: &NsqdOptions) -> Result<Prepared, String> {
 
 impl Prepared {
     /// What was found and decided, one line each, for the log and for `--check`.
-    pub fn plan_lines(&self) -> Vec<String> {
+    pub fn plan_lines(&self, options: &NsqdOptions) -> Vec<String> {
         let shards = self.cores.shards();
         let (have, limit) = (self.cores.usable, self.memory_limit_bytes);
+        let directory = self.data_path.directory();
         let mut lines = vec![
+            machine::kernel_line(),
             format!("SHARDS: {shards} on cores {:?} ({have} usable)", self.cores.of_shards),
             format!("MEMORY: messages may take {}", memory::size_text(limit)),
             self.resources.line(),
-            format!("NSQ: data path {}", self.data_path.directory().display()),
+            format!("NSQ: data path {}{}", directory.display(), machine::room_text(directory)),
         ];
         let listeners = [&self.tcp, &self.http, &self.https].into_iter().flatten();
         lines.extend(listeners.map(|bound| format!("{}: bound to {}", bound.name, bound.address)));
+        let promise = match options.durability {
+            Durability::Memory => "is queued",
+            Durability::Written => "survives a crash",
+            Durability::Synced => "survives a power cut",
+        };
+        let journal = memory::size_text(options.journal_limit_bytes);
+        lines.push(format!("NSQ: what is answered OK {promise}; journals may take {journal}"));
+        let lookupds = options.lookupd_tcp_addresses.iter();
+        lines.extend(lookupds.map(|address| format!("LOOKUP: to be told: {address}")));
         lines
+    }
+}
+
+/// The end of `--check`: the plan is on standard output, whatever the log shows.
+pub fn checked(plan: &[String]) -> ExitCode {
+    tracing::info!("all checks passed");
+    for line in plan {
+        // Nobody is left to be told that standard output is closed.
+        let _ = writeln!(io::stdout(), "{line}");
+    }
+    ExitCode::SUCCESS
+}
+
+/// A full disk is no reason not to start: what is there can be served, and makes room.
+fn check_writable(directory: &Path) -> Result<(), String> {
+    match probe::write(directory) {
+        Err(error) if !matches!(error.kind(), StorageFull | QuotaExceeded) => {
+            let (shown, error) = (directory.display(), errno_text(&error));
+            Err(format!("the data path {shown} cannot be written to: {error}"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -110,11 +152,15 @@ mod tests {
     use super::{Prepared, prepare};
     use crate::config::nsqd::NsqdOptions;
 
+    fn options(args: &[OsString]) -> NsqdOptions {
+        NsqdOptions::load(args).unwrap()
+    }
+
     fn prepared(directory: &tempfile::TempDir, line: &str) -> Result<Prepared, String> {
         let mut args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
         args.push("--data-path".into());
         args.push(directory.path().into());
-        prepare(&NsqdOptions::load(&args).unwrap())
+        prepare(&options(&args))
     }
 
     #[test]
@@ -125,7 +171,10 @@ mod tests {
         assert_eq!(first.cores.shards(), 2);
         assert_eq!(first.memory_limit_bytes, 64 << 20);
         assert!(first.http.is_none());
-        assert!(first.plan_lines()[1].contains("64 MiB"), "{:?}", first.plan_lines());
+        let plan = first.plan_lines(&options(&[])).join("\n");
+        for part in ["KERNEL: Linux", "SHARDS: 2 on", "messages may take 64 MiB", " free\n"] {
+            assert!(plan.contains(part), "{part}: {plan}");
+        }
         let error = prepared(&directory, line).unwrap_err();
         assert!(error.starts_with("failed to lock data-path: cannot flock directory"), "{error}");
         let port = first.tcp.as_ref().unwrap().port();

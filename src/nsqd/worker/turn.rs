@@ -27,6 +27,7 @@ impl Worker {
             self.reporter.hear(&mut self.shard);
             self.line.hear(&mut self.shard);
             self.hear_disk();
+            self.beat();
             self.run_web().await;
             self.write_journal();
             self.shard.finish_turn();
@@ -52,14 +53,22 @@ impl Worker {
         if timeout == Some(Duration::ZERO) {
             return self.ring.poll();
         }
-        let Worker { ring, mailbox, stop, reporter, line, disk, .. } = self;
+        let Worker { ring, mailbox, stop, reporter, line, disk, web, me, .. } = self;
+        let life = &web.facts().life;
         ring.wait(timeout, || {
             mailbox.is_idle()
+                && !life.has_news(*me)
                 && !reporter.has_news()
                 && !line.has_news()
                 && !disk.as_ref().is_some_and(Disk::has_news)
                 && !stop.load(Ordering::SeqCst)
         })
+    }
+
+    /// Says that it turns, when somebody asks.
+    fn beat(&mut self) {
+        let Worker { web, shard, me, .. } = self;
+        web.facts().life.beat(*me, shard);
     }
 
     fn next_deadline(&self) -> Option<Instant> {

@@ -1,0 +1,37 @@
+//! What systemd is told of a program, where it asks (`Type=notify`, `WatchdogSec`). Elsewhere all of
+//! this does nothing.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// The program serves.
+pub fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// The program is about to end.
+pub fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// What it is at, for `systemctl status`.
+pub fn status(text: &str) {
+    tell(&[NotifyState::Status(text)]);
+}
+
+/// All is well: the watchdog starts to count anew.
+pub fn alive() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// How long the program may be silent before systemd ends it; `None` when it may as long as it likes.
+pub fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero())
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!("systemd cannot be told {states:?} - {error}");
+    }
+}
