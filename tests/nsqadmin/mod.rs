@@ -12,6 +12,7 @@ mod history;
 mod nodes;
 mod notify;
 mod program;
+mod secure;
 mod stub;
 
 pub use cluster::Cluster;
