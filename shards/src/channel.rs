@@ -167,6 +167,17 @@ impl Channel {
         }
     }
 
+    /// The first message from this one on that is not within a stretch that it skips.
+    #[must_use]
+    pub fn behind_skips(&self, mut sequence: u64) -> u64 {
+        while let Some((_, skip)) = self.skips.range(..=sequence).next_back()
+            && skip.to > sequence
+        {
+            sequence = skip.to;
+        }
+        sequence
+    }
+
     /// Takes the skip that starts at the cursor.
     pub fn take_skip(&mut self) -> Option<Skip> {
         let first = self.skips.first_entry()?;

@@ -58,6 +58,23 @@ pub const CHECKPOINT_TOPICS_PER_TURN: usize = 64;
 pub const INDEX_LEAD_MS: u64 = 2_000;
 /// Segments read ahead of a channel.
 pub const READ_AHEAD_SEGMENTS: usize = 2;
+/// Messages that one look shows.
+pub const PEEK_MESSAGES_MAX: usize = 100;
+/// Bytes of one body that a look shows.
+pub const PEEK_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of all bodies that a look shows.
+pub const PEEK_BYTES_MAX: usize = 1024 * 1024;
+/// Looks under way on a shard.
+pub const PEEKS_MAX: usize = 4;
+/// Messages that a look takes in in one turn: each may be the first of its segment, in which it has to
+/// be found.
+pub const PEEK_MESSAGES_PER_TURN: usize = 4;
+/// Messages that a look passes in one turn.
+pub const PEEK_RECORDS_PER_TURN: usize = 256;
+/// Messages that a look passes before it gives up.
+pub const PEEK_RECORDS_MAX: usize = 1 << 20;
+/// Deferred messages up to which it is looked up when they are due.
+pub const PEEK_INDEX_MAX: u64 = 16 * 1024;
 
 /// What an answer to a publish promises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -167,6 +167,28 @@ impl Outstanding {
         packed.for_each(|message| tell(message.sequence, message.attempts, None));
     }
 
+    /// The oldest messages with a consumer, so many at most, in order.
+    #[must_use]
+    pub fn first_in_flight(&self, limit: usize) -> Vec<(u64, InFlight)> {
+        let stragglers = self.stragglers.iter().map(|(&sequence, message)| (sequence, *message));
+        let mut first: Vec<(u64, InFlight)> = stragglers.collect();
+        let ring = (self.base..).zip(&self.ring);
+        let ring = ring.filter_map(|(sequence, message)| Some((sequence, (*message)?)));
+        first.extend(ring.take(limit));
+        if first.len() > limit && limit > 0 {
+            first.select_nth_unstable_by_key(limit - 1, |&(sequence, _)| sequence);
+            first.truncate(limit);
+        }
+        first.sort_unstable_by_key(|&(sequence, _)| sequence);
+        first
+    }
+
+    /// The next messages to be delivered again, so many at most, in order.
+    #[must_use]
+    pub fn first_requeued(&self, limit: usize) -> Vec<Waiting> {
+        self.requeued.first(limit)
+    }
+
     fn each_in_flight(&self, mut tell: impl FnMut(u64, &InFlight)) {
         for (sequence, message) in (self.base..).zip(&self.ring) {
             if let Some(message) = message {

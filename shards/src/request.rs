@@ -21,6 +21,8 @@ pub enum Request {
     CreateChannel(Name, Name),
     /// An operation on a channel of a topic; both must exist.
     Channel(Name, Name, ChannelAction),
+    /// Messages of a channel, to be looked at.
+    Peek(Peek),
     /// Counters.
     Stats(StatsQuery),
 }
@@ -52,6 +54,58 @@ pub struct Publish {
     pub lengths: Vec<u32>,
     /// How long each channel keeps them back, in milliseconds; 0 for not at all.
     pub defer_ms: u64,
+}
+
+/// A look at messages, which stay where they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Peek {
+    /// The topic.
+    pub topic: Name,
+    /// The channel.
+    pub channel: Name,
+    /// Which of its messages.
+    pub state: PeekState,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// Which messages of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeekState {
+    /// Those that wait for a consumer, the next one first.
+    Ready,
+    /// Those that consumers have, the oldest first.
+    InFlight,
+    /// Those that wait for their time, the oldest first.
+    Deferred,
+    /// Those that were given up.
+    Dead,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The messages.
+    pub messages: Vec<SeenMessage>,
+    /// Messages that would have been among them but could not be read from the disk.
+    pub unreadable: u64,
+}
+
+/// One message.
+#[derive(Clone, Debug)]
+pub struct SeenMessage {
+    /// Its id, as consumers get it.
+    pub id: [u8; 16],
+    /// When it was published, nanoseconds since the Unix epoch.
+    pub timestamp_ns: i64,
+    /// Deliveries so far, where that is at hand.
+    pub attempts: Option<u16>,
+    /// Milliseconds until its time comes, where it waits for that and it is at hand.
+    pub due_in_ms: Option<u64>,
+    /// The front of its body.
+    pub body: Vec<u8>,
+    /// Bytes of the whole body.
+    pub size: usize,
 }
 
 /// What can be done to a topic.
@@ -91,6 +145,10 @@ pub enum Reply {
     ChannelNotFound,
     /// Messages were refused. The text is the reason as TCP clients see it after `E_PUB_FAILED`.
     Refused(String),
+    /// The answer to [`Request::Peek`].
+    Seen(Seen),
+    /// The same for messages that were given up: nobody keeps those.
+    NoDeadLetters,
     /// The answer to [`Request::Stats`].
     Stats(ShardStats),
 }

@@ -105,6 +105,15 @@ impl Requeued {
         self.back.clear();
     }
 
+    /// The first messages, so many at most, in order.
+    #[must_use]
+    pub fn first(&self, limit: usize) -> Vec<Waiting> {
+        let packed = self.packs.iter().flat_map(Pack::unpack);
+        let packed = packed.filter(|message| self.is_packed(message.sequence));
+        let all = self.front.iter().copied().chain(packed).chain(self.back.iter().copied());
+        all.take(limit).collect()
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> u64 {

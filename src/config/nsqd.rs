@@ -120,6 +120,8 @@ pub struct NsqdOptions {
     pub snappy: bool,
     /// Memory for compressed connections.
     pub compression_memory_bytes: usize,
+    /// Whether messages may be looked at over HTTP.
+    pub peek: bool,
     /// Authorization of clients.
     pub auth: AuthOptions,
     /// Encryption.

@@ -58,6 +58,7 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         topology_zone: s.text("topology-zone"),
         topology_aware_consumption,
         greeting_timeout_ms: read_ms(s, "greeting-timeout", 1)?,
+        peek: s.bool("peek"),
         drain_timeout_ms: read_ms(s, "drain-timeout", 0)?,
         shards: read_shards(s)?,
         acceptors: read_acceptors(s)?,

@@ -195,6 +195,12 @@ const MESSAGES: &[Flag] = &[
     Flag::new("max-defer-time", Duration, "", "The longest a message may be put off by DPUB")
         .computed("max-req-timeout"),
     Flag::new("max-body-size", Int, "5242880", "The largest body of a command, in bytes"),
+    Flag::new(
+        "peek",
+        Bool,
+        "true",
+        "Show messages at /channel/messages; never where --auth-http-address guards them",
+    ),
     Flag::new("max-channel-consumers", Int, "0", "Consumers of one channel; 0 for any number"),
 ];
 

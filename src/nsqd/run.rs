@@ -528,6 +528,8 @@ fn facts(
         topology_zone: options.topology_zone.clone(),
         health: Health::default(),
         options: shown_options(options).on_lookupd_addresses(inbox.lookupds()),
+        // Who may consume is asked of servers, which nobody asks over HTTP.
+        shows_messages: options.peek && options.auth.http_addresses.is_empty(),
         life,
     }
 }

@@ -3,6 +3,8 @@
 
 mod drain;
 mod health;
+mod peek;
+mod settings;
 
 /// Why the original is left out.
 const WHY: &str = "the original has nothing of the kind";

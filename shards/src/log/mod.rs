@@ -149,6 +149,17 @@ impl Log {
         record.expect("what is settled is in memory")
     }
 
+    /// The record at a place that may be nowhere.
+    #[must_use]
+    pub fn record_at(&self, at: Position) -> Option<Record<'_>> {
+        let index = at.segment.checked_sub(self.first)?;
+        let segment = self.segments.get(index as usize)?;
+        if at.offset >= segment.used() {
+            return None;
+        }
+        segment.record(at)
+    }
+
     /// Where the next message will be, unless it needs a new segment.
     #[must_use]
     pub fn end(&self) -> Position {

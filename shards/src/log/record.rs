@@ -264,7 +264,7 @@ pub(super) fn write(to: &mut [u8], message: &Message<'_>) {
 }
 
 /// Reads the record at `at` in the used part of its segment.
-pub(super) fn read(segment: &[u8], at: Position) -> Record<'_> {
+pub(crate) fn read(segment: &[u8], at: Position) -> Record<'_> {
     let record = &segment[at.offset as usize..];
     let (delay_ms, start) = if record[4] == DEFERRED {
         let delay = record[PREFIX_BYTES..].first_chunk().map_or(0, |raw| u64::from_le_bytes(*raw));

@@ -13,8 +13,14 @@ use crate::slots::Key;
 use crate::wire::names::Name;
 
 impl Shard {
-    /// Carries out what HTTP asks of this shard. A publish is replied to when its promise holds.
-    pub(super) fn carry_out_request(&mut self, ticket: u64, request: Request) -> Option<Reply> {
+    /// Carries out what HTTP asks of this shard through a worker. A publish is replied to when its
+    /// promise holds, a look at messages when they are read.
+    pub(super) fn carry_out_request(
+        &mut self,
+        from: u16,
+        ticket: u64,
+        request: Request,
+    ) -> Option<Reply> {
         Some(match request {
             Request::Publish(publish) => {
                 self.publish_from_http(ticket, publish);
@@ -50,6 +56,7 @@ impl Shard {
                     None => Reply::ChannelNotFound,
                 }
             }
+            Request::Peek(peek) => return self.begin_peek(from, ticket, &peek),
             Request::Stats(query) => Reply::Stats(self.report(&query)),
         })
     }
@@ -96,7 +103,7 @@ impl Shard {
         }
     }
 
-    fn find_channel(&self, topic: Key, name: &Name) -> Option<Key> {
+    pub(super) fn find_channel(&self, topic: Key, name: &Name) -> Option<Key> {
         let channels = &self.topics.get(topic)?.channels;
         let named = |key: &&Key| self.channels.get(**key).is_some_and(|c| c.name == *name);
         channels.iter().find(named).copied()

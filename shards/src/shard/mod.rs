@@ -8,7 +8,7 @@
 //! Reading order: `connection` (a client's life), `commands`, `identify` (and what it makes of the
 //! connection), `auth` (who may do what), `publish`, `deliver`, `forward` (other shards), `manage` (what HTTP and emptiness
 //! do), `structure` (what of that is written down), `discovery` (what lookup servers are told and
-//! asked), `alarm` (time), `deferral` (what is kept back), `report`, `drain`. Then the disk: `journal` (what
+//! asked), `alarm` (time), `deferral` (what is kept back), `report`, `drain`, `peek`. Then the disk: `journal` (what
 //! of a turn is written down), `promise` (who waits for that), `spill` (memory and disk), `retire`
 //! (places that are given back), `checkpoint` (getting the journal's files back), `restore`.
 
@@ -25,6 +25,7 @@ mod forward;
 mod identify;
 mod journal;
 mod manage;
+mod peek;
 mod promise;
 mod publish;
 mod report;
@@ -65,6 +66,7 @@ use checkpoint::Checkpoint;
 use deferral::Indexes;
 use discovery::Discovery;
 use journal::Journal;
+use peek::Peeks;
 use promise::Promises;
 use spill::Tiers;
 use structure::Structure;
@@ -135,6 +137,7 @@ pub struct Shard {
     journal: Journal,
     promises: Promises,
     checkpoint: Checkpoint,
+    peeks: Peeks,
     /// Channels that may have something to deliver.
     marked: Vec<Key>,
     /// Topics that something happened to.
@@ -194,6 +197,7 @@ impl Shard {
             journal: Journal::new(disk),
             promises: Promises::default(),
             checkpoint: Checkpoint::default(),
+            peeks: Peeks::default(),
             options,
             placement,
             now,
@@ -234,6 +238,7 @@ impl Shard {
     pub fn finish_turn(&mut self) {
         self.deliver_marked();
         self.settle_touched();
+        self.step_peeks();
         // What goes on when there is room is written down in the next turn, and synced then.
         self.sync_journal();
         self.move_segments();
@@ -253,6 +258,7 @@ impl Shard {
             && !self.journal.is_due()
             && self.space.requests.is_empty()
             && self.touched.is_empty()
+            && self.peeks.is_idle()
             && self.dirty.is_empty()
             && !self.indexes.has_more_due()
             && self.effects.is_empty()

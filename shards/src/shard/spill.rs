@@ -527,6 +527,7 @@ impl Shard {
     }
 
     fn segment_read(&mut self, ticket: u32, result: Result<PageBuffer, DiskError>) {
+        let Some(result) = self.peek_read(ticket, result) else { return };
         let Some(Loading { topic: key, first, block }) = self.tiers.loads.remove(&ticket) else {
             return self.index_read(ticket, result);
         };

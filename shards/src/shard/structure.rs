@@ -106,7 +106,7 @@ impl Shard {
     /// original does so, when the change is written down.
     pub(super) fn answer_request(&mut self, from: u16, ticket: u64, request: Request) {
         let waits = request.is_pause();
-        let Some(reply) = self.carry_out_request(ticket, request) else { return };
+        let Some(reply) = self.carry_out_request(from, ticket, request) else { return };
         let version = self.structure.version;
         if waits && version > self.structure.settled {
             self.structure.held.push_back(Held { version, to: from, ticket, reply });

@@ -45,6 +45,8 @@ pub struct Facts {
     pub health: Health,
     /// What `/config` shows.
     pub options: Options,
+    /// Whether anybody may look at messages.
+    pub shows_messages: bool,
     /// Whether it turns, and whether it drains.
     pub life: Arc<Life>,
 }

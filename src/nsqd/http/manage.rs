@@ -78,7 +78,7 @@ fn valid_topic(name: &[u8]) -> Result<Name, Failure> {
 }
 
 /// Topic and channel, checked in this order; the codes differ from those of topics alone.
-fn names(query: &Query<'_>) -> Result<(Name, Name), Failure> {
+pub(super) fn names(query: &Query<'_>) -> Result<(Name, Name), Failure> {
     let topic = topic_argument(query)?;
     let topic = Name::parse(&topic).ok_or(Failure::bad_request("INVALID_ARG_TOPIC"))?;
     let channel = query.get("channel").ok_or(Failure::bad_request("MISSING_ARG_CHANNEL"))?;

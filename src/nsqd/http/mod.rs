@@ -30,6 +30,7 @@ mod health;
 mod info;
 mod manage;
 pub mod memory;
+mod peek;
 mod stats;
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub enum Endpoint {
     CreateChannel,
     /// Do something to a channel.
     Channel(ChannelAction),
+    /// Look at messages.
+    Messages,
     /// Look at an option or set it.
     Config,
     /// Give everything out and end.
@@ -78,6 +80,7 @@ fn table() -> Vec<Route<Endpoint>> {
         (&post, "/channel/empty", E::Channel(ChannelAction::Empty)),
         (&post, "/channel/pause", E::Channel(ChannelAction::Pause)),
         (&post, "/channel/unpause", E::Channel(ChannelAction::Unpause)),
+        (&get, "/channel/messages", E::Messages),
         (&get, "/config/{opt}", E::Config),
         (&put, "/config/{opt}", E::Config),
         (&get, "/config/drain", E::Drain),

@@ -21,7 +21,7 @@ use super::desk::Desk;
 use super::routes::{Endpoint, ROUTES};
 use super::socket::HttpSocket;
 use super::timers::{HeadTimer, Timers};
-use super::{config, debug, drain, health, info, manage, publish, stats};
+use super::{config, debug, drain, health, info, manage, peek, publish, stats};
 
 /// How long a request's head may take once it has begun: this long at least, twice as long at most.
 pub const HEAD_TIME_MIN: Duration = Duration::from_secs(20);
@@ -160,6 +160,7 @@ async fn handle<D: Desk>(
         Endpoint::Topic(action) => manage::topic(call, action).await,
         Endpoint::CreateChannel => manage::create_channel(call).await,
         Endpoint::Channel(action) => manage::channel(call, action).await,
+        Endpoint::Messages => peek::messages(call).await,
         Endpoint::Config => config::config(call, option, body).await,
         Endpoint::Drain => drain::drain(call, body).await,
         Endpoint::Profile => debug::profile(),

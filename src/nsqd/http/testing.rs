@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::json;
 use shards::auth::Question;
-use shards::request::{ChannelAction, Publish, Reply, Request, TopicAction};
+use shards::request::{ChannelAction, Publish, Reply, Request, Seen, TopicAction};
 use shards::stats::{ChannelStats, ClientStats, ShardStats, TopicStats};
 use shards::wire::names::Name;
 
@@ -82,6 +82,7 @@ pub fn facts_with(set_log_level: impl Fn(LogLevel) + Send + Sync + 'static) -> F
         topology_zone: "az1".to_owned(),
         health: Health::default(),
         options: Options::new(fixed, Vec::new(), LogLevel::Info, set_log_level),
+        shows_messages: true,
         life: life(),
     }
 }
@@ -212,6 +213,9 @@ fn words(request: &Request) -> String {
         Request::Topic(name, action) => format!("{action:?} {name}"),
         Request::CreateChannel(topic, channel) => format!("create {topic}/{channel}"),
         Request::Channel(topic, channel, action) => format!("{action:?} {topic}/{channel}"),
+        Request::Peek(peek) => {
+            format!("peek {}/{} {:?} {}", peek.topic, peek.channel, peek.state, peek.limit)
+        }
         Request::Stats(query) => format!(
             "stats {:?} {:?} {}",
             query.topic,
@@ -319,6 +323,7 @@ impl FakeDesk {
                 let known = topic.channels.iter().any(|known| known.name == *channel);
                 if known { Reply::Done } else { Reply::ChannelNotFound }
             }
+            Request::Peek(_) => Reply::Seen(Seen::default()),
             Request::Stats(query) => Reply::Stats(filtered(stats, query)),
         }
     }
