@@ -14,6 +14,7 @@ use glommio::{LocalExecutorBuilder, Placement as CorePlacement, PoolPlacement};
 use shards::limits::Options;
 use shards::metadata::TopicMetadata;
 use shards::placement::Placement;
+use shards::shard::OldFiles;
 use shards::upgrade::Room;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -23,6 +24,7 @@ use super::control::{Control, Inbox, discovery_timeout};
 use super::disk::limits::JOURNAL_BYTES;
 use super::doorbell::Doorbell;
 use super::http::facts::{Facts, Health, Limits, Options as ShownOptions};
+use super::http::memory::release as release_memory;
 use super::mailbox::{LaneCapacities, Mailbox};
 use super::metadata::file::is_for_want_of_room;
 use super::metadata::keeper::{Keeper, Reporter};
@@ -185,6 +187,8 @@ fn serve(
         handshakes_max: options.tls.handshakes_max,
         started,
     })?;
+    // What was read to start takes as much as ten thousand quiet topics do.
+    release_memory();
     announce(&listeners, started);
     let signal = signal_to_stop(&mut signals, tls.as_ref());
     tracing::info!("{}", closing_line(signal));
@@ -353,7 +357,7 @@ impl Crew {
             let of = parts_of(worker);
             let (disk, recovered, old_files) = match of.part {
                 Some(Part { disk, topics, old_files }) => (Some(disk), topics, old_files),
-                None => (None, Vec::new(), Vec::new()),
+                None => (None, Vec::new(), OldFiles::default()),
             };
             let seed = getrandom::u64().map_err(|error| format!("no random numbers - {error}"))?;
             let parts = WorkerParts {

@@ -51,6 +51,7 @@ use crate::upgrade::Upgrade;
 use crate::wheel::Wheel;
 use crate::wire::names::Name;
 
+pub use checkpoint::OldFiles;
 pub use connection::Departure;
 pub use forward::Lane;
 pub use identify::Appetite;
