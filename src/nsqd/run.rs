@@ -489,6 +489,7 @@ fn shard_options(
         mem_queue_size: options.mem_queue_size,
         resident_messages_max: options.mem_queue_size_given,
         deferred_fresh_max: shards::deferral::FRESH_MAX,
+        put_off_max: shards::limits::PUT_OFF_MAX,
         memory_limit_bytes,
         durability: options.durability,
         topic_durability: options.topic_durability.clone(),
