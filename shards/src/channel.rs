@@ -34,6 +34,8 @@ pub struct Channel {
     pub alarm: TimerId,
     /// When `alarm` fires.
     pub alarm_ms: u64,
+    /// Messages that consumers have put off, as far as the shard was told.
+    pub put_off: u64,
     /// Bytes for what is requeued that count against the memory limit.
     pub charged_bytes: usize,
     /// Its consumers.
@@ -100,6 +102,7 @@ impl Channel {
             outstanding: Outstanding::default(),
             alarm: TimerId::NONE,
             alarm_ms: u64::MAX,
+            put_off: 0,
             charged_bytes: 0,
             clients: Vec::new(),
             ready: VecDeque::new(),

@@ -56,6 +56,9 @@ pub const JOURNAL_RETRY_MS: u64 = 1000;
 pub const CHECKPOINT_TOPICS_PER_TURN: usize = 64;
 /// Time in milliseconds before a deferred message is due in which it is read what is due when.
 pub const INDEX_LEAD_MS: u64 = 2_000;
+/// Messages that consumers may put off (`REQ` with a delay), of all channels of a shard. They are
+/// kept in memory, and listed in snapshots: a million take about 8 MB, and half a journal file.
+pub const PUT_OFF_MAX: u64 = 1 << 20;
 /// Segments read ahead of a channel.
 pub const READ_AHEAD_SEGMENTS: usize = 2;
 /// Messages that one look shows.
@@ -141,6 +144,8 @@ pub struct Options {
     pub resident_messages_max: Option<u64>,
     /// Deferred messages of a channel whose order is not sorted yet.
     pub deferred_fresh_max: usize,
+    /// Messages that consumers may put off, of all channels.
+    pub put_off_max: u64,
     /// Bytes of messages that this shard keeps.
     pub memory_limit_bytes: usize,
     /// What answers to publishes promise, unless something else is said for the topic.
@@ -195,6 +200,7 @@ impl Default for Options {
             mem_queue_size: 10_000,
             resident_messages_max: None,
             deferred_fresh_max: crate::deferral::FRESH_MAX,
+            put_off_max: PUT_OFF_MAX,
             memory_limit_bytes: 1024 * 1024 * 1024,
             durability: Durability::Memory,
             topic_durability: alloc::vec::Vec::new(),

@@ -30,6 +30,8 @@ pub struct Space {
     pub store: Store,
     /// What the rim is asked to do, in order.
     pub requests: VecDeque<DiskRequest>,
+    /// Messages that consumers have put off, of all channels.
+    pub put_off: u64,
 }
 
 /// The store files of one shard.
@@ -88,7 +90,7 @@ impl Space {
     #[must_use]
     pub fn new(pool: Pool, file_bytes_max: u32) -> Space {
         let store = Store { file_bytes_max, ..Store::default() };
-        Space { pool, store, requests: VecDeque::new() }
+        Space { pool, store, requests: VecDeque::new(), put_off: 0 }
     }
 
     /// A segment is not wanted any more.

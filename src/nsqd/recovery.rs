@@ -11,6 +11,7 @@ use shards::journal::entry::Run;
 use shards::metadata::{ChannelMetadata, TopicMetadata};
 use shards::placement::Placement;
 use shards::recover::{self, BlockSink, LogFile, Recovered, RecoveredTopic, Report};
+use shards::shard::OldFiles;
 
 use super::disk::listing::{self, Found};
 use super::disk::{BlockWriter, Clerk, Disk, FileDesk, FileReader, Folder, Shared};
@@ -45,7 +46,7 @@ pub struct Part {
     /// Its topics.
     pub topics: Vec<RecoveredTopic>,
     /// Files of earlier starts.
-    pub old_files: Vec<u32>,
+    pub old_files: OldFiles,
 }
 
 /// Recovers a data path that is locked. The error is a whole line.
@@ -161,22 +162,26 @@ impl BlockSink for Sink {
     }
 }
 
+/// The numbers of the files that have this role.
+fn of(files: &[Shared], role: Role) -> Vec<u32> {
+    files.iter().filter(|file| file.role() == role).map(Shared::number).collect()
+}
+
 /// Gives each shard its topics, and a hold on every file.
 fn share_out(
     topics: Vec<RecoveredTopic>,
     placement: &Placement,
-    mut first: Vec<Shared>,
+    first: Vec<Shared>,
     disks: Vec<(FileDesk, Arc<Folder>)>,
 ) -> Vec<Part> {
-    // As shards want them: stores first.
-    first.sort_by_key(|file| (file.role() == Role::Journal, file.number()));
     let mut of_shards: Vec<Vec<RecoveredTopic>> = disks.iter().map(|_| Vec::new()).collect();
     for topic in topics {
         of_shards[usize::from(placement.owner(&topic.name))].push(topic);
     }
     let parts = of_shards.into_iter().zip(disks).map(|(topics, (desk, folder))| {
         let shared = first.iter().map(Shared::another).collect();
-        let old_files = first.iter().map(Shared::number).collect();
+        let old_files =
+            OldFiles { stores: of(&first, Role::Store), journals: of(&first, Role::Journal) };
         Part { disk: Disk::new(folder, desk, shared), topics, old_files }
     });
     let parts = parts.collect();

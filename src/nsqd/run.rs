@@ -14,6 +14,7 @@ use glommio::{LocalExecutorBuilder, Placement as CorePlacement, PoolPlacement};
 use shards::limits::Options;
 use shards::metadata::TopicMetadata;
 use shards::placement::Placement;
+use shards::shard::OldFiles;
 use shards::upgrade::Room;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -25,6 +26,7 @@ use super::doorbell::Doorbell;
 use super::http::facts::{Facts, Health, Limits, Options as ShownOptions};
 use super::life::Life;
 use super::life::watch::{Event, Watch};
+use super::http::memory::release as release_memory;
 use super::mailbox::{LaneCapacities, Mailbox};
 use super::metadata::file::is_for_want_of_room;
 use super::metadata::keeper::{Keeper, Reporter};
@@ -180,6 +182,8 @@ fn serve(
         started,
     })?;
     let watch = Watch::start(life, events, signals, tls, drainer)?;
+    // What was read to start takes as much as ten thousand quiet topics do.
+    release_memory();
     announce(&listeners, started);
     let reason = watch.run();
     systemd::stopping();
@@ -347,7 +351,7 @@ impl Crew {
             let of = parts_of(worker);
             let (disk, recovered, old_files) = match of.part {
                 Some(Part { disk, topics, old_files }) => (Some(disk), topics, old_files),
-                None => (None, Vec::new(), Vec::new()),
+                None => (None, Vec::new(), OldFiles::default()),
             };
             let seed = getrandom::u64().map_err(|error| format!("no random numbers - {error}"))?;
             let parts = WorkerParts {
@@ -480,6 +484,7 @@ fn shard_options(
         mem_queue_size: options.mem_queue_size,
         resident_messages_max: options.mem_queue_size_given,
         deferred_fresh_max: shards::deferral::FRESH_MAX,
+        put_off_max: shards::limits::PUT_OFF_MAX,
         memory_limit_bytes,
         durability: options.durability,
         topic_durability: options.topic_durability.clone(),

@@ -21,7 +21,8 @@
 //! the snapshot says which are kept back. A chunk that cannot be read back is therefore no loss:
 //! its messages come behind all others that the channel keeps back (late, never early), or in time
 //! after a restart. What consumers gave back with a delay is not in the records: it has an index of
-//! its own, which stays in memory, and is written down entry by entry.
+//! its own, which stays in memory, and is written down entry by entry. So there is a limit to that,
+//! [`crate::limits::PUT_OFF_MAX`], beyond which `REQ` fails.
 //!
 //! **When nothing has room**, disk included, publishes are refused: `E_DPUB_FAILED`.
 

@@ -32,7 +32,25 @@ pub(super) struct Checkpoint {
     /// The journal file during which it was last tried to free the oldest one at no cost.
     looked_at: u32,
     /// Files of earlier starts.
-    old_files: Vec<u32>,
+    old_files: OldFiles,
+    /// Other shards may need these, too, with messages of ours in them.
+    others_have_old_files: bool,
+}
+
+/// Files of earlier starts, of all shards.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OldFiles {
+    /// Stores: messages only.
+    pub stores: Vec<u32>,
+    /// Journals: messages, and what became of them.
+    pub journals: Vec<u32>,
+}
+
+impl OldFiles {
+    /// In the order in which they go: messages before what says that they are finished.
+    fn drain(&mut self) -> impl Iterator<Item = u32> {
+        self.stores.drain(..).chain(self.journals.drain(..))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,27 +195,43 @@ impl Shard {
     }
 
     /// Gives up all files when there is no message: on a full disk that makes room. False when
-    /// there is one.
+    /// there is one, or when journals have to stay: where other shards still need files of earlier
+    /// starts, it is our journals that say that nothing in them is wanted.
     ///
     /// They go in an order that may be cut off anywhere: messages before what says that they are
     /// finished. So stores come first, then journals, the oldest of them first.
     fn drop_idle_files(&mut self) -> bool {
         let busy = matches!(self.checkpoint.stage, Stage::Syncing | Stage::Stopped);
         let busy = busy || self.is_storing() || self.is_loading();
-        let idle = !busy && self.topics.iter().all(|(_, topic)| topic.is_idle());
-        if idle {
-            let stopping = self.checkpoint.file == ALL;
-            self.checkpoint.stage = if stopping { Stage::Stopped } else { Stage::Idle };
-            self.journal.forget_notes();
-            let Shard { journal, checkpoint, space, .. } = self;
-            let store = space.store.abandon();
-            let journals = journal.files.drain(..).map(|file| file.number);
-            let old = checkpoint.old_files.drain(..);
-            let old = old.filter(|&file| space.store.let_go(file));
-            let all = store.into_iter().chain(old).chain(journals);
-            space.requests.extend(all.map(DiskRequest::Release));
+        if busy || !self.topics.iter().all(|(_, topic)| topic.is_idle()) {
+            return false;
         }
-        idle
+        let stopping = self.checkpoint.file == ALL;
+        let Shard { journal, checkpoint, space, .. } = self;
+        let mut gone: Vec<u32> = space.store.abandon().into_iter().collect();
+        gone.extend(checkpoint.old_files.stores.extract_if(.., |file| space.store.let_go(*file)));
+        let all = !checkpoint.others_have_old_files;
+        if all {
+            gone.extend(checkpoint.old_files.drain().filter(|&file| space.store.let_go(file)));
+            gone.extend(journal.files.drain(..).map(|file| file.number));
+            journal.forget_notes();
+        }
+        if all || stopping {
+            checkpoint.stage = if stopping { Stage::Stopped } else { Stage::Idle };
+        }
+        space.requests.extend(gone.into_iter().map(DiskRequest::Release));
+        all || stopping
+    }
+
+    /// Whether it makes a difference now if other shards still need files of earlier starts.
+    #[must_use]
+    pub fn watches_old_files(&self) -> bool {
+        self.checkpoint.others_have_old_files && self.journal.trouble.is_some()
+    }
+
+    /// No shard needs files of earlier starts any more.
+    pub fn old_files_are_gone(&mut self) {
+        self.checkpoint.others_have_old_files = false;
     }
 
     fn checkpoint_topics(&mut self) {
@@ -297,7 +331,7 @@ impl Shard {
         }
         if self.checkpoint.file == OLD {
             self.checkpoint.stage = Stage::Idle;
-            for file in core::mem::take(&mut self.checkpoint.old_files) {
+            for file in core::mem::take(&mut self.checkpoint.old_files).drain() {
                 if self.space.store.let_go(file) {
                     self.space.requests.push_back(DiskRequest::Release(file));
                 }
@@ -320,8 +354,11 @@ impl Shard {
 
     /// What was restored is written down anew in this turn: then these files are not needed for
     /// it any more.
-    pub(super) fn replace_old_files(&mut self, files: Vec<u32>) {
-        files.iter().for_each(|&file| self.space.store.hold(file));
+    pub(super) fn replace_old_files(&mut self, files: OldFiles) {
+        let all = files.stores.iter().chain(&files.journals);
+        all.for_each(|&file| self.space.store.hold(file));
+        self.checkpoint.others_have_old_files =
+            self.placement.shards > 1 && files != OldFiles::default();
         self.checkpoint.old_files = files;
         self.checkpoint.file = OLD;
         self.checkpoint.stage = Stage::Noted;

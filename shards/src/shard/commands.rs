@@ -19,6 +19,7 @@ use crate::wire::names::Name;
 type Answered = Result<(), &'static str>;
 
 const NOT_IN_FLIGHT: &str = "ID not in flight";
+const PUT_OFF_MAX_REACHED: &str = "too many messages are put off";
 const NOT_OWNED: &str = "client does not own message";
 
 impl Shard {
@@ -257,8 +258,14 @@ impl Shard {
         Ok(())
     }
 
+    /// REQ. Where too many messages are put off it fails: the message stays with its consumer
+    /// until its time is up, and comes again then.
     fn requeue_message(&mut self, key: Key, sequence: u64, delay_ms: u64) -> Answered {
+        let is_full = self.space.put_off >= self.options.put_off_max;
         let (channel_key, channel) = self.owned(key, sequence)?;
+        if delay_ms > 0 && is_full {
+            return Err(PUT_OFF_MAX_REACHED);
+        }
         let message = channel.outstanding.take(sequence).ok_or(NOT_IN_FLIGHT)?;
         channel.requeue_count += 1;
         self.wheel.cancel(message.timer);

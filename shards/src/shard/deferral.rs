@@ -57,11 +57,14 @@ impl Indexes {
 }
 
 impl Channel {
-    /// Sets its timer for what it keeps back, and tells the pool what that takes.
+    /// Sets its timer for what it keeps back, and tells the shard what that takes.
     pub(super) fn set_alarm(&mut self, key: Key, wheel: &mut Wheel<Alarm>, space: &mut Space) {
         let kept = &mut self.outstanding;
         kept.published.settle(space);
         kept.put_off.settle(space);
+        let put_off = kept.put_off.members().len();
+        space.put_off = space.put_off + put_off - self.put_off;
+        self.put_off = put_off;
         let published = kept.published.wake_ms(INDEX_LEAD_MS);
         let wake_ms = published.into_iter().chain(kept.put_off.wake_ms(INDEX_LEAD_MS)).min();
         let wake_ms = wake_ms.unwrap_or(u64::MAX);
@@ -260,15 +263,21 @@ mod tests {
     use crate::slots::Key;
     use crate::wire::names::Name;
 
-    fn shard(memory_limit_bytes: usize) -> (Shard, Key) {
+    /// A shard, and the consumer of its only channel.
+    fn shard_of(options: Options) -> (Shard, Key) {
         let placement = Placement::new(0, 1, &[]);
-        let options = Options { memory_limit_bytes, ..Options::default() };
         let now = Now::default();
         let parts = Parts { options, placement, workers: 1, now, seed: 1, disk: false };
         let grow = || Some(Vec::leak(alloc::vec![0; CHUNK_BYTES]));
         let mut shard = Shard::new(parts, Box::new(grow));
         let client = shard.connect(Socket(1), Peer::default());
         shard.received(client, b"  V2SUB t c\n");
+        (shard, client)
+    }
+
+    /// The same, and a producer.
+    fn shard(memory_limit_bytes: usize) -> (Shard, Key) {
+        let (mut shard, _) = shard_of(Options { memory_limit_bytes, ..Options::default() });
         let client = shard.connect(Socket(2), Peer::default());
         shard.received(client, b"  V2");
         (shard, client)
@@ -327,6 +336,56 @@ mod tests {
             let (_, channel) = shard.channels.iter().next().unwrap();
             assert_eq!(channel.alarm, crate::wheel::TimerId::NONE);
         }
+    }
+
+    /// The ids of the messages in a client's output, and the errors.
+    fn take_output(shard: &mut Shard, client: Key) -> (Vec<Vec<u8>>, Vec<std::string::String>) {
+        let output = shard.output(client).to_vec();
+        shard.sent(client, output.len());
+        let (mut rest, mut ids, mut errors) = (&output[..], Vec::new(), Vec::new());
+        while let Some((size, behind)) = rest.split_first_chunk() {
+            let (frame, behind) = behind.split_at(u32::from_be_bytes(*size) as usize);
+            rest = behind;
+            match frame[3] {
+                1 => errors.push(std::string::String::from_utf8_lossy(&frame[4..]).into_owned()),
+                2 => ids.push(frame[14..30].to_vec()),
+                _ => {}
+            }
+        }
+        (ids, errors)
+    }
+
+    #[test]
+    fn no_more_is_put_off_than_there_may_be() {
+        let (mut shard, consumer) = shard_of(Options { put_off_max: 3, ..Options::default() });
+        shard.received(consumer, b"RDY 9\n");
+        shard.received(consumer, b"PUB t\n\0\0\0\x01x".repeat(5).as_slice());
+        turn_at(&mut shard, 1);
+        let (ids, _) = take_output(&mut shard, consumer);
+        assert_eq!(ids.len(), 5);
+        for id in &ids {
+            shard.received(consumer, &[b"REQ ", &id[..], b" 1000\n"].concat());
+        }
+        turn_at(&mut shard, 2);
+        assert_eq!(counts(&shard), (3, 0));
+        let (_, errors) = take_output(&mut shard, consumer);
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(errors[0].starts_with("E_REQ_FAILED REQ "), "{errors:?}");
+        assert!(errors[0].ends_with(" failed too many messages are put off"), "{errors:?}");
+        // Without a delay it may go back.
+        shard.received(consumer, &[b"REQ ", &ids[4][..], b" 0\n"].concat());
+        turn_at(&mut shard, 3);
+        assert_eq!(take_output(&mut shard, consumer), ([ids[4].clone()].into(), Vec::new()));
+        // What was put off has come, so there is room for others.
+        turn_at(&mut shard, 1100);
+        turn_at(&mut shard, 1101);
+        assert_eq!(take_output(&mut shard, consumer).0.len(), 3);
+        shard.received(consumer, &[b"REQ ", &ids[3][..], b" 1000\n"].concat());
+        turn_at(&mut shard, 1102);
+        assert_eq!((counts(&shard), shard.space.put_off), ((1, 0), 1));
+        let name = |text: &str| Name::parse(text.as_bytes()).unwrap();
+        shard.ask(0, 1, Request::Channel(name("t"), name("c"), ChannelAction::Delete));
+        assert_eq!(shard.space.put_off, 0);
     }
 
     #[test]

@@ -55,6 +55,7 @@ use crate::upgrade::Upgrade;
 use crate::wheel::Wheel;
 use crate::wire::names::Name;
 
+pub use checkpoint::OldFiles;
 pub use connection::Departure;
 pub use drain::Remaining;
 pub use forward::Lane;

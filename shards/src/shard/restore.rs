@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::Shard;
+use super::{OldFiles, Shard};
 use crate::deferral::Entry;
 use crate::id;
 use crate::journal::state::{ChannelState, Outstanding, Range};
@@ -15,13 +15,12 @@ use crate::slots::Key;
 impl Shard {
     /// Takes in what was found on the disk. Comes after [`Shard::restore`], before anything else.
     /// All of it is written down anew in the first turn.
-    /// `old_files`, stores before journals, are released as soon as that is safe, unless messages
-    /// are in them.
+    /// `old_files` are released as soon as that is safe, unless messages are in them.
     pub fn restore_messages(
         &mut self,
         topics: Vec<RecoveredTopic>,
         sequence_floor: u64,
-        old_files: Vec<u32>,
+        old_files: OldFiles,
     ) {
         self.sequence_floor = self.sequence_floor.max(sequence_floor);
         for recovered in topics {

@@ -246,3 +246,36 @@ fn files_of_a_shard_without_messages_go_in_an_order_that_brings_nothing_back() {
         assert!(complaints.is_empty(), "{files} files were left: {complaints:#?}");
     }
 }
+
+#[test]
+fn what_is_finished_stays_so_while_other_shards_need_the_file_that_it_is_in() {
+    let disk = DiskSettings { space_bytes: Some(u64::MAX), ..DiskSettings::default() };
+    let mut settings = Settings { disk: Some(disk), shards: 2, ..log::crowded_and_mixed() };
+    settings.options.topic_durability = Vec::new();
+    let mut world = World::new(3, settings);
+    let other = (1..4).find(|&topic| world.owner(topic) != world.owner(0));
+    let other = other.expect("four topics are not all on one of two shards");
+    let producer = world.connect();
+    for topic in [0, other] {
+        let index = world.connect();
+        world.subscribe(index, topic, 0);
+        world.publish(producer, topic, 0, &[100; 5]);
+    }
+    world.check();
+    // Recovery puts small runs of all topics into one store.
+    world.restart(End::Kill, 2);
+    let (producer, index) = (world.connect(), consumer(&mut world, 100));
+    assert_eq!(finish_all(&mut world, index), 5);
+    world.folder.settings.errors = 1000;
+    world.publish(producer, 0, 0, &[100]);
+    world.quiesce();
+    send_finishes(&mut world, index);
+    for _ in 0..20 {
+        world.turn(usize::from(world.owner(0)));
+    }
+    world.folder.settings = DiskSettings::default();
+    world.restart(End::Kill, 2);
+    world.wind_up();
+    let complaints = &world.ledger.complaints;
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}

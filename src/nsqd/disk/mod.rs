@@ -48,6 +48,7 @@ use known::{Access, KnownFiles};
 pub use metrics::DiskMetrics;
 pub use reader::FileReader;
 pub use shared::Shared;
+use shared::Watch;
 
 /// The disk of one shard, on the shard's thread.
 #[derive(Debug)]
@@ -59,6 +60,8 @@ pub struct Disk {
     events: VecDeque<DiskEvent>,
     /// Files that the shard does not need any more, but with which something is being done.
     releasing: Vec<u32>,
+    /// Files of an earlier start that any shard still needs.
+    old: Vec<Watch>,
     /// Files that were ordered and have not come.
     ordered: usize,
     complaints: Complaints,
@@ -70,6 +73,7 @@ impl Disk {
     /// start.
     pub fn new(folder: Arc<Folder>, desk: FileDesk, shared: Vec<Shared>) -> Disk {
         let mut files = KnownFiles::default();
+        let old = shared.iter().map(Shared::watch).collect();
         shared.into_iter().for_each(|shared| files.insert_shared(shared));
         let quarantined = if desk.shard() == 0 { folder.quarantined() } else { 0 };
         Disk {
@@ -79,6 +83,7 @@ impl Disk {
             files,
             events: VecDeque::new(),
             releasing: Vec::new(),
+            old,
             ordered: 0,
             complaints: Complaints::default(),
         }
@@ -106,6 +111,12 @@ impl Disk {
             }
             Err(error) => Err(self.failed("append", file, &error)),
         }
+    }
+
+    /// Whether no shard needs a file of an earlier start any more.
+    pub fn old_files_are_gone(&mut self) -> bool {
+        self.old.retain(|file| !file.is_gone());
+        self.old.is_empty()
     }
 
     /// Starts what the shard asks for.

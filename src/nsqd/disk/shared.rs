@@ -9,6 +9,19 @@ use shards::disk::Role;
 
 use super::clerk::Order;
 
+/// Somebody who wants to know when a file is not needed any more.
+#[derive(Debug)]
+pub(super) struct Watch {
+    held: Arc<Held>,
+}
+
+impl Watch {
+    /// Whether every user has let the file go.
+    pub(super) fn is_gone(&self) -> bool {
+        self.held.users.load(Ordering::Acquire) == 0
+    }
+}
+
 /// One user's hold on a file. It has to be released for the file to be removed: a hold that is
 /// merely dropped, at the end of the process, keeps the file for the next start.
 #[derive(Debug)]
@@ -44,6 +57,11 @@ impl Shared {
     pub fn another(&self) -> Shared {
         self.held.users.fetch_add(1, Ordering::Relaxed);
         Shared { held: self.held.clone() }
+    }
+
+    /// Tells when nobody needs the file any more.
+    pub(super) fn watch(&self) -> Watch {
+        Watch { held: self.held.clone() }
     }
 
     /// Needs the file no longer.

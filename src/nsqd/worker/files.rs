@@ -22,6 +22,9 @@ impl Worker {
         while let Some(event) = disk.next_event(ring) {
             shard.disk_event(event);
         }
+        if shard.watches_old_files() && disk.old_files_are_gone() {
+            shard.old_files_are_gone();
+        }
     }
 
     /// Writes down what happened in this turn, before anything of it leaves.

@@ -32,7 +32,7 @@ use shards::mail::Letter;
 use shards::metadata::TopicMetadata;
 use shards::placement::Placement;
 use shards::recover::RecoveredTopic;
-use shards::shard::{Departure, Parts, Shard};
+use shards::shard::{Departure, OldFiles, Parts, Shard};
 
 use super::control::line::Line;
 use super::disk::Disk;
@@ -111,7 +111,7 @@ pub struct WorkerParts {
     /// Lower sequence numbers may have been used.
     pub sequence_floor: u64,
     /// Files of earlier starts.
-    pub old_files: Vec<u32>,
+    pub old_files: OldFiles,
     /// Where it reports what becomes of them.
     pub reporter: Reporter,
     /// Where it says which of them there are.

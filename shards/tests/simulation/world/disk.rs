@@ -268,6 +268,11 @@ impl Folder {
         self.shared = self.files.keys().map(|&number| (number, (0..shards).collect())).collect();
     }
 
+    /// Whether no shard has a hold on a file of an earlier start.
+    pub fn old_files_are_gone(&self) -> bool {
+        self.shared.values().all(Vec::is_empty)
+    }
+
     /// Whether recovery is interrupted and run again.
     pub fn interrupts_recovery(&mut self) -> bool {
         self.random.chance(20)

@@ -9,6 +9,8 @@ use shards::metadata::TopicMetadata;
 use shards::placement::Placement;
 use shards::recover::{self, BlockSink, LogFile, RecoveredTopic};
 
+use shards::shard::OldFiles;
+
 use super::disk::Folder;
 use super::pipes::Place;
 use super::{ROUNDS_MAX, World};
@@ -139,8 +141,11 @@ impl World {
         for topic in topics {
             parts[usize::from(self.placement.owner(&topic.name))].push(topic);
         }
-        let mut old_files: Vec<u32> = self.folder.files.keys().copied().collect();
-        old_files.sort_by_key(|number| self.folder.files[number].header.role == Role::Journal);
+        let with = |role: Role| {
+            let files = self.folder.files.iter().filter(|(_, file)| file.header.role == role);
+            files.map(|(&number, _)| number).collect()
+        };
+        let old_files = OldFiles { stores: with(Role::Store), journals: with(Role::Journal) };
         self.folder.share(shards);
         for me in 0..=shards {
             let mut worker = self.worker(me);

@@ -51,6 +51,9 @@ impl World {
     }
 
     fn take_disk_events(&mut self, worker: usize) {
+        if self.workers[worker].shard.watches_old_files() && self.folder.old_files_are_gone() {
+            self.workers[worker].shard.old_files_are_gone();
+        }
         let Worker { shard, queue, .. } = &mut self.workers[worker];
         self.folder.work(queue, self.calm);
         let mut some = false;
