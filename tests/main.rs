@@ -20,6 +20,9 @@ mod identify;
 mod upgrade;
 
 #[cfg(test)]
+mod auth;
+
+#[cfg(test)]
 mod flow;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use hashbrown::HashMap;
 
+use crate::auth::{Auth, Grant};
 use crate::limits::{OUTPUT_BYTES_PAUSE, Options, PENDING_MAX};
 use crate::shard::{Gate, Socket};
 use crate::slots::Key;
@@ -46,6 +47,8 @@ pub struct Session {
     pub encryption: Option<Encryption>,
     /// Room for what the layers keep.
     pub share: Option<Share>,
+    /// What it may do, where that is asked.
+    pub auth: Auth,
     /// Whether its magic bytes have come.
     pub greeted: bool,
     /// When it connected, seconds since the Unix epoch.
@@ -74,6 +77,7 @@ impl Session {
             upgrade: Upgrade::default(),
             encryption: None,
             share: None,
+            auth: Auth::default(),
             greeted: false,
             connected_s: wall_ns / 1_000_000_000,
             active_ms: now_ms,
@@ -165,6 +169,15 @@ pub enum Pending {
     Refused(Refusal),
 }
 
+/// What a client waits for while somebody is asked what it may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inquiry {
+    /// The answer to AUTH.
+    First,
+    /// The next command, which its old grant is too old for.
+    Again,
+}
+
 /// A connection as its shard sees it.
 #[derive(Debug)]
 pub struct Client {
@@ -198,6 +211,8 @@ pub struct Client {
     pub progress: Progress,
     /// Its commands wait; the rim does not read from it.
     pub paused: bool,
+    /// Somebody is asked what it may do: its commands wait for that.
+    pub inquiry: Option<Inquiry>,
     /// The peer sends no more.
     pub ended: bool,
     /// Bytes to be sent.
@@ -242,6 +257,7 @@ impl Client {
             likely: 0,
             progress: Progress::default(),
             paused: false,
+            inquiry: None,
             ended: false,
             output,
             sent: 0,
@@ -340,7 +356,10 @@ impl Client {
     #[must_use]
     pub fn stats(&self, topic: Option<&str>) -> ClientStats {
         let Session { peer, identity, settings, connected_s, published, .. } = &*self.session;
-        let Session { upgrade, encryption, .. } = &*self.session;
+        let Session { upgrade, encryption, auth, .. } = &*self.session;
+        let granted = |text: fn(&Grant) -> &String| {
+            auth.grant.as_ref().map(|grant| text(grant).clone()).unwrap_or_default()
+        };
         ClientStats {
             client_id: identity.client_id.clone(),
             hostname: identity.hostname.clone(),
@@ -356,6 +375,9 @@ impl Client {
             sample_rate: settings.sample_rate,
             compression: upgrade.compression,
             encryption: encryption.clone(),
+            authorized: auth.is_granted(),
+            auth_identity: granted(|grant| &grant.identity),
+            auth_identity_url: granted(|grant| &grant.identity_url),
             topology_region: identity.topology_region.clone(),
             topology_zone: identity.topology_zone.clone(),
             pub_counts: published.count(topic),

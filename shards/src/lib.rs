@@ -28,6 +28,7 @@ pub mod requeued;
 pub mod sequences;
 pub mod topic;
 
+pub mod auth;
 pub mod client;
 pub mod upgrade;
 

@@ -106,6 +106,8 @@ pub struct Options {
     pub tls: bool,
     /// Whether they have to be.
     pub tls_required: bool,
+    /// Whether clients have to prove who they are before they publish or subscribe.
+    pub auth_required: bool,
     /// Whether they may be compressed with snappy.
     pub snappy: bool,
     /// Whether they may be compressed with deflate.
@@ -167,6 +169,7 @@ impl Default for Options {
             output_buffer_timeout_ms: 250,
             tls: false,
             tls_required: false,
+            auth_required: false,
             snappy: true,
             deflate: true,
             max_deflate_level: 6,

@@ -131,6 +131,12 @@ pub struct ClientStats {
     pub compression: Compression,
     /// How it is encrypted, if it is.
     pub encryption: Option<Encryption>,
+    /// Whether it was granted anything.
+    pub authorized: bool,
+    /// Who it is, by that grant.
+    pub auth_identity: String,
+    /// Where more is to be found about that.
+    pub auth_identity_url: String,
     /// From IDENTIFY.
     pub topology_region: String,
     /// From IDENTIFY.

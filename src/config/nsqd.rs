@@ -143,12 +143,13 @@ pub struct WithLookupd {
 
 /// Who says what clients may do.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "every flag is accepted, also those of features still to come")]
 pub struct AuthOptions {
     /// Servers to ask: `host:port` or a URL. None: everybody may do everything.
     pub http_addresses: Vec<String>,
     /// Whether they are asked with POST instead of GET.
     pub post: bool,
+    /// Whether publishing by HTTP is asked about, too.
+    pub over_http: bool,
     /// Time to connect.
     pub connect_timeout_ms: u64,
     /// Time for the whole request.

@@ -15,6 +15,7 @@ use super::nsqd::{
 use super::settings::Settings;
 use super::value::{TlsRequired, Value};
 use crate::log::LogFormat;
+use crate::nsqd::control::auth::check as auth_server;
 
 /// The number of node ids; message ids have ten bits for it.
 const NODE_IDS: i64 = 1024;
@@ -175,9 +176,18 @@ fn read_auth(s: &Settings) -> Result<AuthOptions, String> {
         "post" => true,
         _ => return Err("--auth-http-request-method must be post or get".to_owned()),
     };
+    let http_addresses = s.texts("auth-http-address");
+    for address in &http_addresses {
+        auth_server(address).map_err(|problem| format!("--auth-http-address: {problem}"))?;
+    }
+    let over_http = s.bool("http-require-auth");
+    if over_http && http_addresses.is_empty() {
+        return Err("--http-require-auth needs an --auth-http-address".to_owned());
+    }
     Ok(AuthOptions {
-        http_addresses: s.texts("auth-http-address"),
+        http_addresses,
         post,
+        over_http,
         connect_timeout_ms: read_ms(s, "http-client-connect-timeout", 0)?,
         request_timeout_ms: read_ms(s, "http-client-request-timeout", 0)?,
     })

@@ -26,7 +26,6 @@ pub static NSQD: Program = Program {
 };
 
 const NO_STATSD: &str = "nothing is sent to statsd yet";
-const NO_AUTH: &str = "clients are NOT authorized yet: everybody may do everything";
 const NO_E2E: &str = "end-to-end latencies are not measured yet";
 const NO_TOPOLOGY: &str = "the experiment does nothing yet";
 const NO_SCAN: &str = "no effect: timeouts are exact, channels are not scanned";
@@ -222,12 +221,18 @@ const AUTH: &[Flag] = &[
     Flag::list(
         "auth-http-address",
         Texts,
-        "An auth server: <host>:<port> or a whole URL; may be repeated",
+        "An auth server: <host>:<port> or a whole URL; may be repeated. Secrets may have 16 KB, \
+         answers 256 KB and 1024 patterns; 128 questions are asked at a time",
     )
-    .key("auth_http_addresses")
-    .not_yet(NO_AUTH),
-    Flag::new("auth-http-request-method", Text, "get", "How auth servers are asked: get or post")
-        .not_yet(NO_AUTH),
+    .key("auth_http_addresses"),
+    Flag::new("auth-http-request-method", Text, "get", "How auth servers are asked: get or post"),
+    Flag::new(
+        "http-require-auth",
+        Bool,
+        "false",
+        "Let only those publish by HTTP who send \"Authorization: Bearer <secret>\" with a secret \
+         that the auth servers grant that for",
+    ),
     Flag::new("http-client-connect-timeout", Duration, "2s", "Time to connect to a server by HTTP"),
     Flag::new("http-client-request-timeout", Duration, "5s", "Time for a request to a server"),
 ];

@@ -33,7 +33,7 @@ use pool::Pool;
 
 pub use error::{Cause, ClientError};
 pub use request::{Reply, Request, Url};
-pub use v1::V1Error;
+pub use v1::{ACCEPT_V1, V1Error};
 
 /// The most redirects that one request follows, as in Go.
 const REDIRECTS_MAX: usize = 10;

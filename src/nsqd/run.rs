@@ -112,20 +112,8 @@ pub fn run(mut options: NsqdOptions, beside: StartBeside) -> ExitCode {
 }
 
 fn prepare(options: &NsqdOptions) -> Result<Prepared, String> {
-    if let Some(flag) = unkept_promise(options) {
-        return Err(format!(
-            "{flag} is set, but is not there yet: what it protects would be open to everybody. \
-             Without the flag it starts"
-        ));
-    }
     ring::probe().map_err(|problem| problem.to_string())?;
     startup::prepare(options)
-}
-
-/// The flag that asks for protection which this version cannot give. Other flags of that kind only
-/// lead to a warning.
-fn unkept_promise(options: &NsqdOptions) -> Option<&'static str> {
-    (!options.auth.http_addresses.is_empty()).then_some("--auth-http-address")
 }
 
 /// Starts the workers, waits for a signal, stops them.
@@ -484,6 +472,7 @@ fn shard_options(
         output_buffer_timeout_ms: ms(options.output_buffer_timeout_ms),
         tls: !(options.tls.cert.is_empty() && options.tls.key.is_empty()),
         tls_required: options.tls.required != TlsRequired::No,
+        auth_required: !options.auth.http_addresses.is_empty(),
         snappy: options.snappy,
         deflate: options.deflate,
         max_deflate_level: i64::from(options.max_deflate_level),
@@ -523,6 +512,7 @@ fn facts(
         http_port: port(http),
         https_required_port: (options.tls.required == TlsRequired::Yes)
             .then(|| u16::try_from(port(https)).unwrap_or(0)),
+        publish_needs_auth: options.auth.over_http,
         start_time: SystemTime::now(),
         started,
         limits: Limits {
@@ -546,23 +536,4 @@ fn facts(
 fn shown_options(options: &NsqdOptions) -> ShownOptions {
     let lookupds = options.lookupd_tcp_addresses.clone();
     ShownOptions::new(options.settings.shown(), lookupds, options.log_level, log::set_level)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::unkept_promise;
-    use crate::config::nsqd::NsqdOptions;
-    use std::ffi::OsString;
-
-    fn check(line: &str, flag: Option<&str>) {
-        let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        assert_eq!(unkept_promise(&NsqdOptions::load(&args).unwrap()), flag, "{line}");
-    }
-
-    #[test]
-    fn nothing_is_served_without_the_protection_that_was_asked_for() {
-        check("", None);
-        check("--tls-cert=c --tls-key=k --tls-required", None);
-        check("--auth-http-address=127.0.0.1:1", Some("--auth-http-address"));
-    }
 }

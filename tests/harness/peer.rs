@@ -17,7 +17,7 @@ pub enum Peer {
 }
 
 /// Flags that only Shoal knows; dropped when the original is started.
-const SHOAL_FLAGS: [&str; 7] = [
+const SHOAL_FLAGS: [&str; 8] = [
     "--shards",
     "--greeting-timeout",
     "--memory-limit",
@@ -25,6 +25,7 @@ const SHOAL_FLAGS: [&str; 7] = [
     "--topic-durability",
     "--compression-memory",
     "--tls-handshakes",
+    "--http-require-auth",
 ];
 
 impl Peer {

@@ -12,7 +12,7 @@ mod secure;
 mod shown;
 
 pub use authority::Authority;
-use secure::{Kind, Secure};
+pub use secure::{Kind, Secure};
 
 /// The flags for a server with a certificate of this authority, and no HTTPS on a fixed port.
 fn tls_flags(authority: &Authority) -> Vec<String> {

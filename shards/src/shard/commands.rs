@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{Effect, Shard};
+use crate::auth::Action;
 use crate::channel::Channel;
 use crate::client::{Pending, Phase, Subscription};
 use crate::id;
@@ -33,9 +34,7 @@ impl Shard {
             Command::Subscribe(params) => return self.subscribe(key, params),
             Command::Close => self.close(key),
             Command::Identify(body) => self.identify(key, body),
-            Command::Auth(_) => {
-                self.refuse(key, Refusal::new(format_args!("E_AUTH_DISABLED AUTH disabled")));
-            }
+            Command::Auth(secret) => self.authenticate(key, secret),
         }
         true
     }
@@ -60,6 +59,9 @@ impl Shard {
                 return true;
             }
         };
+        if !self.may(key, "SUB", Action::Subscribe(&topic, &channel)) {
+            return false;
+        }
         let owner = self.placement.owner(&topic);
         if owner != self.placement.me {
             self.leave(key, owner);

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{Alarm, Appetite, Effect, Shard, Socket};
+use crate::auth::Action;
 use crate::client::{Client, Peer, Phase, Session};
 use crate::limits::{HEARTBEAT_MS_DEFAULT, LINGER_MS, OUTPUT_BYTES_COMPACT, PENDING_MAX};
 use crate::slots::Key;
@@ -176,11 +177,18 @@ impl Shard {
                     client.progress = progress;
                     client.needs = partial.needs;
                     client.likely = partial.likely;
+                    // One that may not is told so before its body has come.
+                    if self.options.auth_required
+                        && let Some(topic) = multi_publish_topic(&bytes[used..])
+                    {
+                        self.may(key, "MPUB", Action::Publish(&topic));
+                    }
                     break;
                 }
                 Step::Refused(refused) => {
                     if let Some(topic) = refused.creates
-                        && !self.create_for_refused(key, topic)
+                        && !(self.may(key, "MPUB", Action::Publish(&topic))
+                            && self.create_for_refused(key, topic))
                     {
                         break;
                     }
@@ -379,7 +387,8 @@ impl Shard {
     /// Lets a client go on when nothing is in its way any more.
     pub(super) fn wake(&mut self, key: Key) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        if !client.paused || client.is_full() || client.pending.len() >= PENDING_MAX {
+        let waits = client.is_full() || client.pending.len() >= PENDING_MAX;
+        if !client.paused || waits || client.inquiry.is_some() {
             return;
         }
         client.paused = false;

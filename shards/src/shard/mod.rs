@@ -6,13 +6,14 @@
 //! inputs alone.
 //!
 //! Reading order: `connection` (a client's life), `commands`, `identify` (and what it makes of the
-//! connection), `publish`, `deliver`, `forward` (other shards), `manage` (what HTTP and emptiness
+//! connection), `auth` (who may do what), `publish`, `deliver`, `forward` (other shards), `manage` (what HTTP and emptiness
 //! do), `structure` (what of that is written down), `discovery` (what lookup servers are told and
 //! asked), `alarm` (time), `deferral` (what is kept back), `report`, `drain`. Then the disk: `journal` (what
 //! of a turn is written down), `promise` (who waits for that), `spill` (memory and disk), `retire`
 //! (places that are given back), `checkpoint` (getting the journal's files back), `restore`.
 
 mod alarm;
+mod auth;
 mod checkpoint;
 mod commands;
 mod connection;
@@ -36,6 +37,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use hashbrown::HashMap;
 
+use crate::auth::Question;
 use crate::channel::Channel;
 use crate::client::Client;
 use crate::disk::DiskRequest;
@@ -144,6 +146,7 @@ pub struct Shard {
     answers: Vec<Vec<Answer>>,
     letters: VecDeque<(u16, Letter)>,
     replies: VecDeque<(u64, Reply)>,
+    questions: VecDeque<(Key, Question)>,
     structure: Structure,
     discovery: Discovery,
     spare_buffers: Vec<Vec<u8>>,
@@ -207,6 +210,7 @@ impl Shard {
             answers: (0..workers).map(|_| Vec::new()).collect(),
             letters: VecDeque::new(),
             replies: VecDeque::new(),
+            questions: VecDeque::new(),
             structure: Structure::default(),
             discovery: Discovery::default(),
             spare_buffers: Vec::new(),
@@ -254,6 +258,7 @@ impl Shard {
             && self.effects.is_empty()
             && self.letters.is_empty()
             && self.replies.is_empty()
+            && self.questions.is_empty()
             && self.answers.iter().all(Vec::is_empty)
             && self.lanes.iter().all(Lane::is_idle))
     }

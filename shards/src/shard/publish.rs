@@ -3,6 +3,7 @@
 use alloc::string::String;
 
 use super::Shard;
+use crate::auth::Action;
 use crate::client::{Pending, Phase, Route};
 use crate::limits::Durability;
 use crate::log::record::RECORD_BYTES_MAX;
@@ -16,6 +17,9 @@ use crate::wire::names::Name;
 impl Shard {
     /// PUB, MPUB or DPUB. False when the client has to leave or wait first.
     pub(super) fn publish(&mut self, key: Key, publish: &Publish<'_>) -> bool {
+        if !self.may(key, publish.verb, Action::Publish(&publish.topic)) {
+            return false;
+        }
         if let Some(reason) = self.refuses_all() {
             self.refuse(key, publish_failed(publish.verb, &reason));
             return true;

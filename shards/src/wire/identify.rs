@@ -129,7 +129,7 @@ impl Settings {
         alloc::format!(
             "{{\"max_rdy_count\":{},\"version\":\"{}\",\"max_msg_timeout\":{},\"msg_timeout\":{},\
              \"tls_v1\":{},\"deflate\":{},\"deflate_level\":{},\"max_deflate_level\":{},\
-             \"snappy\":{},\"sample_rate\":{},\"auth_required\":false,\
+             \"snappy\":{},\"sample_rate\":{},\"auth_required\":{},\
              \"output_buffer_size\":{},\"output_buffer_timeout\":{},\
              \"topology_region\":{},\"topology_zone\":{}}}",
             options.max_rdy_count,
@@ -142,6 +142,7 @@ impl Settings {
             options.max_deflate_level,
             upgrade.compression == Compression::Snappy,
             self.sample_rate,
+            options.auth_required,
             self.output_buffer_bytes,
             self.output_buffer_timeout_ms,
             GoString(&options.topology_region),
@@ -151,7 +152,7 @@ impl Settings {
 }
 
 /// A JSON string as Go's encoder writes it: safe inside HTML.
-struct GoString<'a>(&'a str);
+pub struct GoString<'a>(pub &'a str);
 
 impl fmt::Display for GoString<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,7 +9,8 @@ use thiserror::Error;
 
 use super::{Client, ClientError, Reply, Request, Url};
 
-const ACCEPT_V1: HeaderValue = HeaderValue::from_static("application/vnd.nsq; version=1.0");
+/// What asks for answers in NSQ's format.
+pub const ACCEPT_V1: HeaderValue = HeaderValue::from_static("application/vnd.nsq; version=1.0");
 /// As much of an error's body as is quoted.
 const QUOTED_BYTES_MAX: usize = 1024;
 
@@ -82,6 +83,14 @@ impl Client {
         let url = Url::parse(url).map_err(bad_url)?;
         let mut request = Request::new(method, url).header(ACCEPT, ACCEPT_V1);
         request.body = body;
+        self.send_v1(request).await
+    }
+
+    /// The same for a request that is whole.
+    ///
+    /// # Errors
+    /// No answer, or a status other than 200.
+    pub async fn send_v1(&self, mut request: Request) -> Result<Reply, V1Error> {
         let mut reply = self.send(request.clone()).await?;
         if reply.status == StatusCode::FORBIDDEN
             && !request.url.https

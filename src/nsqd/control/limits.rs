@@ -50,3 +50,16 @@ pub const SETTLE_TICK: Duration = Duration::from_millis(10);
 pub const QUESTION_GRACE: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for this thread.
 pub const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Questions to auth servers at a time; others wait for their turn.
+pub const AUTH_QUERIES_AT_ONCE: usize = 128;
+/// Different questions to auth servers that are asked or wait; more are answered at once, with no.
+pub const AUTH_WAITING_MAX: usize = 16 * 1024;
+/// Largest secret that an auth server is asked about: as a form it still fits into a URL.
+pub const AUTH_SECRET_BYTES_MAX: usize = 16 * 1024;
+/// Largest answer of an auth server.
+pub const AUTH_ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Different patterns in one answer.
+pub const AUTH_PATTERNS_MAX: usize = 1024;
+/// Largest pattern, compiled.
+pub const AUTH_PATTERN_BYTES: usize = 64 * 1024;

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flume::{Receiver, Sender};
+use shards::auth::Question;
 use shards::shard::Shard;
 use shards::slots::Key;
 use shards::wire::names::Name;
 
 use super::Note;
+use super::auth::{Asker, Outcome};
 use crate::nsqd::doorbell::Doorbell;
 
 /// What a worker is told.
@@ -23,6 +25,10 @@ enum Word {
     Channels(Key, Vec<Name>),
     /// The report was taken in.
     Taken,
+    /// What a client may do.
+    Authorized(Key, Outcome),
+    /// The same for a request of HTTP.
+    HttpAuthorized(u64, Outcome),
 }
 
 /// A worker's end.
@@ -74,8 +80,8 @@ impl Line {
         self.said.load(Ordering::Acquire) != self.heard
     }
 
-    /// Tells the shard what was said.
-    pub fn hear(&mut self, shard: &mut Shard) {
+    /// Tells the shard what was said, and whoever takes it what concerns HTTP.
+    pub fn hear(&mut self, shard: &mut Shard, mut http: impl FnMut(u64, Outcome)) {
         if !self.has_news() {
             return;
         }
@@ -88,20 +94,37 @@ impl Line {
                     shard.channels_found(topic, &channels);
                 }
                 Word::Taken => self.reported = false,
+                Word::Authorized(client, outcome) => {
+                    shard.authorized(client, outcome.grant());
+                }
+                Word::HttpAuthorized(ticket, outcome) => http(ticket, outcome),
             }
         }
     }
 
-    /// Reports what came and went on the shard, unless a report is under way.
+    /// Asks what a request of HTTP may do.
+    pub fn ask(&self, ticket: u64, question: Question) {
+        self.note(Note::Question(Asker::Ticket(self.worker, ticket), question));
+    }
+
+    /// Asks what clients may do, and reports what came and went on the shard, unless a report is
+    /// under way.
     pub fn report(&mut self, shard: &mut Shard) {
+        while let Some((client, question)) = shard.take_question() {
+            self.note(Note::Question(Asker::Client(self.worker, client), question));
+        }
         if self.reported {
             return;
         }
         if let Some(news) = shard.take_discovery_news() {
             self.reported = true;
-            // At the end of the process the control thread goes first: nobody is told any more.
-            let _ = self.notes.send(Note::News(self.worker, news));
+            self.note(Note::News(self.worker, news));
         }
+    }
+
+    fn note(&self, note: Note) {
+        // At the end of the process the control thread goes first: nobody is told any more.
+        let _ = self.notes.send(note);
     }
 }
 
@@ -114,6 +137,16 @@ impl End {
     /// The answer to a question.
     pub fn channels(&self, topic: Key, channels: Vec<Name>) {
         self.say(Word::Channels(topic, channels));
+    }
+
+    /// What a client may do.
+    pub fn authorized(&self, client: Key, outcome: &Outcome) {
+        self.say(Word::Authorized(client, outcome.clone()));
+    }
+
+    /// What a request of HTTP may do.
+    pub fn http_authorized(&self, ticket: u64, outcome: &Outcome) {
+        self.say(Word::HttpAuthorized(ticket, outcome.clone()));
     }
 
     /// A report was taken in.

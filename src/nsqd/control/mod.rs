@@ -2,8 +2,10 @@
 //!
 //! Shards report topics and channels that come and go, and ask for the channels of new topics
 //! (`line`). `peers` tells nsqlookupds, `discovery` asks them. Whatever those do, be it nothing, no
-//! shard waits longer than it said it would, and only with topics that are new.
+//! shard waits longer than it said it would, and only with topics that are new. `auth` asks auth
+//! servers what clients may do.
 
+pub mod auth;
 mod discovery;
 pub mod limits;
 pub mod line;
@@ -14,6 +16,7 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,6 +27,7 @@ use std::time::{Duration, Instant};
 use flume::{Receiver, Sender};
 use glommio::timer::Timer;
 use serde::Serialize;
+use shards::auth::Question;
 use shards::metadata::DiscoveryNews;
 
 use super::doorbell::Doorbell;
@@ -34,8 +38,11 @@ use crate::http::client::{Client, ClientOptions};
 use crate::net::shield::panic_text;
 use crate::net::thread::{LightThread, StopSignal};
 use crate::tls::ClientFiles;
+use auth::{Asker, Authorizer, Servers};
 use discovery::Questions;
-use limits::{CHANNELS_BYTES_MAX, QUESTION_GRACE, SETTLE_TICK, STOP_PATIENCE};
+use limits::{
+    AUTH_ANSWER_BYTES_MAX, CHANNELS_BYTES_MAX, QUESTION_GRACE, SETTLE_TICK, STOP_PATIENCE,
+};
 use line::{End, Line};
 use peers::Peers;
 
@@ -51,6 +58,8 @@ pub enum Note {
     Lookupds(Vec<String>),
     /// This node leaves: no nsqlookupd is to name it any more, whoever sets which.
     Drain,
+    /// Somebody waits to be told what a client may do.
+    Question(Asker, Question),
 }
 
 /// Where the thread is told something.
@@ -156,6 +165,8 @@ impl Control {
             reply_bytes_max: CHANNELS_BYTES_MAX,
             ..ClientOptions::default()
         };
+        let auth = auth_options(options)?;
+        let (addresses, post) = (options.auth.http_addresses.clone(), options.auth.post);
         let question_timeout = question_timeout(options);
         let noted = inbox.noted;
         let thread = LightThread::start("control", move |stop| async move {
@@ -164,7 +175,9 @@ impl Control {
             let client = Client::new(client);
             let questions = Questions::new(client, peers.clone(), ends.clone(), question_timeout);
             let leaves = Cell::new(false);
-            let desk = Desk { peers, questions: Rc::new(questions), ends, leaves };
+            let servers = Servers::new(addresses, post, Client::new(auth));
+            let auth = Rc::new(Authorizer::new(servers, ends.clone(), question_timeout));
+            let desk = Desk { peers, questions: Rc::new(questions), auth, ends, leaves };
             desk.peers.follow(&lookupds);
             desk.work(noted, stop).await;
         })?;
@@ -185,6 +198,34 @@ fn files(options: &LookupdTlsOptions) -> ClientFiles {
         insecure: options.insecure,
         oldest: TlsVersion::Tls12,
     }
+}
+
+/// How auth servers are asked. As in the original, the authorities for them are those for clients,
+/// or those of the machine.
+fn auth_options(options: &NsqdOptions) -> Result<ClientOptions, String> {
+    if options.auth.http_addresses.is_empty() {
+        return Ok(ClientOptions::default());
+    }
+    let files = ClientFiles {
+        root_ca: Some(PathBuf::from(&options.tls.root_ca_file)).filter(|path| path != ""),
+        identity: None,
+        insecure: false,
+        oldest: options.tls.min_version,
+    };
+    let addresses = &options.auth.http_addresses;
+    let is_needed = addresses.iter().any(|address| auth::check(address) == Ok(true));
+    let tls = match files.load() {
+        Ok(tls) => Some(tls),
+        Err(_) if !is_needed && files.root_ca.is_none() => None,
+        Err(error) => return Err(format!("--tls-root-ca-file: {error}")),
+    };
+    Ok(ClientOptions {
+        connect_timeout: timeout(options.auth.connect_timeout_ms),
+        request_timeout: question_timeout(options),
+        reply_bytes_max: AUTH_ANSWER_BYTES_MAX,
+        tls,
+        ..ClientOptions::default()
+    })
 }
 
 /// Who this node is, as nsqlookupds are told: keys in the original's order.
@@ -221,6 +262,7 @@ fn identity(options: &NsqdOptions, facts: &Facts) -> io::Result<Vec<u8>> {
 struct Desk {
     peers: Rc<Peers>,
     questions: Rc<Questions>,
+    auth: Rc<Authorizer>,
     ends: Rc<Vec<End>>,
     /// This node is to be named by nobody any more.
     leaves: Cell<bool>,
@@ -250,6 +292,7 @@ impl Desk {
                     self.questions.ask(worker, topic, name);
                 }
             }
+            Note::Question(asker, question) => self.auth.ask(asker, question),
             Note::Lookupds(_) if self.leaves.get() => {
                 tracing::warn!("LOOKUP: draining, nsqlookupds are told nothing any more");
             }

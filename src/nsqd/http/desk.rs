@@ -5,11 +5,13 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use shards::auth::Question;
 use shards::request::{Reply, Request};
 use slab::Slab;
 
 use super::facts::Facts;
 use super::timers::remember;
+use crate::nsqd::control::auth::Outcome;
 
 /// The most requests of one shard's HTTP connections that may wait for answers at a time.
 pub const WAITING_REQUESTS_MAX: usize = 64 * 1024;
@@ -25,47 +27,56 @@ pub trait Desk: Clone + 'static {
     /// Sends a request to a shard. When it cannot be taken now, the answer is `Refused`.
     fn ask(&self, shard: u16, request: Request) -> impl Future<Output = Reply> + 'static;
 
+    /// Finds out what a request may do.
+    fn authorize(&self, question: Question) -> impl Future<Output = Outcome> + 'static;
+
     /// What does not change while requests are answered, or is not a shard's.
     fn facts(&self) -> &Facts;
 }
 
 /// Requests that wait for their answers. Clones share them.
-#[derive(Clone, Debug)]
-pub struct Answers {
-    inner: Rc<RefCell<Inner>>,
+#[derive(Debug)]
+pub struct Answers<R = Reply> {
+    inner: Rc<RefCell<Inner<R>>>,
+}
+
+impl<R> Clone for Answers<R> {
+    fn clone(&self) -> Answers<R> {
+        Answers { inner: self.inner.clone() }
+    }
 }
 
 #[derive(Debug)]
-struct Inner {
-    slots: Slab<Slot>,
+struct Inner<R> {
+    slots: Slab<Slot<R>>,
     /// Counts the slots ever used, so that a late answer meets no later question.
     serial: u32,
     most: usize,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Slot<R> {
     serial: u32,
-    state: State,
+    state: State<R>,
 }
 
 #[derive(Debug)]
-enum State {
+enum State<R> {
     Waiting(Option<Waker>),
-    Answered(Reply),
+    Answered(R),
     Taken,
 }
 
-impl Default for Answers {
-    fn default() -> Answers {
+impl<R> Default for Answers<R> {
+    fn default() -> Answers<R> {
         Answers::new(WAITING_REQUESTS_MAX)
     }
 }
 
-impl Answers {
+impl<R> Answers<R> {
     /// Lets at most `most` requests wait.
     #[must_use]
-    pub fn new(most: usize) -> Answers {
+    pub fn new(most: usize) -> Answers<R> {
         let inner = Inner { slots: Slab::new(), serial: 0, most };
         Answers { inner: Rc::new(RefCell::new(inner)) }
     }
@@ -73,14 +84,14 @@ impl Answers {
     /// A ticket to send along with a request, and the answer to wait for. `None` when too many
     /// wait: refuse the request.
     #[must_use]
-    pub fn expect(&self) -> Option<(u64, impl Future<Output = Reply> + use<>)> {
+    pub fn expect(&self) -> Option<(u64, impl Future<Output = R> + use<R>)> {
         let ticket = self.inner.borrow_mut().open()?;
         let answer = Answer { inner: self.inner.clone(), ticket };
         Some((ticket, poll_fn(move |cx| answer.poll(cx))))
     }
 
     /// Delivers an answer. Nobody may be waiting any more; then it is dropped.
-    pub fn answer(&self, ticket: u64, reply: Reply) {
+    pub fn answer(&self, ticket: u64, reply: R) {
         let waker = self.inner.borrow_mut().settle(ticket, reply);
         if let Some(waker) = waker {
             waker.wake();
@@ -94,7 +105,7 @@ impl Answers {
     }
 }
 
-impl Inner {
+impl<R> Inner<R> {
     fn open(&mut self) -> Option<u64> {
         if self.slots.len() >= self.most {
             return None;
@@ -105,12 +116,12 @@ impl Inner {
         Some(u64::from(self.serial) << 32 | u64::from(key))
     }
 
-    fn find(&mut self, ticket: u64) -> Option<&mut Slot> {
+    fn find(&mut self, ticket: u64) -> Option<&mut Slot<R>> {
         let (serial, key) = split(ticket);
         self.slots.get_mut(key).filter(|slot| slot.serial == serial)
     }
 
-    fn settle(&mut self, ticket: u64, reply: Reply) -> Option<Waker> {
+    fn settle(&mut self, ticket: u64, reply: R) -> Option<Waker> {
         let slot = self.find(ticket)?;
         let State::Waiting(waker) = &mut slot.state else {
             return None;
@@ -120,7 +131,7 @@ impl Inner {
         waker
     }
 
-    fn poll(&mut self, ticket: u64, cx: &Context<'_>) -> Poll<Reply> {
+    fn poll(&mut self, ticket: u64, cx: &Context<'_>) -> Poll<R> {
         let slot = self.find(ticket).expect("the slot lives as long as its answer");
         if let State::Waiting(waker) = &mut slot.state {
             remember(waker, cx);
@@ -139,18 +150,18 @@ fn split(ticket: u64) -> (u32, usize) {
 
 /// The right to one answer; dropping it frees the slot.
 #[derive(Debug)]
-struct Answer {
-    inner: Rc<RefCell<Inner>>,
+struct Answer<R> {
+    inner: Rc<RefCell<Inner<R>>>,
     ticket: u64,
 }
 
-impl Answer {
-    fn poll(&self, cx: &Context<'_>) -> Poll<Reply> {
+impl<R> Answer<R> {
+    fn poll(&self, cx: &Context<'_>) -> Poll<R> {
         self.inner.borrow_mut().poll(self.ticket, cx)
     }
 }
 
-impl Drop for Answer {
+impl<R> Drop for Answer<R> {
     fn drop(&mut self) {
         let mut inner = self.inner.borrow_mut();
         assert!(inner.find(self.ticket).is_some(), "a slot was freed behind its answer's back");
@@ -170,7 +181,7 @@ mod tests {
 
     #[test]
     fn an_answer_wakes_and_reaches_who_asked() {
-        let answers = Answers::default();
+        let answers: Answers = Answers::default();
         let alarm = Arc::new(Alarm::default());
         let waker = alarm.clone().into();
         let mut cx = Context::from_waker(&waker);
@@ -190,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_late_answer_does_not_reach_the_next_question() {
-        let answers = Answers::default();
+        let answers: Answers = Answers::default();
         let (old, wait) = answers.expect().expect("room");
         drop(wait);
         assert_eq!(answers.waiting(), 0);
@@ -208,7 +219,7 @@ mod tests {
 
     #[test]
     fn too_many_questions_are_refused() {
-        let answers = Answers::new(2);
+        let answers: Answers = Answers::new(2);
         let first = answers.expect();
         let second = answers.expect();
         assert!(first.is_some() && second.is_some());

@@ -29,6 +29,8 @@ pub struct Facts {
     /// Where to go when plain HTTP is refused (`--tls-required`); `None` when it is not. 0 when
     /// there is no HTTPS either.
     pub https_required_port: Option<u16>,
+    /// Whether publishing takes a secret that auth servers know.
+    pub publish_needs_auth: bool,
     /// When the process started, by the calendar.
     pub start_time: SystemTime,
     /// When the process started, for the uptime.

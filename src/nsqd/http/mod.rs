@@ -11,12 +11,14 @@ pub mod timers;
 // What the handlers ask.
 pub mod desk;
 pub mod facts;
+pub mod grants;
 
 // From a connection to a handler.
 mod routes;
 pub mod serve;
 
 // The main road.
+mod authorize;
 mod publish;
 mod split;
 
@@ -35,4 +37,5 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use authorize::{CommonName, Origin};
 use serve::Call;

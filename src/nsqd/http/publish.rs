@@ -11,6 +11,7 @@ use crate::http::query::Query;
 use crate::http::respond::{Failure, Response, v1_text};
 
 use super::Call;
+use super::authorize::authorize;
 use super::desk::Desk;
 use super::split::{Batch, BatchLimits, Binary, Lines};
 use crate::http::body::{Body, BodyError};
@@ -19,7 +20,11 @@ use crate::http::body::{Body, BodyError};
 ///
 /// # Errors
 /// In the order in which the original checks: size, emptiness, query, topic, deferral, the shard.
+/// Who has to be authorized is, before the body is read.
 pub async fn publish<D: Desk>(call: &Call<'_, D>, body: &mut Body) -> Result<Response, Failure> {
+    if call.desk.facts().publish_needs_auth {
+        authorize(call, &topic(&call.query()?)?).await?;
+    }
     let limits = &call.desk.facts().limits;
     let bytes = read_message(body, limits.msg_size_max).await?;
     let query = call.query()?;
@@ -46,6 +51,7 @@ pub async fn publish_many<D: Desk>(
     }
     let query = call.query()?;
     let topic = topic(&query)?;
+    authorize(call, &topic).await?;
     let limits =
         BatchLimits { msg_size_max: limits.msg_size_max, body_size_max: limits.body_size_max };
     let batch = if is_binary(&query) {

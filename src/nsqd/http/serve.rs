@@ -16,6 +16,7 @@ use crate::http::dispatch::{self, CLOSE, HEAD_BYTES_MAX, READ_BYTES_MAX, Step};
 use crate::http::query::Query;
 use crate::http::respond::{self, Failure, Response};
 
+use super::authorize::Origin;
 use super::desk::Desk;
 use super::routes::{Endpoint, ROUTES};
 use super::socket::HttpSocket;
@@ -34,6 +35,8 @@ pub struct Call<'a, D> {
     pub timers: &'a Timers,
     /// The request without its body.
     pub parts: &'a Parts,
+    /// Where it comes from.
+    pub origin: &'a Origin,
 }
 
 impl<'a, D> Call<'a, D> {
@@ -51,21 +54,13 @@ impl<'a, D> Call<'a, D> {
 struct Connection<D> {
     desk: D,
     timers: Timers,
-    remote: String,
-    is_secure: bool,
+    origin: Origin,
 }
 
-/// Serves a connection until it ends. `remote` is the client's `ip:port`, or `@` for a unix socket;
-/// `is_secure` says that it is encrypted.
-pub async fn serve<D: Desk>(
-    socket: HttpSocket,
-    desk: D,
-    timers: Timers,
-    remote: String,
-    is_secure: bool,
-) {
+/// Serves a connection until it ends.
+pub async fn serve<D: Desk>(socket: HttpSocket, desk: D, timers: Timers, origin: Origin) {
     let head_timer = HeadTimer::new(&timers, HEAD_TIME_MIN, socket.ear());
-    let connection = Rc::new(Connection { desk, timers, remote, is_secure });
+    let connection = Rc::new(Connection { desk, timers, origin });
     let service = service_fn(|request| answer(connection.clone(), request));
     // No `pipeline_flush`: it keeps the answer to a malformed request back for good, and the
     // socket gathers what is written in one turn anyway.
@@ -79,7 +74,7 @@ pub async fn serve<D: Desk>(
         .serve_connection(socket, service)
         .await;
     if let Err(error) = outcome {
-        tracing::debug!("HTTP connection of {} ended - {error}", connection.remote);
+        tracing::debug!("HTTP connection of {} ended - {error}", connection.origin.remote);
     }
 }
 
@@ -100,9 +95,14 @@ async fn answer<D: Desk>(
 }
 
 impl<D: Desk> Connection<D> {
+    fn call<'a>(&'a self, parts: &'a Parts) -> Call<'a, D> {
+        Call { desk: &self.desk, timers: &self.timers, parts, origin: &self.origin }
+    }
+
     /// The answer to everything on a plain connection while only TLS is served.
     fn https_hint(&self) -> Option<Response> {
-        let port = self.desk.facts().https_required_port.filter(|_| !self.is_secure)?;
+        let port =
+            self.desk.facts().https_required_port.filter(|_| self.origin.secure.is_none())?;
         // The blanks are the original's; clients compare the text.
         let hint = format!("{{\"message\": \"TLS_REQUIRED\", \"https_port\": {port}}}");
         let mut response = respond::v1_json_text(hint);
@@ -116,7 +116,7 @@ async fn route<D: Desk>(connection: &Connection<D>, parts: &Parts, body: &mut Bo
         Ok(path) => path,
         Err(text) => return dispatch::bad_request(text),
     };
-    match dispatch::step(&ROUTES, parts, &path, &connection.remote) {
+    match dispatch::step(&ROUTES, parts, &path, &connection.origin.remote) {
         Step::Run(endpoint, params) => {
             let option = params.get("opt").unwrap_or_default();
             run(connection, parts, body, (endpoint, option)).await
@@ -134,10 +134,10 @@ async fn run<D: Desk>(
     (endpoint, option): (Endpoint, &str),
 ) -> Response {
     let start = endpoint.is_logged().then(Instant::now);
-    let call = Call { desk: &connection.desk, timers: &connection.timers, parts };
+    let call = connection.call(parts);
     let response = dispatch::guarded(handle(&call, endpoint, option, body)).await;
     if let Some(start) = start {
-        dispatch::log(response.status(), parts, &connection.remote, start.elapsed());
+        dispatch::log(response.status(), parts, &connection.origin.remote, start.elapsed());
     }
     response
 }

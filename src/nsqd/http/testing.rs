@@ -11,13 +11,16 @@ use std::task::{Context, Poll, Wake};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::json;
+use shards::auth::Question;
 use shards::request::{ChannelAction, Publish, Reply, Request, TopicAction};
 use shards::stats::{ChannelStats, ClientStats, ShardStats, TopicStats};
 use shards::wire::names::Name;
 
 use crate::log::LogLevel;
+use crate::nsqd::control::auth::Outcome;
 use crate::nsqd::life::Life;
 
+use super::Origin;
 use super::desk::{Answers, Desk};
 use super::facts::{Facts, Health, Limits, Options};
 use super::serve::serve;
@@ -63,6 +66,7 @@ pub fn facts_with(set_log_level: impl Fn(LogLevel) + Send + Sync + 'static) -> F
         tcp_port: 14110,
         http_port: 14111,
         https_required_port: None,
+        publish_needs_auth: false,
         start_time: UNIX_EPOCH + Duration::from_secs(1_795_417_140),
         started: Instant::now(),
         limits: Limits {
@@ -189,6 +193,10 @@ impl Desk for FakeDesk {
         let (ticket, answer) = self.0.answers.expect().expect("room");
         self.0.open.borrow_mut().push((shard, ticket, request));
         answer
+    }
+
+    fn authorize(&self, _: Question) -> impl Future<Output = Outcome> + 'static {
+        std::future::ready(Outcome::Failed)
     }
 
     fn facts(&self) -> &Facts {
@@ -360,8 +368,8 @@ impl Connection {
         // Ahead of the real clock, so that only the test moves the time.
         let now = Instant::now() + Duration::from_secs(3600);
         let timers = Timers::new(now);
-        let remote = "127.0.0.1:49552".to_owned();
-        let task = serve(socket, desk.clone(), timers.clone(), remote, false);
+        let origin = Origin { remote: "127.0.0.1:49552".to_owned(), secure: None };
+        let task = serve(socket, desk.clone(), timers.clone(), origin);
         let alarm = Arc::new(Alarm(AtomicBool::new(true)));
         let task: Pin<Box<dyn Future<Output = ()>>> = Box::pin(task);
         let (desk, received) = (desk.clone(), Vec::new());

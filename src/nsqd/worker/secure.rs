@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use shards::upgrade::Share;
 
 use super::layered::Layered;
+use crate::nsqd::http::Origin;
 use crate::nsqd::http::socket::HttpPeer;
 use crate::nsqd::ring::SocketKey;
 use crate::nsqd::transport::{Fault, Layers, Step};
@@ -21,8 +22,8 @@ const REQUESTS: [&[u8; 5]; 5] = [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO
 /// TLS around one HTTP connection.
 pub struct Secure {
     layers: Layers,
-    /// Who is at the other end, for the log.
-    remote: String,
+    /// Who is at the other end.
+    origin: Origin,
     /// When the handshake has to be over.
     pub until: Instant,
     /// Held while it is under way.
@@ -52,10 +53,10 @@ pub enum Next {
 
 impl Secure {
     /// Waits for the first bytes.
-    pub fn new(layers: Layers, remote: String, now: Instant) -> Secure {
+    pub fn new(layers: Layers, origin: Origin, now: Instant) -> Secure {
         Secure {
             layers,
-            remote,
+            origin,
             until: now + HANDSHAKE_TIMEOUT,
             permit: None,
             waits: false,
@@ -111,7 +112,13 @@ impl Secure {
                 }
             }
             match self.layers.next(&mut layered.tools) {
-                Ok(Step::Opened(_)) => self.permit = None,
+                Ok(Step::Opened(encryption)) => {
+                    self.permit = None;
+                    if let Some(name) = &self.origin.secure {
+                        // It is the only handshake.
+                        let _ = name.set(encryption.common_name);
+                    }
+                }
                 Ok(Step::Plain(bytes)) => {
                     peer.feed(bytes);
                     self.told = true;
@@ -143,7 +150,7 @@ impl Secure {
             }
             (true, false) => self.give_up(peer, &fault.to_string()),
             (false, _) => {
-                tracing::debug!("HTTPS connection of {} ended - {fault}", self.remote);
+                tracing::debug!("HTTPS connection of {} ended - {fault}", self.origin.remote);
                 peer.fail(std::io::ErrorKind::InvalidData.into());
             }
         }
@@ -152,7 +159,7 @@ impl Secure {
 
     /// The handshake comes to nothing.
     pub fn give_up(&mut self, peer: &mut HttpPeer, reason: &str) {
-        tracing::warn!("http: TLS handshake error from {}: {reason}", self.remote);
+        tracing::warn!("http: TLS handshake error from {}: {reason}", self.origin.remote);
         peer.fail(std::io::ErrorKind::ConnectionAborted.into());
         self.permit = None;
         (self.over, self.told) = (true, true);
@@ -177,7 +184,7 @@ impl Secure {
             match self.layers.send(output, &mut layered.tools) {
                 Ok(()) => peer.sent(length),
                 Err(fault) => {
-                    tracing::error!("HTTPS connection of {} ended - {fault}", self.remote);
+                    tracing::error!("HTTPS connection of {} ended - {fault}", self.origin.remote);
                     peer.fail(std::io::ErrorKind::InvalidData.into());
                     self.over = true;
                 }

@@ -25,7 +25,8 @@ impl Worker {
             self.take_mail();
             self.pump_layers();
             self.reporter.hear(&mut self.shard);
-            self.line.hear(&mut self.shard);
+            let Worker { line, shard, web, .. } = &mut self;
+            line.hear(shard, |ticket, outcome| web.authorized(ticket, outcome));
             self.hear_disk();
             self.beat();
             self.run_web().await;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use shards::auth::Question;
 use shards::placement::Placement;
 use shards::request::{Reply, Request};
 use shards::wire::names::Name;
@@ -24,11 +25,14 @@ use super::Worker;
 use super::layered::Layered;
 use super::secure::{HANDSHAKE_TIMEOUT, Next, Secure};
 use crate::net::shield::panic_text;
+use crate::nsqd::control::auth::Outcome;
 use crate::nsqd::http::desk::{Answers, Desk};
 use crate::nsqd::http::facts::Facts;
+use crate::nsqd::http::grants::Grants;
 use crate::nsqd::http::serve::serve;
 use crate::nsqd::http::socket::{DirtyList, HttpPeer, pair};
 use crate::nsqd::http::timers::Timers;
+use crate::nsqd::http::{CommonName, Origin};
 use crate::nsqd::ring::{Ring, SocketKey};
 use crate::nsqd::transport::Layers;
 
@@ -82,6 +86,7 @@ struct LocalDesk {
     placement: Rc<Placement>,
     answers: Answers,
     asked: Rc<RefCell<Vec<(u16, u64, Request)>>>,
+    grants: Grants,
 }
 
 impl Desk for LocalDesk {
@@ -107,6 +112,10 @@ impl Desk for LocalDesk {
         }
     }
 
+    fn authorize(&self, question: Question) -> impl Future<Output = Outcome> + 'static {
+        self.grants.ask(question)
+    }
+
     fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -120,6 +129,7 @@ impl Web {
             placement: Rc::new(placement),
             answers: Answers::default(),
             asked: Rc::default(),
+            grants: Grants::default(),
         };
         Web {
             connections: Slab::new(),
@@ -147,15 +157,17 @@ impl Web {
         now: Instant,
     ) -> usize {
         let slot = self.connections.vacant_key();
-        let is_secure = layers.is_some();
-        if is_secure {
+        let name = layers.is_some().then(CommonName::default);
+        if name.is_some() {
             self.opening.push_back((slot, now + HANDSHAKE_TIMEOUT));
         }
         let (task_side, peer) = pair(slot as u64, self.dirty.clone());
         self.connections.insert(Connection {
             socket,
             peer,
-            secure: layers.map(|layers| Secure::new(layers, remote.clone(), now)),
+            secure: layers.zip(name.clone()).map(|(layers, name)| {
+                Secure::new(layers, Origin { remote: remote.clone(), secure: Some(name) }, now)
+            }),
             reading: false,
             ended: false,
             blocked: false,
@@ -163,7 +175,7 @@ impl Web {
             discarded_bytes: 0,
         });
         let (desk, timers) = (self.desk.clone(), self.timers.clone());
-        let serving = serve(task_side, desk, timers, remote, is_secure);
+        let serving = serve(task_side, desk, timers, Origin { remote, secure: name });
         let task = Counted { inner: Box::pin(serving), polls: self.polls.clone() };
         glommio::spawn_local(task).detach();
         self.stirred = true;
@@ -225,6 +237,12 @@ impl Web {
             news(connection);
             self.stirred = true;
         }
+    }
+
+    /// A request of HTTP may do this.
+    pub fn authorized(&mut self, ticket: u64, outcome: Outcome) {
+        self.desk.grants.answer(ticket, outcome);
+        self.stirred = true;
     }
 
     /// Whether a task can run.
@@ -354,6 +372,9 @@ impl Worker {
             let asked = std::mem::take(&mut *self.web.desk.asked.borrow_mut());
             for (to, ticket, request) in asked {
                 self.shard.ask(to, ticket, request);
+            }
+            for (ticket, question) in self.web.desk.grants.take_asked() {
+                self.line.ask(ticket, question);
             }
             self.look_after_web();
         }

@@ -116,6 +116,12 @@ impl<'a> Channel<'a> {
 
 // serde asks for a reference.
 #[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+// serde asks for a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
@@ -137,6 +143,12 @@ struct Client<'a> {
     deflate: bool,
     snappy: bool,
     user_agent: &'a str,
+    #[serde(skip_serializing_if = "is_false")]
+    authed: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    auth_identity: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    auth_identity_url: &'a str,
     topology_zone: &'a str,
     topology_region: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,6 +186,9 @@ impl<'a> Client<'a> {
             deflate: matches!(client.compression, Compression::Deflate(_)),
             snappy: client.compression == Compression::Snappy,
             user_agent: &client.user_agent,
+            authed: client.authorized,
+            auth_identity: &client.auth_identity,
+            auth_identity_url: &client.auth_identity_url,
             topology_zone: &client.topology_zone,
             topology_region: &client.topology_region,
             pub_counts: pub_count
