@@ -20,7 +20,7 @@ PROGRAMS := nsqd nsqlookupd nsqadmin nsq_tail
 # Besides these, tests need packages; as root `make test` installs the missing ones.
 TOOLCHAINS := cargo cc go node python3
 # Each is the command that is looked for, and the package that has it.
-APT_PACKAGES := git:git npm:npm ensurepip:python3-venv ip:iproute2 chromium:chromium
+APT_PACKAGES := git:git openssl:openssl npm:npm ensurepip:python3-venv ip:iproute2 chromium:chromium
 
 .PHONY: build run test test-needs lint unit blackbox install bench bench-parts clean
 

@@ -1,10 +1,11 @@
 //! One channel: a cursor over its topic's log, and what it has outstanding.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::journal::state::Range;
 use crate::limits::REQUEUED_SHARE;
+use crate::locality::{LocalityCounts, Ready};
 use crate::log::{Position, SOMEWHERE};
 use crate::outstanding::{Outstanding, Waiting};
 use crate::slots::Key;
@@ -41,7 +42,7 @@ pub struct Channel {
     /// Its consumers.
     pub clients: Vec<Key>,
     /// Those that can take more, in turn.
-    pub ready: VecDeque<Key>,
+    pub ready: Ready,
     /// Whether it delivers nothing.
     pub paused: bool,
     /// Whether it is written down what becomes of its messages.
@@ -58,8 +59,8 @@ pub struct Channel {
     pub message_count: u64,
     /// Messages sent to consumers, for the share of requeued ones.
     pub delivered: u64,
-    /// First deliveries: messages taken from memory.
-    pub global_msg_count: u64,
+    /// Messages taken by consumers, also those that a sample left out.
+    pub taken: LocalityCounts,
     /// Messages given back.
     pub requeue_count: u64,
     /// Messages not answered in time.
@@ -105,7 +106,7 @@ impl Channel {
             put_off: 0,
             charged_bytes: 0,
             clients: Vec::new(),
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             paused: false,
             journaled: false,
             finished: Vec::new(),
@@ -114,7 +115,7 @@ impl Channel {
             marked: false,
             message_count: 0,
             delivered: 0,
-            global_msg_count: 0,
+            taken: LocalityCounts::default(),
             requeue_count: 0,
             timeout_count: 0,
             dropped_count: 0,

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 
 use crate::auth::{Auth, Grant};
 use crate::limits::{OUTPUT_BYTES_PAUSE, Options, PENDING_MAX};
+use crate::locality::Locality;
 use crate::shard::{Gate, Socket};
 use crate::slots::Key;
 use crate::stats::ClientStats;
@@ -49,6 +50,8 @@ pub struct Session {
     pub share: Option<Share>,
     /// What it may do, where that is asked.
     pub auth: Auth,
+    /// How near it is.
+    pub locality: Locality,
     /// Whether its magic bytes have come.
     pub greeted: bool,
     /// When it connected, seconds since the Unix epoch.
@@ -78,6 +81,7 @@ impl Session {
             encryption: None,
             share: None,
             auth: Auth::default(),
+            locality: Locality::default(),
             greeted: false,
             connected_s: wall_ns / 1_000_000_000,
             active_ms: now_ms,

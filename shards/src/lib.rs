@@ -22,6 +22,7 @@ pub mod placement;
 
 pub mod channel;
 pub mod deferral;
+pub mod locality;
 pub mod log;
 pub mod outstanding;
 pub mod requeued;

@@ -166,6 +166,8 @@ pub struct Options {
     pub greeting_timeout_ms: u64,
     /// The longest that a new topic waits for the channels that it is to have.
     pub discovery_timeout_ms: u64,
+    /// Whether channels prefer consumers of the server's own zone and region.
+    pub topology_aware: bool,
     /// The server's own, as told to clients.
     pub topology_region: alloc::string::String,
     /// The server's own, as told to clients.
@@ -211,6 +213,7 @@ impl Default for Options {
             sync_timeout_ms: 2000,
             greeting_timeout_ms: 5_000,
             discovery_timeout_ms: 8_000,
+            topology_aware: false,
             topology_region: alloc::string::String::new(),
             topology_zone: alloc::string::String::new(),
         }

@@ -84,7 +84,11 @@ pub struct ChannelStats {
     pub deferred_count: u64,
     /// Messages put on the channel; not those requeued.
     pub message_count: u64,
-    /// Messages taken from memory by consumers; NSQ counts them as global without its experiment.
+    /// Messages taken by consumers of this node's zone.
+    pub zone_local_msg_count: u64,
+    /// Those taken by others of its region.
+    pub region_local_msg_count: u64,
+    /// Those taken by anybody else; without the experiment with topology, all.
     pub global_msg_count: u64,
     /// Messages given back with REQ.
     pub requeue_count: u64,

@@ -27,7 +27,6 @@ pub static NSQD: Program = Program {
 
 const NO_STATSD: &str = "nothing is sent to statsd yet";
 const NO_E2E: &str = "end-to-end latencies are not measured yet";
-const NO_TOPOLOGY: &str = "the experiment does nothing yet";
 const NO_SCAN: &str = "no effect: timeouts are exact, channels are not scanned";
 
 const BASICS: &[Flag] = &[
@@ -292,6 +291,6 @@ const STATISTICS: &[Flag] = &[
 const EXPERIMENTS: &[Flag] = &[Flag::list(
     "enable-experiment",
     Texts,
-    "Switch an experiment on: topology-aware-consumption; may be repeated",
-)
-.not_yet(NO_TOPOLOGY)];
+    "Switch an experiment on: topology-aware-consumption (consumers of this node's zone first, then \
+     those of its region); may be repeated",
+)];

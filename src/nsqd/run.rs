@@ -495,6 +495,7 @@ fn shard_options(
         sync_timeout_ms: options.sync_timeout_ms,
         greeting_timeout_ms: options.greeting_timeout_ms,
         discovery_timeout_ms: discovery_timeout(options).as_millis() as u64,
+        topology_aware: options.topology_aware_consumption,
         topology_region: options.topology_region.clone(),
         topology_zone: options.topology_zone.clone(),
         compression_room: room.clone(),

@@ -15,6 +15,7 @@ mod requeue;
 mod restart;
 mod sample;
 mod timeout;
+mod topology;
 mod touch;
 
 use crate::harness::{Broker, Client, identify};

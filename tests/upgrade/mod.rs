@@ -3,6 +3,7 @@
 
 mod authority;
 mod bad;
+mod foreign;
 mod https;
 mod layers;
 mod limits;

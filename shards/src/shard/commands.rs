@@ -308,7 +308,7 @@ impl Shard {
     pub(super) fn unsubscribe(&mut self, key: Key, channel_key: Key) {
         let Some(channel) = self.channels.get_mut(channel_key) else { return };
         channel.clients.retain(|&client| client != key);
-        channel.ready.retain(|&client| client != key);
+        channel.ready.remove(key);
         if channel.clients.is_empty() && channel.name.is_ephemeral() {
             self.delete_channel(channel_key);
         }

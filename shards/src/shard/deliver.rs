@@ -83,7 +83,7 @@ impl Shard {
         let mut left = DELIVERIES_PER_TURN_MAX;
         while left > 0 {
             let Some(channel) = self.channels.get_mut(key) else { return false };
-            let Some(&client_key) = channel.ready.front() else { return false };
+            let Some(client_key) = channel.ready.front() else { return false };
             let Some(topic) = self.topics.get_mut(topic_key) else { return false };
             if channel.paused || channel.depth(topic.handed) == 0 {
                 return false;
@@ -130,7 +130,7 @@ impl Shard {
         channel.ready.pop_front();
         client.queued = client.is_ready();
         if client.queued {
-            channel.ready.push_back(client_key);
+            channel.ready.push_back(client.session.locality, client_key);
         }
     }
 
@@ -165,6 +165,11 @@ impl Shard {
             }
             None => return Ok(0),
         }
+        if let (Some(channel), Some(client)) =
+            (self.channels.get_mut(key), self.clients.get(client_key))
+        {
+            channel.taken.add(client.session.locality, 1);
+        }
         Ok(1)
     }
 
@@ -177,7 +182,7 @@ impl Shard {
         }
         let Some(channel) = self.channels.get_mut(subscription.channel) else { return };
         client.queued = true;
-        channel.ready.push_back(key);
+        channel.ready.push_back(client.session.locality, key);
         if !channel.marked {
             channel.marked = true;
             self.marked.push(subscription.channel);
@@ -356,6 +361,7 @@ impl Delivery<'_> {
             done += 1;
         }
         self.client.message_count += done;
+        self.channel.taken.add(self.client.session.locality, done);
         Ok(done)
     }
 
@@ -374,7 +380,6 @@ impl Delivery<'_> {
     fn take_new(&mut self) -> Result<(u64, Position, u16), Cold> {
         let (sequence, at) = self.pass()?;
         self.topic.log.pin(sequence, at);
-        self.channel.global_msg_count += 1;
         Ok((sequence, at, 0))
     }
 

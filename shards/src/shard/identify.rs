@@ -4,6 +4,7 @@
 use super::{Effect, Shard};
 use crate::client::Phase;
 use crate::limits::UPGRADE_MS;
+use crate::locality::Locality;
 use crate::slots::Key;
 use crate::upgrade::{Agreement, Encryption, Upgrade};
 use crate::wire::errors::Refusal;
@@ -42,6 +43,7 @@ impl Shard {
         }
         let negotiates = asked.feature_negotiation;
         let answer = negotiates.then(|| session.settings.answer(&upgrade, &self.options));
+        session.locality = Locality::of(&asked, &self.options);
         session.identity = asked;
         session.heartbeat_at_ms = self.now.mono_ms + session.settings.heartbeat_ms;
         if upgrade.is_any() {

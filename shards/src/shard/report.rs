@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::Shard;
 use crate::channel::Channel;
+use crate::locality::Locality;
 use crate::stats::{ChannelStats, ClientStats, ShardGauges, ShardStats, StatsQuery, TopicStats};
 use crate::topic::Topic;
 
@@ -78,7 +79,9 @@ impl Shard {
             in_flight_count: channel.outstanding.in_flight(),
             deferred_count: channel.outstanding.deferred(),
             message_count: channel.message_count,
-            global_msg_count: channel.global_msg_count,
+            zone_local_msg_count: channel.taken.get(Locality::Zone),
+            region_local_msg_count: channel.taken.get(Locality::Region),
+            global_msg_count: channel.taken.get(Locality::Global),
             requeue_count: channel.requeue_count,
             timeout_count: channel.timeout_count,
             dropped_count: channel.dropped_count,

@@ -150,6 +150,8 @@ pub fn channel(text: &str) -> ChannelStats {
         in_flight_count: 0,
         deferred_count: 0,
         message_count: 0,
+        zone_local_msg_count: 0,
+        region_local_msg_count: 0,
         global_msg_count: 0,
         requeue_count: 0,
         timeout_count: 0,

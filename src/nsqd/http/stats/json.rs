@@ -85,6 +85,10 @@ struct Channel<'a> {
     deferred_count: u64,
     message_count: u64,
     #[serde(skip_serializing_if = "is_zero")]
+    zone_local_msg_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    region_local_msg_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     global_msg_count: u64,
     requeue_count: u64,
     timeout_count: u64,
@@ -103,6 +107,8 @@ impl<'a> Channel<'a> {
             in_flight_count: channel.in_flight_count,
             deferred_count: channel.deferred_count,
             message_count: channel.message_count,
+            zone_local_msg_count: channel.zone_local_msg_count,
+            region_local_msg_count: channel.region_local_msg_count,
             global_msg_count: channel.global_msg_count,
             requeue_count: channel.requeue_count,
             timeout_count: channel.timeout_count,
