@@ -22,6 +22,7 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use queue::Queue;
+pub use queue::dropped_lines;
 
 /// Lines that wait for the writer; what comes on top is dropped.
 const QUEUED_LINES_MAX: usize = 8192;

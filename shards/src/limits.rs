@@ -56,6 +56,10 @@ pub const JOURNAL_RETRY_MS: u64 = 1000;
 pub const CHECKPOINT_TOPICS_PER_TURN: usize = 64;
 /// Time in milliseconds before a deferred message is due in which it is read what is due when.
 pub const INDEX_LEAD_MS: u64 = 2_000;
+/// Rows of one part of a report, at most: it is made within a turn.
+pub const REPORT_COST_MAX: usize = 512;
+/// Clients looked at for one part of a report.
+pub const REPORT_LOOKS_MAX: usize = 8 * 1024;
 /// Segments read ahead of a channel.
 pub const READ_AHEAD_SEGMENTS: usize = 2;
 

@@ -5,7 +5,6 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::stats::{ShardStats, StatsQuery};
 use crate::wire::names::Name;
 
 /// Something that HTTP wants of one shard.
@@ -21,8 +20,6 @@ pub enum Request {
     CreateChannel(Name, Name),
     /// An operation on a channel of a topic; both must exist.
     Channel(Name, Name, ChannelAction),
-    /// Counters.
-    Stats(StatsQuery),
 }
 
 impl Request {
@@ -91,6 +88,4 @@ pub enum Reply {
     ChannelNotFound,
     /// Messages were refused. The text is the reason as TCP clients see it after `E_PUB_FAILED`.
     Refused(String),
-    /// The answer to [`Request::Stats`].
-    Stats(ShardStats),
 }

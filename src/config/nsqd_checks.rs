@@ -10,7 +10,8 @@ use shards::wire::names::Name;
 
 use super::duration::NS_PER_MS;
 use super::nsqd::{
-    AuthOptions, LookupdTlsOptions, NsqdOptions, StatsdOptions, TlsOptions, WithLookupd,
+    AuthOptions, LookupdTlsOptions, MetricsOptions, NsqdOptions, StatsdOptions, TlsOptions,
+    WithLookupd,
 };
 use super::settings::Settings;
 use super::value::{TlsRequired, Value};
@@ -90,6 +91,11 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         statsd: read_statsd(s)?,
         e2e_percentiles,
         e2e_window_ms: read_ms(s, "e2e-processing-latency-window-time", 1)?,
+        metrics: MetricsOptions {
+            series_max: usize::try_from(read_count(s, "metrics-max-series", 1)?)
+                .unwrap_or(usize::MAX),
+            legacy_names: s.bool("metrics-legacy-names"),
+        },
         settings: settings.clone(),
         tls,
     };

@@ -23,6 +23,7 @@ pub mod transport;
 pub mod disk;
 
 pub mod control;
+pub mod statistics;
 pub mod worker;
 
 pub mod http;

@@ -25,6 +25,7 @@ mod reader;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -48,6 +49,7 @@ use known::{Access, KnownFiles};
 pub use metrics::DiskMetrics;
 pub use reader::FileReader;
 pub use shared::Shared;
+pub use usage::FolderUse;
 
 /// The disk of one shard, on the shard's thread.
 #[derive(Debug)]

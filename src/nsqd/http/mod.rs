@@ -26,10 +26,10 @@ mod debug;
 mod info;
 mod manage;
 pub mod memory;
-mod stats;
+pub mod stats;
 
 #[cfg(test)]
-mod testing;
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -168,7 +168,7 @@ pub fn refusal(reply: Reply) -> Failure {
             tracing::debug!("HTTP request refused - {reason}");
             Failure::new(StatusCode::SERVICE_UNAVAILABLE, "EXITING")
         }
-        Reply::Done | Reply::Stats(_) => {
+        Reply::Done => {
             tracing::error!("a shard answered something that was not asked");
             Failure::internal()
         }

@@ -111,7 +111,10 @@ impl Secure {
                 }
             }
             match self.layers.next(&mut layered.tools) {
-                Ok(Step::Opened(_)) => self.permit = None,
+                Ok(Step::Opened(_)) => {
+                    self.permit = None;
+                    layered.handshake_succeeded();
+                }
                 Ok(Step::Plain(bytes)) => {
                     peer.feed(bytes);
                     self.told = true;

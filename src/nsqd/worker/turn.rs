@@ -25,6 +25,7 @@ impl Worker {
             self.pump_layers();
             self.reporter.hear(&mut self.shard);
             self.line.hear(&mut self.shard);
+            self.hear_office();
             self.hear_disk();
             self.run_web().await;
             self.write_journal();
@@ -43,19 +44,22 @@ impl Worker {
 
     /// Sleeps until something happens or is due.
     fn sleep(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        self.turns.record(now.saturating_duration_since(self.clock.instant()));
         let more = self.intake.more || self.layered.has_work();
         if more || self.web.is_stirred() || self.shard.has_work() {
             return self.ring.poll();
         }
-        let timeout = self.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = self.next_deadline().map(|at| at.saturating_duration_since(now));
         if timeout == Some(Duration::ZERO) {
             return self.ring.poll();
         }
-        let Worker { ring, mailbox, stop, reporter, line, disk, .. } = self;
+        let Worker { ring, mailbox, stop, reporter, line, outpost, disk, .. } = self;
         ring.wait(timeout, || {
             mailbox.is_idle()
                 && !reporter.has_news()
                 && !line.has_news()
+                && !outpost.has_news()
                 && !disk.as_ref().is_some_and(Disk::has_news)
                 && !stop.load(Ordering::SeqCst)
         })

@@ -30,6 +30,8 @@ use crate::nsqd::http::serve::serve;
 use crate::nsqd::http::socket::{DirtyList, HttpPeer, pair};
 use crate::nsqd::http::timers::Timers;
 use crate::nsqd::ring::{Ring, SocketKey};
+use crate::nsqd::statistics::outpost::Counter;
+use crate::nsqd::statistics::{Page, Wanted};
 use crate::nsqd::transport::Layers;
 
 /// Rounds of tasks in one turn; a task that wakes itself goes on in the next.
@@ -68,6 +70,8 @@ pub struct Web {
     polls: Rc<Cell<u64>>,
     /// A task can run.
     stirred: bool,
+    /// Connections that were opened.
+    opened: u64,
     /// Connections that linger, and until when. A slot may have a new owner by then, which a look
     /// does no harm.
     lingering: VecDeque<(usize, Instant)>,
@@ -82,13 +86,11 @@ struct LocalDesk {
     placement: Rc<Placement>,
     answers: Answers,
     asked: Rc<RefCell<Vec<(u16, u64, Request)>>>,
+    pages: Answers<Page>,
+    counter: Counter,
 }
 
 impl Desk for LocalDesk {
-    fn shards(&self) -> u16 {
-        self.placement.shards
-    }
-
     fn owner(&self, topic: &[u8]) -> u16 {
         // A name that no topic can have: any shard can say that there is none.
         Name::parse(topic).map_or(0, |name| self.placement.owner(&name))
@@ -107,6 +109,18 @@ impl Desk for LocalDesk {
         }
     }
 
+    fn page(&self, wanted: Wanted) -> impl Future<Output = Page> + 'static {
+        let expected = self.pages.expect();
+        let ordered =
+            expected.as_ref().is_some_and(|(ticket, _)| self.counter.order(*ticket, wanted));
+        async move {
+            match expected.filter(|_| ordered) {
+                Some((_, page)) => page.await,
+                None => Page::too_busy(),
+            }
+        }
+    }
+
     fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -114,12 +128,14 @@ impl Desk for LocalDesk {
 
 impl Web {
     /// No connections yet.
-    pub fn new(facts: Arc<Facts>, placement: Placement, now: Instant) -> Web {
+    pub fn new(facts: Arc<Facts>, placement: Placement, counter: Counter, now: Instant) -> Web {
         let desk = LocalDesk {
             facts,
             placement: Rc::new(placement),
             answers: Answers::default(),
             asked: Rc::default(),
+            pages: Answers::default(),
+            counter,
         };
         Web {
             connections: Slab::new(),
@@ -128,6 +144,7 @@ impl Web {
             desk,
             polls: Rc::default(),
             stirred: false,
+            opened: 0,
             lingering: VecDeque::new(),
             opening: VecDeque::new(),
         }
@@ -146,6 +163,7 @@ impl Web {
         layers: Option<Layers>,
         now: Instant,
     ) -> usize {
+        self.opened += 1;
         let slot = self.connections.vacant_key();
         let is_secure = layers.is_some();
         if is_secure {
@@ -225,6 +243,27 @@ impl Web {
             news(connection);
             self.stirred = true;
         }
+    }
+
+    /// A page that a task ordered.
+    pub fn page_came(&mut self, ticket: u64, page: Page) {
+        self.desk.pages.answer(ticket, page);
+        self.stirred = true;
+    }
+
+    /// Connections that are open.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Connections that were opened.
+    pub fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// Requests and orders that wait for their answers.
+    pub fn waiting(&self) -> usize {
+        self.desk.answers.waiting() + self.desk.pages.waiting()
     }
 
     /// Whether a task can run.
