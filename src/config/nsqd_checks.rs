@@ -91,11 +91,7 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         statsd: read_statsd(s)?,
         e2e_percentiles,
         e2e_window_ms: read_ms(s, "e2e-processing-latency-window-time", 1)?,
-        metrics: MetricsOptions {
-            series_max: usize::try_from(read_count(s, "metrics-max-series", 1)?)
-                .unwrap_or(usize::MAX),
-            legacy_names: s.bool("metrics-legacy-names"),
-        },
+        metrics: read_metrics(s)?,
         settings: settings.clone(),
         tls,
     };
@@ -195,6 +191,14 @@ fn read_statsd(s: &Settings) -> Result<StatsdOptions, String> {
         prefix: s.text("statsd-prefix"),
         udp_packet_size_bytes: u32::try_from(packet_size).map_err(|error| error.to_string())?,
         exclude_ephemeral: s.bool("statsd-exclude-ephemeral"),
+    })
+}
+
+fn read_metrics(s: &Settings) -> Result<MetricsOptions, String> {
+    let series_max = usize::try_from(read_count(s, "metrics-max-series", 1)?);
+    Ok(MetricsOptions {
+        series_max: series_max.unwrap_or(usize::MAX),
+        legacy_names: s.bool("metrics-legacy-names"),
     })
 }
 

@@ -22,6 +22,15 @@ use crate::wire::names::Name;
 const CLIENT_COST: usize = 2;
 const MEASURED_COST: usize = 12;
 
+/// A part while it is made.
+struct Draft {
+    part: ShardStats,
+    /// How far it has come.
+    at: Bookmark,
+    /// What it cost so far, in rows.
+    cost: usize,
+}
+
 impl Shard {
     /// Has every message that is finished measured from now on: before there are channels.
     pub fn measure(&mut self, stopwatch: Box<dyn Stopwatch>) {
@@ -41,23 +50,24 @@ impl Shard {
         for index in 0..self.touched.len() {
             self.hand_over(self.touched[index]);
         }
-        let mut part = ShardStats { gauges: self.gauges(), ..ShardStats::default() };
-        let mut at = from;
-        let mut cost = 0;
-        while cost < REPORT_COST_MAX {
-            let Some(key) = self.next_topic(query, at.topic) else {
-                at.topic = usize::MAX;
+        let part = ShardStats { gauges: self.gauges(), ..ShardStats::default() };
+        let mut draft = Draft { part, at: from, cost: 0 };
+        while draft.cost < REPORT_COST_MAX {
+            let Some(key) = self.next_topic(query, draft.at.topic) else {
+                draft.at.topic = usize::MAX;
                 break;
             };
-            at.channel = if key.index() == at.topic { at.channel } else { 0 };
-            at.topic = key.index();
-            cost += self.report_topic(key, query, &mut at, &mut part, REPORT_COST_MAX - cost);
+            if key.index() != draft.at.topic {
+                draft.at = Bookmark { topic: key.index(), channel: 0, ..draft.at };
+            }
+            self.report_topic(key, query, &mut draft);
         }
-        if at.topic == usize::MAX {
-            at.client = self.report_clients(query, at.client, &mut part, cost);
+        if draft.at.topic == usize::MAX {
+            self.report_clients(query, &mut draft);
         }
-        part.next = (at.client < self.clients.slots() || at.topic != usize::MAX).then_some(at);
-        part
+        let Draft { part, at, .. } = draft;
+        let more = at.client < self.clients.slots() || at.topic != usize::MAX;
+        ShardStats { next: more.then_some(at), ..part }
     }
 
     /// The next topic that is wanted, in the order of slots.
@@ -68,30 +78,23 @@ impl Shard {
         }
     }
 
-    /// A topic with as many of its channels as may be told. What that cost.
-    fn report_topic(
-        &mut self,
-        key: Key,
-        query: &StatsQuery,
-        at: &mut Bookmark,
-        part: &mut ShardStats,
-        cost_max: usize,
-    ) -> usize {
-        let first = core::mem::take(&mut at.channel);
+    /// A topic with as many of its channels as may be told.
+    fn report_topic(&mut self, key: Key, query: &StatsQuery, draft: &mut Draft) {
+        let first = core::mem::take(&mut draft.at.channel);
         let timing = if first == 0 { self.topic_timing(key) } else { None };
-        let Some(topic) = self.topics.get(key) else { return 1 };
+        let Some(topic) = self.topics.get(key) else { return };
         let each = if self.stopwatch.is_some() { MEASURED_COST } else { 1 };
-        let keys: Vec<Key> =
-            topic.channels.iter().skip(first).take(cost_max.div_ceil(each)).copied().collect();
+        let most = (REPORT_COST_MAX - draft.cost).div_ceil(each);
+        let keys: Vec<Key> = topic.channels.iter().skip(first).take(most).copied().collect();
         let (told, all) = (first + keys.len(), topic.channels.len());
         let stats = TopicStats { timing, ..topic_stats(topic) };
         let channels = keys.iter().filter_map(|&channel| self.report_channel(channel, key, query));
-        part.topics.push(TopicStats { channels: channels.collect(), ..stats });
+        draft.part.topics.push(TopicStats { channels: channels.collect(), ..stats });
+        draft.cost += 1 + keys.len() * each;
         match told < all {
-            true => at.channel = told,
-            false => at.topic += 1,
+            true => draft.at.channel = told,
+            false => draft.at.topic += 1,
         }
-        1 + keys.len() * each
     }
 
     fn topic_timing(&mut self, key: Key) -> Option<Timing> {
@@ -116,22 +119,18 @@ impl Shard {
         Some(ChannelStats { timing, ..stats })
     }
 
-    /// As many clients as may be told, from a slot on. The slot that comes next.
-    fn report_clients(
-        &self,
-        query: &StatsQuery,
-        from: usize,
-        part: &mut ShardStats,
-        mut cost: usize,
-    ) -> usize {
-        let end = self.clients.slots().min(from.saturating_add(REPORT_LOOKS_MAX));
-        for slot in from..end {
-            if cost >= REPORT_COST_MAX {
-                return slot;
+    /// As many clients as may be told.
+    fn report_clients(&self, query: &StatsQuery, draft: &mut Draft) {
+        let from = draft.at.client;
+        draft.at.client = self.clients.slots().min(from.saturating_add(REPORT_LOOKS_MAX));
+        for slot in from..draft.at.client {
+            if draft.cost >= REPORT_COST_MAX {
+                draft.at.client = slot;
+                return;
             }
             let Some(key) = self.clients.key_at(slot) else { continue };
             let Some(client) = self.clients.get(key) else { continue };
-            part.load.add(client.load());
+            draft.part.load.add(client.load());
             if query.without_clients {
                 continue;
             }
@@ -142,11 +141,10 @@ impl Shard {
             if consumes.is_some() || is_producer {
                 let stats = client.stats(query.topic.as_deref(), consumes);
                 let connection = u64::from(self.placement.me) << 48 | key.to_bits();
-                part.clients.push(ClientStats { connection, ..stats });
-                cost += CLIENT_COST;
+                draft.part.clients.push(ClientStats { connection, ..stats });
+                draft.cost += CLIENT_COST;
             }
         }
-        end
     }
 
     /// What a client consumes, if it was asked for.

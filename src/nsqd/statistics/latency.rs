@@ -46,7 +46,7 @@ struct Meter {
 #[derive(Debug, Default)]
 struct Window {
     /// The half that is filled, and the one before it.
-    halves: [Option<Histogram<u32>>; 2],
+    halves: [Option<Half>; 2],
     /// When the first of them began.
     since_ms: u64,
     total_count: u64,
@@ -96,7 +96,9 @@ impl Window {
         self.slide(now_ms, half_ms);
         self.total_count += 1;
         self.total_us = self.total_us.saturating_add(us);
-        self.halves[0].get_or_insert_with(histogram).saturating_record(us);
+        let half = self.halves[0].get_or_insert_with(Half::new);
+        half.histogram.saturating_record(us);
+        half.max_us = half.max_us.max(us);
     }
 
     /// Lets go of what is too old.
@@ -116,9 +118,24 @@ impl Window {
         }
         // The memory is used again: a busy channel asks for none.
         if let Some(free) = &mut free {
-            free.reset();
+            free.histogram.reset();
+            free.max_us = 0;
         }
         *newer = free;
+    }
+}
+
+/// What was measured in half a window.
+#[derive(Debug)]
+struct Half {
+    histogram: Histogram<u32>,
+    /// The longest, exactly.
+    max_us: u64,
+}
+
+impl Half {
+    fn new() -> Half {
+        Half { histogram: histogram(), max_us: 0 }
     }
 }
 
@@ -129,7 +146,7 @@ fn histogram() -> Histogram<u32> {
 /// Several windows together.
 #[derive(Default)]
 struct Sum {
-    histogram: Option<Histogram<u32>>,
+    all: Option<Half>,
     total_count: u64,
     total_us: u64,
 }
@@ -139,20 +156,21 @@ impl Sum {
         window.slide(now_ms, half_ms);
         self.total_count += window.total_count;
         self.total_us = self.total_us.saturating_add(window.total_us);
-        for half in window.halves.iter().flatten().filter(|half| !half.is_empty()) {
-            let sum = self.histogram.get_or_insert_with(histogram);
-            sum.add(half).expect("all have the same bounds");
+        for half in window.halves.iter().flatten().filter(|half| !half.histogram.is_empty()) {
+            let sum = self.all.get_or_insert_with(Half::new);
+            sum.histogram.add(&half.histogram).expect("all have the same bounds");
+            sum.max_us = sum.max_us.max(half.max_us);
         }
     }
 
     fn latency(&self, percentiles: &[f64]) -> Latency {
         let ns = |us: u64| us.saturating_mul(NS_PER_US);
-        let value = |&percentile: &f64| match &self.histogram {
-            Some(histogram) => ns(histogram.value_at_quantile(percentile).min(histogram.max())),
+        let value = |&percentile: &f64| match &self.all {
+            Some(all) => ns(all.histogram.value_at_quantile(percentile).min(all.max_us)),
             None => 0,
         };
         Latency {
-            count: self.histogram.as_ref().map_or(0, Histogram::len),
+            count: self.all.as_ref().map_or(0, |all| all.histogram.len()),
             values_ns: percentiles.iter().map(value).collect(),
             total_count: self.total_count,
             total_ns: ns(self.total_us),

@@ -77,8 +77,7 @@ fn space(path: &Path) -> io::Result<(u64, u64)> {
     }
     // SAFETY: the call returned 0.
     let found = unsafe { found.assume_init() };
-    let unit = found.f_frsize as u64;
-    Ok((found.f_bavail as u64 * unit, found.f_blocks as u64 * unit))
+    Ok((found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize))
 }
 
 /// What the kernel counts.
