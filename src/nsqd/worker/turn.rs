@@ -15,8 +15,9 @@ impl Worker {
     pub async fn run(mut self) -> io::Result<()> {
         // What there was before a restart: nothing else may happen for a while.
         self.line.report(&mut self.shard);
+        let mut present = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
-            self.sleep()?;
+            self.sleep(present)?;
             let now = self.clock.tick();
             self.shard.begin_turn(now);
             self.take_events();
@@ -36,6 +37,8 @@ impl Worker {
             self.reporter.report(&mut self.shard);
             self.line.report(&mut self.shard);
             self.post_letters();
+            present = Instant::now();
+            self.turns.record(present.saturating_duration_since(self.clock.instant()));
         }
         self.reporter.report_last(&mut self.shard);
         self.close();
@@ -43,14 +46,12 @@ impl Worker {
     }
 
     /// Sleeps until something happens or is due.
-    fn sleep(&mut self) -> io::Result<()> {
-        let now = Instant::now();
-        self.turns.record(now.saturating_duration_since(self.clock.instant()));
+    fn sleep(&mut self, present: Instant) -> io::Result<()> {
         let more = self.intake.more || self.layered.has_work();
         if more || self.web.is_stirred() || self.shard.has_work() {
             return self.ring.poll();
         }
-        let timeout = self.next_deadline().map(|at| at.saturating_duration_since(now));
+        let timeout = self.next_deadline().map(|at| at.saturating_duration_since(present));
         if timeout == Some(Duration::ZERO) {
             return self.ring.poll();
         }

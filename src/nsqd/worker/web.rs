@@ -36,6 +36,8 @@ use crate::nsqd::transport::Layers;
 
 /// Rounds of tasks in one turn; a task that wakes itself goes on in the next.
 const ROUNDS_PER_TURN_MAX: usize = 16;
+/// Bytes sent in one turn, at which the tasks have to wait for the next one.
+const BYTES_PER_TURN_MAX: usize = 512 * 1024;
 /// How long what a client still sends is thrown away after the last answer.
 const LINGER: Duration = Duration::from_millis(500);
 /// How much of it: a request that was refused for its size, but not one without an end.
@@ -72,6 +74,8 @@ pub struct Web {
     stirred: bool,
     /// Connections that were opened.
     opened: u64,
+    /// Bytes sent in this turn.
+    turn_bytes: usize,
     /// Connections that linger, and until when. A slot may have a new owner by then, which a look
     /// does no harm.
     lingering: VecDeque<(usize, Instant)>,
@@ -145,6 +149,7 @@ impl Web {
             polls: Rc::default(),
             stirred: false,
             opened: 0,
+            turn_bytes: 0,
             lingering: VecDeque::new(),
             opening: VecDeque::new(),
         }
@@ -292,7 +297,9 @@ impl Web {
             self.dirty.borrow_mut().push(slot as u64);
             self.stirred = true;
         }
-        self.stirred |= connection.send(ring, layered);
+        let sent = connection.send(ring, layered);
+        self.stirred |= sent > 0;
+        self.turn_bytes += sent;
         self.stirred |= connection.secure.as_mut().is_some_and(Secure::has_told);
         let socket = connection.socket;
         if connection.is_closed() {
@@ -327,9 +334,9 @@ impl Connection {
         secure.unpack(&mut self.peer, self.ended, self.socket, layered)
     }
 
-    /// Sends what the task has said; whether there was anything.
-    fn send(&mut self, ring: &mut Ring, layered: &mut Layered) -> bool {
-        let mut some = false;
+    /// Sends what the task has said. How many bytes there were.
+    fn send(&mut self, ring: &mut Ring, layered: &mut Layered) -> usize {
+        let mut bytes = 0;
         while !self.blocked {
             let output = match &mut self.secure {
                 None => self.peer.output(),
@@ -337,9 +344,9 @@ impl Connection {
             };
             let length = output.len();
             if length == 0 {
-                return some;
+                return bytes;
             }
-            some = true;
+            bytes += length;
             match (ring.send(self.socket, output), &mut self.secure) {
                 (Ok(sent), secure) => {
                     match secure {
@@ -360,7 +367,7 @@ impl Connection {
                 }
             }
         }
-        some
+        bytes
     }
 
     /// Whether everything is said.
@@ -378,12 +385,13 @@ impl Worker {
     pub(super) async fn run_web(&mut self) {
         self.web.stirred |= self.web.next_deadline().is_some_and(|at| at <= self.clock.instant());
         self.web.timers.advance(self.clock.instant());
+        self.web.turn_bytes = 0;
         for _ in 0..ROUNDS_PER_TURN_MAX {
             while let Some((ticket, reply)) = self.shard.take_reply() {
                 self.web.desk.answers.answer(ticket, reply);
                 self.web.stirred = true;
             }
-            if !self.web.stirred {
+            if !self.web.stirred || self.web.turn_bytes >= BYTES_PER_TURN_MAX {
                 return;
             }
             self.web.stirred = false;
