@@ -4,16 +4,22 @@
 //! The three do not know each other; here they are introduced.
 
 use std::ffi::OsString;
+use std::time::Duration;
+
+use prometheus::proto::MetricFamily;
 
 use crate::config::nsqadmin::AdminOptions;
 use crate::config::nsqd::NsqdOptions;
 use crate::config::nsqlookupd::LookupdOptions;
 use crate::nsqadmin::program::{self, Admin};
-use crate::nsqd::run::StopBeside;
-use crate::nsqlookupd::run::Lookupd;
+use crate::nsqd::run::Beside;
+use crate::nsqlookupd::metrics;
+use crate::nsqlookupd::run::{Lookupd, LookupdSurvey};
 
 /// What its listeners are called in the broker's log.
 const NAMES: [&str; 2] = ["TCP of nsqlookupd", "HTTP of nsqlookupd"];
+/// How long nsqlookupd may take to say what it counts.
+const LOOKUPD_PATIENCE: Duration = Duration::from_millis(500);
 /// What the listener of the pages is called there.
 const ADMIN_NAME: &str = "HTTP of nsqadmin";
 
@@ -21,16 +27,25 @@ const ADMIN_NAME: &str = "HTTP of nsqadmin";
 ///
 /// # Errors
 /// The reason, as the text of a fatal line.
-pub fn start(options: &mut NsqdOptions) -> Result<Option<StopBeside>, String> {
+pub fn start(options: &mut NsqdOptions) -> Result<Option<Beside>, String> {
     let lookupd = start_lookupd(options)?;
     let admin = start_admin(options, lookupd.as_ref())?;
     if lookupd.is_none() && admin.is_none() {
         return Ok(None);
     }
-    Ok(Some(Box::new(move || {
-        admin.into_iter().for_each(Admin::stop);
-        lookupd.into_iter().for_each(Lookupd::stop);
-    })))
+    let survey = lookupd.as_ref().map(Lookupd::survey);
+    Ok(Some(Beside {
+        metrics: Box::new(move || survey.as_ref().map(lookupd_metrics).unwrap_or_default()),
+        stop: Box::new(move || {
+            admin.into_iter().for_each(Admin::stop);
+            lookupd.into_iter().for_each(Lookupd::stop);
+        }),
+    }))
+}
+
+/// What nsqlookupd counts; nothing when it takes too long to say so.
+fn lookupd_metrics(survey: &LookupdSurvey) -> Vec<MetricFamily> {
+    survey.ask(LOOKUPD_PATIENCE).as_ref().map(metrics::families).unwrap_or_default()
 }
 
 fn start_lookupd(options: &mut NsqdOptions) -> Result<Option<Lookupd>, String> {

@@ -26,6 +26,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 pub use format::LogFormat;
 use format::{Said, Style};
 use queue::Queue;
+pub use queue::dropped_lines;
 use serde_json::Value;
 
 /// Lines that wait for the writer; what comes on top is dropped.

@@ -2,10 +2,8 @@
 //!
 //! `SHOAL_BIN` names the broker (default `target/release/shoal`). With `SHOAL_TEST_PEER` naming a
 //! binary of the original nsqd the same tests run against that one: whatever they say about the
-//! protocol has to be true there first; `SHOAL_TEST_LOOKUPD` is the same for nsqlookupd. What Shoal
-//! cannot do yet is behind `harness::until`, which is strict: such a test fails on the day when
-//! Shoal passes it. Most of the time is spent waiting, so `cargo test -p shoal-tests --
-//! --test-threads=8` is quicker.
+//! protocol has to be true there first; `SHOAL_TEST_LOOKUPD` is the same for nsqlookupd. Most of the
+//! time is spent waiting, so `cargo test -p shoal-tests -- --test-threads=8` is quicker.
 
 #[cfg(test)]
 mod harness;
@@ -31,8 +29,12 @@ mod http;
 #[cfg(test)]
 mod stats;
 
+mod metrics;
 #[cfg(test)]
 mod operate;
+
+#[cfg(test)]
+mod statsd;
 
 #[cfg(test)]
 mod nsqlookupd;

@@ -65,6 +65,12 @@ pub struct Channel {
     pub requeue_count: u64,
     /// Messages not answered in time.
     pub timeout_count: u64,
+    /// Messages that consumers finished.
+    pub finish_count: u64,
+    /// How long consumers had them, all together.
+    pub processing_ms: u64,
+    /// What measures it, where that is done.
+    pub meter: u32,
     /// Messages dropped because it is ephemeral and was full.
     pub dropped_count: u64,
 }
@@ -118,6 +124,9 @@ impl Channel {
             taken: LocalityCounts::default(),
             requeue_count: 0,
             timeout_count: 0,
+            finish_count: 0,
+            processing_ms: 0,
+            meter: 0,
             dropped_count: 0,
         }
     }

@@ -356,9 +356,9 @@ impl Client {
         None
     }
 
-    /// Its counters; `topic` picks among the topics that it published to.
+    /// Its counters; `topic` picks among the topics that it published to, and it `consumes` that.
     #[must_use]
-    pub fn stats(&self, topic: Option<&str>) -> ClientStats {
+    pub fn stats(&self, topic: Option<&str>, consumes: Option<(Name, Name)>) -> ClientStats {
         let Session { peer, identity, settings, connected_s, published, .. } = &*self.session;
         let Session { upgrade, encryption, auth, .. } = &*self.session;
         let granted = |text: fn(&Grant) -> &String| {
@@ -385,6 +385,9 @@ impl Client {
             topology_region: identity.topology_region.clone(),
             topology_zone: identity.topology_zone.clone(),
             pub_counts: published.count(topic),
+            connection: 0,
+            is_producer: published.count(None).is_some(),
+            consumes,
         }
     }
 }

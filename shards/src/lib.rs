@@ -44,6 +44,9 @@ pub mod nsq_format;
 pub mod mail;
 pub mod metadata;
 pub mod request;
+
+pub mod latency;
+pub mod merge;
 pub mod stats;
 
 pub mod id;

@@ -59,6 +59,10 @@ pub const INDEX_LEAD_MS: u64 = 2_000;
 /// Messages that consumers may put off (`REQ` with a delay), of all channels of a shard. They are
 /// kept in memory, and listed in snapshots: a million take about 8 MB, and half a journal file.
 pub const PUT_OFF_MAX: u64 = 1 << 20;
+/// Rows of one part of a report, at most: it is made within a turn.
+pub const REPORT_COST_MAX: usize = 512;
+/// Clients looked at for one part of a report.
+pub const REPORT_LOOKS_MAX: usize = 8 * 1024;
 /// Segments read ahead of a channel.
 pub const READ_AHEAD_SEGMENTS: usize = 2;
 /// Messages that one look shows.

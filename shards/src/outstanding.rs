@@ -57,6 +57,8 @@ pub struct Outstanding {
     base: u64,
     stragglers: HashMap<u64, InFlight>,
     in_flight: usize,
+    /// When messages in flight were published, where that is measured.
+    stamps: HashMap<u64, i64>,
     /// Messages that were published with a delay, and never delivered.
     pub published: Deferrals,
     /// Messages that a consumer has put off.
@@ -110,12 +112,26 @@ impl Outstanding {
         self.ring[index] = Some(message);
     }
 
+    /// Notes when a message that is about to be sent was published.
+    pub fn stamp(&mut self, sequence: u64, published_ns: i64) {
+        self.stamps.insert(sequence, published_ns);
+    }
+
+    /// When a message in flight was published, if that was noted.
+    #[must_use]
+    pub fn published_ns(&self, sequence: u64) -> Option<i64> {
+        self.stamps.get(&sequence).copied()
+    }
+
     /// Takes a message that is in flight out.
     pub fn take(&mut self, sequence: u64) -> Option<InFlight> {
         let entry = self.index(sequence).and_then(|index| self.ring.get_mut(index)?.take());
         // The ring may have started anew below a message that was put aside.
         let taken = entry.or_else(|| self.stragglers.remove(&sequence))?;
         self.in_flight -= 1;
+        if !self.stamps.is_empty() {
+            self.stamps.remove(&sequence);
+        }
         while let Some(None) = self.ring.front() {
             self.ring.pop_front();
             self.base += 1;
@@ -282,6 +298,7 @@ impl Outstanding {
         });
         self.ring.clear();
         self.stragglers.clear();
+        self.stamps.clear();
         self.in_flight = 0;
         self.shrink();
     }
@@ -296,6 +313,9 @@ impl Outstanding {
     pub fn shrink(&mut self) {
         if self.in_flight == 0 && self.ring.capacity() > RING_ENTRIES_MAX / 8 {
             self.ring = VecDeque::with_capacity(RING_ENTRIES_MIN);
+        }
+        if self.in_flight == 0 && self.stamps.capacity() > RING_ENTRIES_MAX / 8 {
+            self.stamps = HashMap::new();
         }
         self.requeued.shrink();
     }

@@ -5,7 +5,6 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::stats::{ShardStats, StatsQuery};
 use crate::wire::names::Name;
 
 /// Something that HTTP wants of one shard.
@@ -23,8 +22,6 @@ pub enum Request {
     Channel(Name, Name, ChannelAction),
     /// Messages of a channel, to be looked at.
     Peek(Peek),
-    /// Counters.
-    Stats(StatsQuery),
 }
 
 impl Request {
@@ -149,6 +146,4 @@ pub enum Reply {
     Seen(Seen),
     /// The same for messages that were given up: nobody keeps those.
     NoDeadLetters,
-    /// The answer to [`Request::Stats`].
-    Stats(ShardStats),
 }

@@ -13,6 +13,7 @@ use crate::journal::entry::{self, Run};
 use crate::journal::file::FILE_HEADER_BYTES;
 use crate::log::{Pool, Segment};
 use crate::page_buffer::PageBuffer;
+use crate::stats::ShardGauges;
 use crate::wire::names::Name;
 
 /// Bytes on their way to store files at a time.
@@ -181,6 +182,13 @@ impl Space {
 }
 
 impl Store {
+    /// What there is.
+    pub(crate) fn count(&self, gauges: &mut ShardGauges) {
+        gauges.store_files = self.files.len() as u64;
+        gauges.store_bytes = self.files.values().map(|file| file.bytes).sum();
+        gauges.store_live_bytes = self.files.values().map(|file| file.live_bytes).sum();
+    }
+
     fn write(&mut self, segment: &mut Segment, topic: Name) -> Option<Write> {
         let nonce = self.current.as_ref()?.nonce;
         match segment.lend(topic, nonce) {

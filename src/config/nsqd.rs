@@ -132,6 +132,17 @@ pub struct NsqdOptions {
     pub e2e_percentiles: Vec<f64>,
     /// How far back they look.
     pub e2e_window_ms: u64,
+    /// What `/metrics` tells.
+    pub metrics: MetricsOptions,
+}
+
+/// What `/metrics` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsOptions {
+    /// Series, at most.
+    pub series_max: usize,
+    /// Whether counters have their older names, too.
+    pub legacy_names: bool,
 }
 
 /// Where a lookup server in this process listens.
@@ -190,7 +201,6 @@ pub struct LookupdTlsOptions {
 
 /// What is sent to a statsd, and how.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "every flag is accepted, also those of features still to come")]
 pub struct StatsdOptions {
     /// `host:port`; empty for no reports.
     pub address: String,

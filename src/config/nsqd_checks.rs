@@ -10,7 +10,8 @@ use shards::wire::names::Name;
 
 use super::duration::NS_PER_MS;
 use super::nsqd::{
-    AuthOptions, LookupdTlsOptions, NsqdOptions, StatsdOptions, TlsOptions, WithLookupd,
+    AuthOptions, LookupdTlsOptions, MetricsOptions, NsqdOptions, StatsdOptions, TlsOptions,
+    WithLookupd,
 };
 use super::settings::Settings;
 use super::value::{TlsRequired, Value};
@@ -95,6 +96,7 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         statsd: read_statsd(s)?,
         e2e_percentiles,
         e2e_window_ms: read_ms(s, "e2e-processing-latency-window-time", 1)?,
+        metrics: read_metrics(s)?,
         settings: settings.clone(),
         tls,
     };
@@ -203,6 +205,14 @@ fn read_statsd(s: &Settings) -> Result<StatsdOptions, String> {
         prefix: s.text("statsd-prefix"),
         udp_packet_size_bytes: u32::try_from(packet_size).map_err(|error| error.to_string())?,
         exclude_ephemeral: s.bool("statsd-exclude-ephemeral"),
+    })
+}
+
+fn read_metrics(s: &Settings) -> Result<MetricsOptions, String> {
+    let series_max = usize::try_from(read_count(s, "metrics-max-series", 1)?);
+    Ok(MetricsOptions {
+        series_max: series_max.unwrap_or(usize::MAX),
+        legacy_names: s.bool("metrics-legacy-names"),
     })
 }
 

@@ -25,8 +25,6 @@ pub static NSQD: Program = Program {
     ],
 };
 
-const NO_STATSD: &str = "nothing is sent to statsd yet";
-const NO_E2E: &str = "end-to-end latencies are not measured yet";
 const NO_SCAN: &str = "no effect: timeouts are exact, channels are not scanned";
 
 const BASICS: &[Flag] = &[
@@ -268,24 +266,36 @@ const TLS: &[Flag] = &[
 ];
 
 const STATISTICS: &[Flag] = &[
-    Flag::new("statsd-address", Text, "", "UDP <host>:<port> of a statsd").not_yet(NO_STATSD),
-    Flag::new("statsd-interval", Duration, "1m", "Time between two reports").not_yet(NO_STATSD),
-    Flag::new("statsd-mem-stats", Bool, "true", "Report memory as well").not_yet(NO_STATSD),
-    Flag::new("statsd-prefix", Text, "nsq.%s", "What keys begin with; %s becomes the host")
-        .not_yet(NO_STATSD),
-    Flag::new("statsd-udp-packet-size", Int, "508", "Size of a packet, in bytes")
-        .not_yet(NO_STATSD),
-    Flag::new("statsd-exclude-ephemeral", Bool, "false", "Leave out #ephemeral ones")
-        .not_yet(NO_STATSD),
+    Flag::new("statsd-address", Text, "", "UDP <host>:<port> of a statsd; empty for none"),
+    Flag::new("statsd-interval", Duration, "1m", "Time between two reports"),
+    Flag::new("statsd-mem-stats", Bool, "true", "Report memory as well"),
+    Flag::new("statsd-prefix", Text, "nsq.%s", "What keys begin with; %s becomes the host"),
+    Flag::new("statsd-udp-packet-size", Int, "508", "Size of a packet, in bytes"),
+    Flag::new("statsd-exclude-ephemeral", Bool, "false", "Leave out #ephemeral ones"),
     Flag::list(
         "e2e-processing-latency-percentile",
         Floats,
         "Percentiles of the processing time, above 0 and up to 1.0, like 1.0,0.99; may be repeated",
     )
-    .key("e2e_processing_latency_percentiles")
-    .not_yet(NO_E2E),
-    Flag::new("e2e-processing-latency-window-time", Duration, "10m", "Time that they look back")
-        .not_yet(NO_E2E),
+    .key("e2e_processing_latency_percentiles"),
+    Flag::new(
+        "e2e-processing-latency-window-time",
+        Duration,
+        "10m",
+        "Time that percentiles look back; a channel takes up to 70 KB for them",
+    ),
+    Flag::new(
+        "metrics-max-series",
+        Int,
+        "100000",
+        "Series that /metrics tells at most; topics beyond that are left out",
+    ),
+    Flag::new(
+        "metrics-legacy-names",
+        Bool,
+        "false",
+        "Tell counters under the names of NSQ's older dashboards, too",
+    ),
 ];
 
 const EXPERIMENTS: &[Flag] = &[Flag::list(

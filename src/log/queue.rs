@@ -14,6 +14,14 @@ const BATCH_LINES_MAX: usize = 256;
 /// How often a flush tries to get into a full queue.
 const FLUSH_RETRY: Duration = Duration::from_millis(1);
 
+/// Lines that were dropped since the start.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Lines that were dropped since the start.
+pub fn dropped_lines() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
 /// The way from any thread to the writer.
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -54,6 +62,7 @@ impl Queue {
     pub fn push(&self, line: String) {
         if self.sender.try_send(Message::Line(line)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            DROPPED.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -236,6 +236,15 @@ impl<T: Send> Mailbox<T> {
         self.peers.iter_mut().flatten().all(Peer::is_idle)
     }
 
+    /// How many messages others left in their lanes of this kind.
+    pub fn waiting(&self, lane: Lane) -> usize {
+        let slots = |peer: &Peer<T>| match lane {
+            Lane::Data => peer.from.data.messages.slots(),
+            Lane::Answer => peer.from.answer.messages.slots(),
+        };
+        self.peers.iter().flatten().map(slots).sum()
+    }
+
     fn peer_mut(&mut self, worker: usize) -> &mut Peer<T> {
         assert_ne!(worker, self.me, "a worker has no lane to itself");
         self.peers[worker].as_mut().expect("only the worker itself is missing among its peers")

@@ -24,6 +24,7 @@ pub mod disk;
 
 pub mod control;
 pub mod life;
+pub mod statistics;
 pub mod worker;
 
 pub mod http;

@@ -24,9 +24,9 @@ use super::control::{Control, Inbox, discovery_timeout};
 use super::disk::limits::JOURNAL_BYTES;
 use super::doorbell::Doorbell;
 use super::http::facts::{Facts, Health, Limits, Options as ShownOptions};
+use super::http::memory::release as release_memory;
 use super::life::Life;
 use super::life::watch::{Event, Watch};
-use super::http::memory::release as release_memory;
 use super::mailbox::{LaneCapacities, Mailbox};
 use super::metadata::file::is_for_want_of_room;
 use super::metadata::keeper::{Keeper, Reporter};
@@ -34,6 +34,10 @@ use super::metadata::{self, Loaded, Topics};
 use super::recovery::{self, Part, Recovery};
 use super::ring;
 use super::startup::{self, Prepared};
+use super::statistics::Outpost;
+use super::statistics::latency::Settings as Latency;
+use super::statistics::page::BesideMetrics;
+use super::statistics::start::{Statistics, Surroundings, complete_prefix, latency};
 use super::takeover;
 use super::worker::{Listening, Mail, Spoken, Worker, WorkerParts};
 use crate::config::host;
@@ -54,12 +58,17 @@ const JOURNAL_FILES_MIN: usize = 4;
 /// How long workers may take to stop before the process ends without them.
 const STOP_TIMEOUT: Duration = Duration::from_secs(65);
 
-/// Ends what [runs beside](StartBeside) the broker.
-pub type StopBeside = Box<dyn FnOnce()>;
+/// What [runs beside](StartBeside) the broker.
+pub struct Beside {
+    /// What it counts.
+    pub metrics: BesideMetrics,
+    /// Ends it.
+    pub stop: Box<dyn FnOnce()>,
+}
 
 /// Starts what the options ask to run in the broker's process, and tells the broker of it through
 /// them. It ends after the broker.
-pub type StartBeside = fn(&mut NsqdOptions) -> Result<Option<StopBeside>, String>;
+pub type StartBeside = fn(&mut NsqdOptions) -> Result<Option<Beside>, String>;
 
 /// Runs nsqd until it is told to stop.
 pub fn run(mut options: NsqdOptions, beside: StartBeside) -> ExitCode {
@@ -99,11 +108,12 @@ pub fn run(mut options: NsqdOptions, beside: StartBeside) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return log::fatal("nsqd", &format!("cannot listen for signals - {error}")),
     };
-    let stop_beside = match beside(&mut options) {
-        Ok(stop_beside) => stop_beside,
+    let (metrics, stop_beside) = match beside(&mut options) {
+        Ok(beside) => beside.map(|beside| (beside.metrics, beside.stop)).unzip(),
         Err(problem) => return log::fatal("nsqd", &problem),
     };
-    match serve(options, prepared, loaded, started, signals) {
+    let start = Start { started, signals, metrics };
+    match serve(options, prepared, loaded, start) {
         Ok(()) => {
             stop_beside.into_iter().for_each(|stop| stop());
             tracing::info!("NSQ: bye");
@@ -118,19 +128,31 @@ fn prepare(options: &NsqdOptions) -> Result<Prepared, String> {
     startup::prepare(options)
 }
 
+/// What a start has besides its options.
+struct Start {
+    /// When the process started.
+    started: Instant,
+    /// Signals that it gets.
+    signals: Signals,
+    /// What runs beside the broker, as metrics.
+    metrics: Option<BesideMetrics>,
+}
+
 /// Starts the workers, waits for a signal, stops them.
 fn serve(
     mut options: NsqdOptions,
     prepared: Prepared,
     mut loaded: Loaded,
-    started: Instant,
-    signals: Signals,
+    start: Start,
 ) -> Result<(), String> {
+    let Start { started, signals, metrics: beside } = start;
     let Prepared { cores, memory_limit_bytes, data_path, tcp, http, https, tls, .. } = prepared;
     complete_ports(&mut options, [tcp.as_ref(), http.as_ref()]);
     let directory = data_path.directory().to_owned();
     let bound = [&tcp, &http, &https].map(Option::as_ref);
     let inbox = Inbox::new();
+    complete_prefix(&mut options);
+    let survey = inbox.survey();
     let listeners: Vec<_> = bound.into_iter().flatten().map(announcement).collect();
     let room = Room::new(options.compression_memory_bytes);
     let shards = cores.of_shards.len();
@@ -162,6 +184,9 @@ fn serve(
     let mut topics = topics_of_shards(&loaded.content.topics, &placement(0)).into_iter();
     let (keeper, reporters) = keep(loaded, &crew.doorbells)?;
     let (control, lines) = Control::start(inbox, &options, &facts, &crew.doorbells)?;
+    let around = Surroundings { facts: &facts, survey, room: &room, beside };
+    let (mut statistics, outposts) = Statistics::start(&options, around, &crew.doorbells)?;
+    let mut outposts = outposts.into_iter();
     let (mut parts, mut reporters) = (parts.into_iter(), reporters.into_iter());
     let mut lines = lines.into_iter();
     let mut listening = Some(listening);
@@ -176,6 +201,8 @@ fn serve(
         sequence_floor,
         reporter: reporters.next().expect("there is a reporter for each worker"),
         line: lines.next().expect("there is a line for each worker"),
+        outpost: outposts.next().expect("there is an outpost for each worker"),
+        latency: latency(&options),
         facts: facts.clone(),
         tls: tls.clone(),
         handshakes_max: options.tls.handshakes_max,
@@ -190,7 +217,9 @@ fn serve(
     tracing::info!("NSQ: closing{reason}");
     // First, so that nobody is sent here any more.
     control.stop();
+    statistics.stop_reports();
     crew.stop();
+    statistics.stop();
     keeper.stop();
     clerk.stop();
     drop(data_path);
@@ -309,6 +338,8 @@ struct PartsOf {
     sequence_floor: u64,
     reporter: Reporter,
     line: Line,
+    outpost: Outpost,
+    latency: Option<Latency>,
     facts: Arc<Facts>,
     tls: Option<Arc<ServerTls>>,
     handshakes_max: usize,
@@ -368,6 +399,8 @@ impl Crew {
                 old_files,
                 reporter: of.reporter,
                 line: of.line,
+                outpost: of.outpost,
+                latency: of.latency,
                 facts: of.facts,
                 tls: of.tls,
                 handshakes_max: of.handshakes_max,

@@ -17,4 +17,4 @@ pub mod tcp;
 pub mod wire;
 
 pub mod http;
-mod metrics;
+pub mod metrics;

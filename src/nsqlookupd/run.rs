@@ -85,6 +85,19 @@ pub struct Lookupd {
     http_address: ListenAddress,
 }
 
+/// Where other threads ask for its numbers. It does not keep nsqlookupd from ending.
+#[derive(Clone, Debug)]
+pub struct LookupdSurvey(flume::WeakSender<Ask>);
+
+impl LookupdSurvey {
+    /// The numbers; `None` when they do not come in time.
+    pub fn ask(&self, patience: Duration) -> Option<Statistics> {
+        let (reply, answer) = flume::bounded(1);
+        self.0.upgrade()?.try_send(Ask::Statistics(reply)).ok()?;
+        answer.recv_timeout(patience).ok()
+    }
+}
+
 /// What other threads want of it.
 enum Ask {
     /// Its numbers.
@@ -137,12 +150,9 @@ impl Lookupd {
         local(&self.http_address)
     }
 
-    /// Its numbers; `None` when it does not give them in time.
-    #[allow(dead_code, reason = "for the metrics of the process that it is a part of")]
-    pub fn statistics(&self, patience: Duration) -> Option<Statistics> {
-        let (reply, answer) = flume::bounded(1);
-        self.asks.try_send(Ask::Statistics(reply)).ok()?;
-        answer.recv_timeout(patience).ok()
+    /// Where other threads ask for its numbers.
+    pub fn survey(&self) -> LookupdSurvey {
+        LookupdSurvey(self.asks.downgrade())
     }
 
     /// Ends it: what is being answered is answered, everything else is cut off.

@@ -16,19 +16,13 @@ pub use broker::{Broker, Exit, program};
 pub use client::{Client, End};
 pub use http::{HttpConnection, Reply, request};
 pub use nobody::{NOBODY, as_nobody, is_root};
-pub use peer::{Peer, at_once, on_each_peer, on_each_shoal, until};
+pub use peer::{Peer, at_once, on_each_peer, on_each_shoal};
 pub use ports::lasting_address;
 pub use process::{cpu_ticks, fd_count, rss_bytes, ticks_per_second};
 pub use tempdir::TempDir;
 pub use wire::{Frame, Message, bytes, dpub, identify, mpub, publish, show};
 
 use std::time::{Duration, Instant};
-
-/// What has to be there before a test that needs it can pass on Shoal; see [`until`].
-pub mod feature {
-    /// Percentiles of the time from publish to FIN.
-    pub const LATENCY: &str = "finished messages are measured";
-}
 
 /// Long enough for anything that should happen at once, on a machine that is busy with other work.
 pub const SOON: Duration = Duration::from_secs(15);

@@ -26,6 +26,7 @@ const SHOAL_FLAGS: [&str; 8] = [
     "--compression-memory",
     "--tls-handshakes",
     "--http-require-auth",
+    "--metrics-",
 ];
 
 impl Peer {
@@ -86,36 +87,6 @@ pub fn on_each_peer(test: impl Fn(Peer) + Sync) {
     let mut failed = outcomes(test);
     failed.retain(|(_, passed)| !passed);
     assert!(failed.is_empty(), "failed for {failed:?}");
-}
-
-/// Runs a test of what Shoal cannot do yet. The original has to pass it. Shoal has to fail it, in
-/// every shape: on the day when `feature` holds, the test fails, and this marker has to go.
-pub fn until(feature: &str, test: impl Fn(Peer) + Sync) {
-    eprintln!("Shoal has to fail this until {feature}");
-    for (peer, passed) in outcomes(test) {
-        if let Err(complaint) = expected(peer, passed, feature) {
-            panic!("{complaint}");
-        }
-    }
-}
-
-fn expected(peer: Peer, passed: bool, feature: &str) -> Result<(), String> {
-    match (peer, passed) {
-        (Peer::Original, true) | (Peer::Shoal { .. }, false) => Ok(()),
-        (Peer::Original, false) => Err(format!("failed for {peer:?}")),
-        (Peer::Shoal { .. }, true) => {
-            Err(format!("{peer:?} passes now, since {feature}: the `until` has to go"))
-        }
-    }
-}
-
-#[test]
-fn until_is_strict() {
-    let shoal = Peer::Shoal { shards: 1 };
-    assert_eq!(expected(Peer::Original, true, "x"), Ok(()));
-    assert_eq!(expected(shoal, false, "x"), Ok(()));
-    assert!(expected(Peer::Original, false, "x").is_err());
-    assert!(expected(shoal, true, "x").is_err());
 }
 
 /// Runs a test of what only Shoal does; against the original it says why it does nothing.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::known_flow;
-use crate::harness::{Broker, Client, feature, on_each_peer, until};
+use crate::harness::{Broker, Client, on_each_peer};
 
 /// The whole document after the known flow, with what differs from run to run masked.
 const WHOLE: &str = concat!(
@@ -245,7 +245,7 @@ fn counts() {
 /// With percentiles asked for, finished messages are measured.
 #[test]
 fn latency() {
-    until(feature::LATENCY, |peer| {
+    on_each_peer(|peer| {
         let broker = Broker::start(peer, &["--e2e-processing-latency-percentile=0.5,0.99"]);
         let mut client = Client::consumer(&broker, "t", "c", 20);
         for _ in 0..10 {

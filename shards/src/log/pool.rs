@@ -148,6 +148,12 @@ impl Pool {
         self.limit_bytes
     }
 
+    /// Bytes that were ever in blocks: they are kept.
+    #[must_use]
+    pub fn reserved_bytes(&self) -> usize {
+        self.reserved_bytes
+    }
+
     fn find(&mut self, class: usize) -> Option<&'static mut [u8]> {
         if let Some(memory) = self.free[class].pop() {
             return Some(memory);

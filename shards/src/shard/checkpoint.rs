@@ -348,6 +348,7 @@ impl Shard {
             return;
         }
         if let Some(freed) = self.journal.files.pop_front() {
+            self.checkpoints += 1;
             self.space.requests.push_back(DiskRequest::Release(freed.number));
         }
     }

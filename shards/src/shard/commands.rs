@@ -7,6 +7,7 @@ use crate::auth::Action;
 use crate::channel::Channel;
 use crate::client::{Pending, Phase, Subscription};
 use crate::id;
+use crate::latency::Finished;
 use crate::limits::MOVE_AFTER_FORWARDS;
 use crate::outstanding::Waiting;
 use crate::slots::Key;
@@ -228,6 +229,7 @@ impl Shard {
     fn answer_failed(&mut self, key: Key, verb: &str, id: &[u8; 16], reason: &str) {
         let head = Refusal::new(format_args!("E_{verb}_FAILED {verb} ")).echo(id);
         let text = head.echo(b" failed ").echo(reason.as_bytes());
+        self.errors.count(text.as_bytes());
         self.respond(key, |output| frame::error(output, text.as_bytes()));
     }
 
@@ -244,9 +246,19 @@ impl Shard {
     }
 
     fn finish_message(&mut self, key: Key, sequence: u64) -> Answered {
+        let (now, watched) = (self.now, self.stopwatch.is_some());
         let (subscribed, channel) = self.owned(key, sequence)?;
+        let published = watched.then(|| channel.outstanding.published_ns(sequence)).flatten();
         let message = channel.outstanding.take(sequence).ok_or(NOT_IN_FLIGHT)?;
         let topic_key = channel.topic;
+        let processing_ms = now.mono_ms - message.delivered_ms;
+        channel.finish_count += 1;
+        channel.processing_ms += processing_ms;
+        let meter = channel.meter;
+        if let (Some(stopwatch), Some(published_ns)) = (&mut self.stopwatch, published) {
+            let e2e_ns = now.wall_ns.saturating_sub(published_ns).max(0).unsigned_abs();
+            stopwatch.finished(meter, Finished { e2e_ns, processing_ms }, now.mono_ms);
+        }
         self.wheel.cancel(message.timer);
         self.finished(topic_key, subscribed, sequence, message.at);
         self.touch(topic_key);

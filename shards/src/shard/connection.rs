@@ -31,6 +31,7 @@ pub struct Departure {
 impl Shard {
     /// A connection was accepted.
     pub fn connect(&mut self, socket: Socket, peer: Peer) -> Key {
+        self.clients_accepted += 1;
         let session = Session::new(peer, self.now.mono_ms, self.now.wall_ns, &self.options);
         let key = self.clients.insert(Client::new(socket, Box::new(session), Vec::new()));
         self.set_client_timer(key);
@@ -39,6 +40,7 @@ impl Shard {
 
     /// A connection arrives from another worker. What it brings is looked at in [`Shard::start`].
     pub fn adopt(&mut self, socket: Socket, departure: Departure) -> Key {
+        self.clients_adopted += 1;
         let Departure { session, input, output, ended } = departure;
         let mut client = Client::new(socket, session, output);
         client.ended = ended;
@@ -305,6 +307,9 @@ impl Shard {
         let Some(client) = self.clients.get_mut(key) else { return };
         if matches!(client.phase, Phase::Ending(_) | Phase::Lingering) {
             return;
+        }
+        if let Some(refusal) = &refusal {
+            self.errors.count(refusal.as_bytes());
         }
         client.phase = Phase::Ending(refusal);
         if core::mem::take(&mut client.paused) {

@@ -94,7 +94,8 @@ impl Shard {
             };
             let now_ms = self.now.mono_ms;
             client.lend(&mut self.spare_buffers);
-            let delivery = Delivery { key, channel, topic, client_key, client, now_ms };
+            let watched = self.stopwatch.is_some();
+            let delivery = Delivery { key, channel, topic, client_key, client, now_ms, watched };
             let sampled = delivery.client.session.settings.sample_rate > 0;
             let done = if sampled {
                 self.deliver_sample(key, client_key)
@@ -150,7 +151,8 @@ impl Shard {
         let Some(topic) = self.topics.get_mut(topic_key) else { return Ok(0) };
         let wanted = roll <= u64::from(client.session.settings.sample_rate.unsigned_abs());
         let now_ms = self.now.mono_ms;
-        let mut delivery = Delivery { key, channel, topic, client_key, client, now_ms };
+        let watched = self.stopwatch.is_some();
+        let mut delivery = Delivery { key, channel, topic, client_key, client, now_ms, watched };
         if wanted {
             return delivery.batch(1, &mut self.wheel);
         }
@@ -317,6 +319,8 @@ struct Delivery<'a> {
     client_key: Key,
     client: &'a mut Client,
     now_ms: u64,
+    /// Somebody measures messages.
+    watched: bool,
 }
 
 impl Delivery<'_> {
@@ -340,13 +344,17 @@ impl Delivery<'_> {
                 Err(cold) => return Err(cold),
             };
             let attempts = attempts.wrapping_add(1);
-            let frame = match next {
-                Next::New => self.topic.log.settled(at).frame,
+            let record = match next {
+                Next::New => self.topic.log.settled(at),
                 Next::Again(_) => match self.topic.log.record(sequence, at) {
-                    Some(record) => record.frame,
+                    Some(record) => record,
                     None => continue,
                 },
             };
+            let frame = record.frame;
+            if self.watched {
+                self.channel.outstanding.stamp(sequence, record.timestamp_ns());
+            }
             let start = self.client.output.len();
             self.client.output.extend_from_slice(frame);
             self.client.output[start + ATTEMPTS_OFFSET..][..2]

@@ -10,6 +10,7 @@ use crate::limits::{Durability, FORWARD_BYTES_UNANSWERED_MAX, FORWARDS_UNANSWERE
 use crate::mail::{Answer, Batch, Forward, Letter, Origin};
 use crate::request::{Publish, Reply, Request};
 use crate::slots::Key;
+use crate::stats::ShardGauges;
 use crate::wire::command::{self, Messages};
 use crate::wire::names::Name;
 
@@ -30,6 +31,13 @@ pub struct Lane {
 }
 
 impl Lane {
+    /// Adds what is under way.
+    pub(super) fn count(&self, gauges: &mut ShardGauges) {
+        gauges.forwards_unanswered += u64::from(self.unanswered);
+        gauges.forward_bytes_unanswered += self.unanswered_bytes as u64;
+        gauges.forwards_blocked += self.blocked.len() as u64;
+    }
+
     fn is_full(&self) -> bool {
         self.unanswered >= FORWARDS_UNANSWERED_MAX
             || self.unanswered_bytes >= FORWARD_BYTES_UNANSWERED_MAX

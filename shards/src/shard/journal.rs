@@ -18,6 +18,7 @@ use crate::journal::state::{ChannelState, Outstanding as Delta, Range as Sequenc
 use crate::limits::JOURNAL_RETRY_MS;
 use crate::log::UNCOVERED;
 use crate::slots::Key;
+use crate::stats::ShardGauges;
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -550,6 +551,20 @@ impl Shard {
     /// The disk refused something. Publishes are refused until it works again.
     pub(super) fn journal_failed(&mut self, error: &DiskError) {
         self.journal.trouble = Some(error.text.clone());
+    }
+
+    /// What there is of it.
+    pub(super) fn count_journal(&self, gauges: &mut ShardGauges) {
+        let journal = &self.journal;
+        gauges.journal_files = journal.files.len() as u64;
+        gauges.journal_files_max = match journal.enabled {
+            true => self.options.journal_files_max as u64,
+            false => 0,
+        };
+        gauges.journal_bytes = journal.files.iter().map(|file| u64::from(file.offset)).sum();
+        gauges.journal_unsynced = journal.unsynced;
+        gauges.checkpoints = self.checkpoints;
+        gauges.disk_trouble = self.disk_trouble().is_some();
     }
 
     /// Why the disk is not to be relied on, while that is so.

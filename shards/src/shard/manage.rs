@@ -57,7 +57,6 @@ impl Shard {
                 }
             }
             Request::Peek(peek) => return self.begin_peek(from, ticket, &peek),
-            Request::Stats(query) => Reply::Stats(self.report(&query)),
         })
     }
 
@@ -120,6 +119,7 @@ impl Shard {
         // What is missing of the backlog is handed over with it.
         let mut channel = Channel::new(*name, topic_key, topic.handed, topic.handed_at);
         channel.journaled = topic.journaled && !name.is_ephemeral();
+        channel.meter = self.stopwatch.as_mut().map_or(0, |stopwatch| stopwatch.open());
         let key = self.channels.insert(channel);
         topic.channels.push(key);
         self.note_channel_state(key);
@@ -222,6 +222,7 @@ impl Shard {
         self.hand_over(topic_key);
         self.forget_outstanding(key);
         let Some(channel) = self.channels.remove(key) else { return };
+        self.stop_measuring(&channel);
         self.wheel.cancel(channel.alarm);
         self.note_channel_deleted(topic_key, &channel);
         self.disconnect_all(&channel.clients);
@@ -250,6 +251,7 @@ impl Shard {
         self.note_topic_deleted(&topic);
         for channel in core::mem::take(&mut topic.channels) {
             let Some(mut channel) = self.channels.remove(channel) else { continue };
+            self.stop_measuring(&channel);
             let (wheel, space) = (&mut self.wheel, &mut self.space);
             channel.outstanding.clear(space, |cleared, _| {
                 if let Cleared::One(Forgotten { held: Some((timer, _)), .. }) = cleared {

@@ -34,6 +34,7 @@ mod retire;
 mod spill;
 mod structure;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use hashbrown::HashMap;
@@ -42,6 +43,7 @@ use crate::auth::Question;
 use crate::channel::Channel;
 use crate::client::Client;
 use crate::disk::DiskRequest;
+use crate::latency::Stopwatch;
 use crate::limits::{Durability, Options, SPARE_BUFFER_BYTES_MAX, SPARE_BUFFERS_MAX};
 use crate::log::Pool;
 use crate::log::pool::Grow;
@@ -53,6 +55,7 @@ use crate::store::Space;
 use crate::topic::Topic;
 use crate::upgrade::Upgrade;
 use crate::wheel::Wheel;
+use crate::wire::errors::ErrorCounts;
 use crate::wire::names::Name;
 
 pub use checkpoint::OldFiles;
@@ -159,10 +162,17 @@ pub struct Shard {
     /// Lower sequence numbers may be those of topics that were deleted: one of the same name,
     /// made after the clock was set back, does not use them again.
     sequence_floor: u64,
+    /// What measures messages, where that is wanted.
+    stopwatch: Option<Box<dyn Stopwatch>>,
     publishes_refused: u64,
+    clients_accepted: u64,
+    clients_adopted: u64,
     clients_panicked: u64,
     /// No more messages are taken in.
     draining: bool,
+    errors: ErrorCounts,
+    /// Journal files that were made free.
+    checkpoints: u64,
 }
 
 /// What a shard is made of.
@@ -221,9 +231,14 @@ impl Shard {
             spare_buffers: Vec::new(),
             random: seed | 1,
             sequence_floor: 0,
+            stopwatch: None,
             publishes_refused: 0,
+            clients_accepted: 0,
+            clients_adopted: 0,
             clients_panicked: 0,
             draining: false,
+            errors: ErrorCounts::default(),
+            checkpoints: 0,
         }
     }
 

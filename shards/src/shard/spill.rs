@@ -22,6 +22,7 @@ use crate::mail::Batch;
 use crate::page_buffer::PageBuffer;
 use crate::request::Publish;
 use crate::slots::Key;
+use crate::stats::ShardGauges;
 
 /// What is under way between memory and disk.
 #[derive(Debug, Default)]
@@ -104,6 +105,13 @@ impl Tiers {
     /// The clients whose publish waits, who wait no more.
     pub(super) fn take_waiting(&mut self) -> Vec<Key> {
         core::mem::take(&mut self.waiting)
+    }
+
+    /// What waits.
+    pub(super) fn count(&self, gauges: &mut ShardGauges) {
+        gauges.publishes_waiting = (self.waiting.len() + self.stalled.len()) as u64;
+        gauges.stores_waiting = (self.to_store.len() + self.writes.len()) as u64;
+        gauges.loads_waiting = (self.to_load.len() + self.loads.len()) as u64;
     }
 
     pub(super) fn next_ticket(&mut self) -> u32 {

@@ -34,6 +34,11 @@ struct Held {
 }
 
 impl Structure {
+    /// Replies that wait.
+    pub(super) fn held_count(&self) -> u64 {
+        self.held.len() as u64
+    }
+
     /// A topic, or a channel of it, was created, deleted, paused or unpaused. Of ephemeral ones
     /// nothing is written down.
     pub(super) fn note(&mut self, topic: &Name) {

@@ -29,6 +29,48 @@ impl Refusal {
     }
 }
 
+/// Codes that errors are counted under; what has none of them is counted under the last one.
+pub const ERROR_CODES: [&str; 20] = [
+    "E_INVALID",
+    "E_BAD_PROTOCOL",
+    "E_BAD_BODY",
+    "E_BAD_TOPIC",
+    "E_BAD_CHANNEL",
+    "E_BAD_MESSAGE",
+    "E_IDENTIFY_FAILED",
+    "E_AUTH_DISABLED",
+    "E_AUTH_FAILED",
+    "E_AUTH_ERROR",
+    "E_AUTH_FIRST",
+    "E_UNAUTHORIZED",
+    "E_SUB_FAILED",
+    "E_PUB_FAILED",
+    "E_MPUB_FAILED",
+    "E_DPUB_FAILED",
+    "E_FIN_FAILED",
+    "E_REQ_FAILED",
+    "E_TOUCH_FAILED",
+    "other",
+];
+
+/// Errors that were sent, by their codes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ErrorCounts([u64; ERROR_CODES.len()]);
+
+impl ErrorCounts {
+    /// Counts an error frame with this body.
+    pub fn count(&mut self, body: &[u8]) {
+        let code = body.split(|&byte| byte == b' ').next().unwrap_or_default();
+        let known = ERROR_CODES.iter().position(|known| known.as_bytes() == code);
+        self.0[known.unwrap_or(ERROR_CODES.len() - 1)] += 1;
+    }
+
+    /// Codes and how often each was sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        ERROR_CODES.into_iter().zip(self.0)
+    }
+}
+
 /// Bytes in double quotes as Go's `%q` writes them.
 pub struct Quoted<'a>(pub &'a [u8]);
 

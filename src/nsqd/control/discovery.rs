@@ -59,6 +59,11 @@ impl Questions {
         Questions { client, peers, ends, timeout, waiting, running }
     }
 
+    /// Questions that are asked, and those that wait for their turn.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.running.get() as u64, self.waiting.borrow().len() as u64)
+    }
+
     /// A worker's topic waits for its channels.
     pub fn ask(self: &Rc<Self>, worker: usize, topic: Key, name: Name) {
         let answer_by = Instant::now() + self.timeout;

@@ -19,8 +19,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -60,6 +58,43 @@ pub enum Note {
     Drain,
     /// Somebody waits to be told what a client may do.
     Question(Asker, Question),
+    /// Somebody wants to know how it stands with nsqlookupds.
+    Survey(Sender<LookupdNumbers>),
+}
+
+/// How it stands with nsqlookupds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LookupdNumbers {
+    /// Their addresses as the log shows them, and whether they are connected.
+    pub peers: Vec<(String, bool)>,
+    /// Addresses, as configured, that are followed.
+    pub names: u64,
+    /// Addresses that are too many.
+    pub left_out: u64,
+    /// Connections made.
+    pub connects: u64,
+    /// Connections that ended or could not be made.
+    pub failures: u64,
+    /// Topics whose channels are asked for.
+    pub questions_running: u64,
+    /// Topics that wait for their turn.
+    pub questions_waiting: u64,
+    /// Topics that nsqlookupds have not been told of.
+    pub untold: u64,
+}
+
+/// Where others ask how it stands with nsqlookupds.
+#[derive(Clone, Debug)]
+pub struct Survey(Sender<Note>);
+
+impl Survey {
+    /// The numbers, unless the thread does not give them in time.
+    #[must_use]
+    pub fn ask(&self, patience: Duration) -> Option<LookupdNumbers> {
+        let (reply, answer) = flume::bounded(1);
+        self.0.send(Note::Survey(reply)).ok()?;
+        answer.recv_timeout(patience).ok()
+    }
 }
 
 /// Where the thread is told something.
@@ -74,6 +109,11 @@ impl Inbox {
     pub fn new() -> Inbox {
         let (notes, noted) = flume::unbounded();
         Inbox { notes, noted }
+    }
+
+    /// Where others ask how it stands with nsqlookupds.
+    pub fn survey(&self) -> Survey {
+        Survey(self.notes.clone())
     }
 
     /// Has the thread follow the nsqlookupds that an operator sets.
@@ -106,17 +146,17 @@ impl Drainer {
 /// What has happened so far with nsqlookupds.
 #[derive(Debug, Default)]
 pub struct Counters {
-    connects: AtomicU64,
-    failures: AtomicU64,
+    connects: Cell<u64>,
+    failures: Cell<u64>,
 }
 
 impl Counters {
     fn connected(&self) {
-        self.connects.fetch_add(1, Ordering::Relaxed);
+        self.connects.set(self.connects.get() + 1);
     }
 
     fn failed(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.failures.set(self.failures.get() + 1);
     }
 }
 
@@ -170,7 +210,7 @@ impl Control {
         let question_timeout = question_timeout(options);
         let noted = inbox.noted;
         let thread = LightThread::start("control", move |stop| async move {
-            let peers = Rc::new(Peers::new(identity, tls, Arc::default()));
+            let peers = Rc::new(Peers::new(identity, tls));
             let ends = Rc::new(ends);
             let client = Client::new(client);
             let questions = Questions::new(client, peers.clone(), ends.clone(), question_timeout);
@@ -291,6 +331,13 @@ impl Desk {
                 for (topic, name) in news.questions {
                     self.questions.ask(worker, topic, name);
                 }
+            }
+            Note::Survey(reply) => {
+                let (questions_running, questions_waiting) = self.questions.counts();
+                let numbers =
+                    LookupdNumbers { questions_running, questions_waiting, ..self.peers.numbers() };
+                // Whoever asked may have given up.
+                let _ = reply.try_send(numbers);
             }
             Note::Question(asker, question) => self.auth.ask(asker, question),
             Note::Lookupds(_) if self.leaves.get() => {

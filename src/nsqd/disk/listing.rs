@@ -22,7 +22,7 @@ use crate::config::go_text::errno_text;
 
 /// Numbers from here on count only in files of ours: a foreign name must not use them up.
 const STRANGE_NUMBER: u32 = 1 << 31;
-const FOLDER: &str = "log";
+pub(super) const FOLDER: &str = "log";
 /// Only the broker's user may look into it.
 const MODE: u32 = 0o700;
 

@@ -3,21 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::nsqd::statistics::durations::Durations;
+
 /// Counters of one shard, from the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskMetrics {
-    /// Batches appended to the journal.
-    pub appends: u64,
+    /// Batches appended to the journal, and how long that took.
+    pub append_times: Durations,
     /// Their bytes.
     pub append_bytes: u64,
-    /// The longest that one took.
-    pub append_ns_max: u64,
-    /// Syncs that went well.
-    pub syncs: u64,
-    /// How long syncs took, from asking on, all together.
-    pub sync_ns: u64,
-    /// The longest that one took.
-    pub sync_ns_max: u64,
+    /// Syncs that went well, and how long they took, from asking on.
+    pub syncs: Durations,
     /// Places read.
     pub reads: u64,
     /// Their bytes.
@@ -37,31 +33,29 @@ pub struct DiskMetrics {
 /// On one line, for the log.
 impl fmt::Display for DiskMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DiskMetrics { appends, append_bytes, append_ns_max, syncs, sync_ns_max, .. } = self;
-        let DiskMetrics { reads, writes, errors, files, quarantined, .. } = self;
-        let us = |ns: &u64| ns / 1000;
+        let DiskMetrics { append_times, append_bytes, syncs, reads, writes, .. } = self;
+        let DiskMetrics { errors, files, quarantined, .. } = self;
         write!(
             f,
-            "{appends} appends of {append_bytes} bytes, the longest {} µs; {syncs} syncs, the \
+            "{} appends of {append_bytes} bytes, the longest {} µs; {} syncs, the \
              longest {} µs; {reads} reads, {writes} writes, {errors} errors; {files} files, \
              {quarantined} set aside",
-            us(append_ns_max),
-            us(sync_ns_max)
+            append_times.count(),
+            append_times.max().as_micros(),
+            syncs.count(),
+            syncs.max().as_micros()
         )
     }
 }
 
 impl DiskMetrics {
     pub(super) fn appended(&mut self, bytes: u64, took: Duration) {
-        self.appends += 1;
         self.append_bytes += bytes;
-        self.append_ns_max = self.append_ns_max.max(nanoseconds(took));
+        self.append_times.record(took);
     }
 
     pub(super) fn synced(&mut self, took: Duration) {
-        self.syncs += 1;
-        self.sync_ns += nanoseconds(took);
-        self.sync_ns_max = self.sync_ns_max.max(nanoseconds(took));
+        self.syncs.record(took);
     }
 
     pub(super) fn read(&mut self, bytes: usize) {
@@ -73,8 +67,4 @@ impl DiskMetrics {
         self.writes += 1;
         self.write_bytes += bytes as u64;
     }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

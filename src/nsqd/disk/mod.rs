@@ -25,6 +25,7 @@ mod reader;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -49,6 +50,7 @@ pub use metrics::DiskMetrics;
 pub use reader::FileReader;
 pub use shared::Shared;
 use shared::Watch;
+pub use usage::FolderUse;
 
 /// The disk of one shard, on the shard's thread.
 #[derive(Debug)]

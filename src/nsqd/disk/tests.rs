@@ -139,11 +139,11 @@ fn a_journal_is_appended_to_synced_and_read() {
     assert_eq!(shard.read(1, 4096 + 4000, 1300).unwrap(), [&first[4000..], &second].concat());
 
     let metrics = shard.disk.metrics();
-    assert_eq!((metrics.appends, metrics.append_bytes), (1, 5300));
+    assert_eq!((metrics.append_times.count(), metrics.append_bytes), (1, 5300));
     assert_eq!((metrics.reads, metrics.read_bytes), (1, 1300));
-    assert_eq!((metrics.syncs, metrics.errors, metrics.files), (1, 0, 1));
-    assert!(metrics.append_ns_max > 0 && metrics.sync_ns_max > 0);
-    assert_eq!(metrics.sync_ns, metrics.sync_ns_max);
+    assert_eq!((metrics.syncs.count(), metrics.errors, metrics.files), (1, 0, 1));
+    assert!(!metrics.append_times.max().is_zero() && !metrics.syncs.max().is_zero());
+    assert_eq!(metrics.syncs.sum(), metrics.syncs.max());
     let header = FileHeader::decode(&shard.read(1, 0, 4096).unwrap()).unwrap();
     assert_eq!((header.nonce, header.generation, header.shard), (opened.nonce, 1, 0));
     assert_eq!(header.sequence_floor, 50);

@@ -12,15 +12,13 @@ use slab::Slab;
 use super::facts::Facts;
 use super::timers::remember;
 use crate::nsqd::control::auth::Outcome;
+use crate::nsqd::statistics::{Page, Wanted};
 
 /// The most requests of one shard's HTTP connections that may wait for answers at a time.
 pub const WAITING_REQUESTS_MAX: usize = 64 * 1024;
 
 /// What the turn loop offers to HTTP tasks. Cheap to clone; stays on its thread.
 pub trait Desk: Clone + 'static {
-    /// How many shards there are.
-    fn shards(&self) -> u16;
-
     /// The shard that owns a topic of this name, existing or not.
     fn owner(&self, topic: &[u8]) -> u16;
 
@@ -30,53 +28,56 @@ pub trait Desk: Clone + 'static {
     /// Finds out what a request may do.
     fn authorize(&self, question: Question) -> impl Future<Output = Outcome> + 'static;
 
+    /// Orders a page that tells of all shards.
+    fn page(&self, wanted: Wanted) -> impl Future<Output = Page> + 'static;
+
     /// What does not change while requests are answered, or is not a shard's.
     fn facts(&self) -> &Facts;
 }
 
 /// Requests that wait for their answers. Clones share them.
 #[derive(Debug)]
-pub struct Answers<R = Reply> {
-    inner: Rc<RefCell<Inner<R>>>,
+pub struct Answers<T = Reply> {
+    inner: Rc<RefCell<Inner<T>>>,
 }
 
-impl<R> Clone for Answers<R> {
-    fn clone(&self) -> Answers<R> {
+impl<T> Clone for Answers<T> {
+    fn clone(&self) -> Answers<T> {
         Answers { inner: self.inner.clone() }
     }
 }
 
 #[derive(Debug)]
-struct Inner<R> {
-    slots: Slab<Slot<R>>,
+struct Inner<T> {
+    slots: Slab<Slot<T>>,
     /// Counts the slots ever used, so that a late answer meets no later question.
     serial: u32,
     most: usize,
 }
 
 #[derive(Debug)]
-struct Slot<R> {
+struct Slot<T> {
     serial: u32,
-    state: State<R>,
+    state: State<T>,
 }
 
 #[derive(Debug)]
-enum State<R> {
+enum State<T> {
     Waiting(Option<Waker>),
-    Answered(R),
+    Answered(T),
     Taken,
 }
 
-impl<R> Default for Answers<R> {
-    fn default() -> Answers<R> {
+impl<T> Default for Answers<T> {
+    fn default() -> Answers<T> {
         Answers::new(WAITING_REQUESTS_MAX)
     }
 }
 
-impl<R> Answers<R> {
+impl<T> Answers<T> {
     /// Lets at most `most` requests wait.
     #[must_use]
-    pub fn new(most: usize) -> Answers<R> {
+    pub fn new(most: usize) -> Answers<T> {
         let inner = Inner { slots: Slab::new(), serial: 0, most };
         Answers { inner: Rc::new(RefCell::new(inner)) }
     }
@@ -84,14 +85,14 @@ impl<R> Answers<R> {
     /// A ticket to send along with a request, and the answer to wait for. `None` when too many
     /// wait: refuse the request.
     #[must_use]
-    pub fn expect(&self) -> Option<(u64, impl Future<Output = R> + use<R>)> {
+    pub fn expect(&self) -> Option<(u64, impl Future<Output = T> + use<T>)> {
         let ticket = self.inner.borrow_mut().open()?;
         let answer = Answer { inner: self.inner.clone(), ticket };
         Some((ticket, poll_fn(move |cx| answer.poll(cx))))
     }
 
     /// Delivers an answer. Nobody may be waiting any more; then it is dropped.
-    pub fn answer(&self, ticket: u64, reply: R) {
+    pub fn answer(&self, ticket: u64, reply: T) {
         let waker = self.inner.borrow_mut().settle(ticket, reply);
         if let Some(waker) = waker {
             waker.wake();
@@ -99,13 +100,12 @@ impl<R> Answers<R> {
     }
 
     /// How many requests wait.
-    #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.inner.borrow().slots.len()
     }
 }
 
-impl<R> Inner<R> {
+impl<T> Inner<T> {
     fn open(&mut self) -> Option<u64> {
         if self.slots.len() >= self.most {
             return None;
@@ -116,12 +116,12 @@ impl<R> Inner<R> {
         Some(u64::from(self.serial) << 32 | u64::from(key))
     }
 
-    fn find(&mut self, ticket: u64) -> Option<&mut Slot<R>> {
+    fn find(&mut self, ticket: u64) -> Option<&mut Slot<T>> {
         let (serial, key) = split(ticket);
         self.slots.get_mut(key).filter(|slot| slot.serial == serial)
     }
 
-    fn settle(&mut self, ticket: u64, reply: R) -> Option<Waker> {
+    fn settle(&mut self, ticket: u64, reply: T) -> Option<Waker> {
         let slot = self.find(ticket)?;
         let State::Waiting(waker) = &mut slot.state else {
             return None;
@@ -131,7 +131,7 @@ impl<R> Inner<R> {
         waker
     }
 
-    fn poll(&mut self, ticket: u64, cx: &Context<'_>) -> Poll<R> {
+    fn poll(&mut self, ticket: u64, cx: &Context<'_>) -> Poll<T> {
         let slot = self.find(ticket).expect("the slot lives as long as its answer");
         if let State::Waiting(waker) = &mut slot.state {
             remember(waker, cx);
@@ -150,18 +150,18 @@ fn split(ticket: u64) -> (u32, usize) {
 
 /// The right to one answer; dropping it frees the slot.
 #[derive(Debug)]
-struct Answer<R> {
-    inner: Rc<RefCell<Inner<R>>>,
+struct Answer<T> {
+    inner: Rc<RefCell<Inner<T>>>,
     ticket: u64,
 }
 
-impl<R> Answer<R> {
-    fn poll(&self, cx: &Context<'_>) -> Poll<R> {
+impl<T> Answer<T> {
+    fn poll(&self, cx: &Context<'_>) -> Poll<T> {
         self.inner.borrow_mut().poll(self.ticket, cx)
     }
 }
 
-impl<R> Drop for Answer<R> {
+impl<T> Drop for Answer<T> {
     fn drop(&mut self) {
         let mut inner = self.inner.borrow_mut();
         assert!(inner.find(self.ticket).is_some(), "a slot was freed behind its answer's back");
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn an_answer_wakes_and_reaches_who_asked() {
-        let answers: Answers = Answers::default();
+        let answers = Answers::<Reply>::default();
         let alarm = Arc::new(Alarm::default());
         let waker = alarm.clone().into();
         let mut cx = Context::from_waker(&waker);
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_late_answer_does_not_reach_the_next_question() {
-        let answers: Answers = Answers::default();
+        let answers = Answers::<Reply>::default();
         let (old, wait) = answers.expect().expect("room");
         drop(wait);
         assert_eq!(answers.waiting(), 0);
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn too_many_questions_are_refused() {
-        let answers: Answers = Answers::new(2);
+        let answers = Answers::<Reply>::new(2);
         let first = answers.expect();
         let second = answers.expect();
         assert!(first.is_some() && second.is_some());

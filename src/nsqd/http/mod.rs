@@ -31,10 +31,10 @@ mod info;
 mod manage;
 pub mod memory;
 mod peek;
-mod stats;
+pub mod stats;
 
 #[cfg(test)]
-mod testing;
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

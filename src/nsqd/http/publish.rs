@@ -177,7 +177,7 @@ pub fn refusal(reply: Reply) -> Failure {
             tracing::debug!("HTTP request refused - {reason}");
             Failure::new(StatusCode::SERVICE_UNAVAILABLE, "EXITING")
         }
-        Reply::Done | Reply::Stats(_) | Reply::Seen(_) | Reply::NoDeadLetters => {
+        Reply::Done | Reply::Seen(_) | Reply::NoDeadLetters => {
             tracing::error!("a shard answered something that was not asked");
             Failure::internal()
         }

@@ -24,6 +24,8 @@ pub enum Endpoint {
     PublishMany,
     /// How is everything?
     Stats,
+    /// The same, for Prometheus.
+    Metrics,
     /// Create a topic.
     CreateTopic,
     /// Do something to a topic.
@@ -70,6 +72,7 @@ fn table() -> Vec<Route<Endpoint>> {
         (&post, "/pub", E::Publish),
         (&post, "/mpub", E::PublishMany),
         (&get, "/stats", E::Stats),
+        (&get, "/metrics", E::Metrics),
         (&post, "/topic/create", E::CreateTopic),
         (&post, "/topic/delete", E::Topic(TopicAction::Delete)),
         (&post, "/topic/empty", E::Topic(TopicAction::Empty)),

@@ -156,6 +156,7 @@ async fn handle<D: Desk>(
         Endpoint::Readyz => Ok(health::readyz(call).await),
         Endpoint::Info => Ok(info::info(call.desk.facts())),
         Endpoint::Stats => stats::stats(call).await,
+        Endpoint::Metrics => stats::metrics(call).await,
         Endpoint::CreateTopic => manage::create_topic(call).await,
         Endpoint::Topic(action) => manage::topic(call, action).await,
         Endpoint::CreateChannel => manage::create_channel(call).await,

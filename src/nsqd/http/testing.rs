@@ -16,15 +16,19 @@ use shards::request::{ChannelAction, Publish, Reply, Request, Seen, TopicAction}
 use shards::stats::{ChannelStats, ClientStats, ShardStats, TopicStats};
 use shards::wire::names::Name;
 
+use crate::http::respond::Failure;
 use crate::log::LogLevel;
 use crate::nsqd::control::auth::Outcome;
 use crate::nsqd::life::Life;
+use crate::nsqd::statistics::{Page, Wanted};
 
 use super::Origin;
 use super::desk::{Answers, Desk};
 use super::facts::{Facts, Health, Limits, Options};
+use super::memory;
 use super::serve::serve;
 use super::socket::{DirtyList, HttpPeer, INPUT_BYTES_MAX, pair};
+use super::stats::{Report, render};
 use super::timers::Timers;
 
 /// A waker that remembers.
@@ -137,6 +141,8 @@ pub fn topic(text: &str, channels: Vec<ChannelStats>) -> TopicStats {
         backend_depth: 0,
         message_count: 0,
         message_bytes: 0,
+        dropped_count: 0,
+        timing: None,
         paused: false,
         channels,
     }
@@ -155,6 +161,9 @@ pub fn channel(text: &str) -> ChannelStats {
         global_msg_count: 0,
         requeue_count: 0,
         timeout_count: 0,
+        finish_count: 0,
+        processing_ms: 0,
+        timing: None,
         dropped_count: 0,
         client_count: 0,
         paused: false,
@@ -171,20 +180,19 @@ struct Inner {
     answers: Answers,
     /// What was asked, not answered yet.
     open: RefCell<Vec<(u16, u64, Request)>>,
+    /// Pages that were ordered, not answered yet.
+    pages: Answers<Page>,
+    ordered: RefCell<Vec<(u64, Wanted)>>,
     /// What was asked, in words.
     log: RefCell<Vec<String>>,
     /// What each shard has.
     stats: RefCell<Vec<ShardStats>>,
-    mute_shard: Cell<Option<u16>>,
+    mute: Cell<bool>,
     refusing: Cell<bool>,
     panicking: Cell<bool>,
 }
 
 impl Desk for FakeDesk {
-    fn shards(&self) -> u16 {
-        u16::try_from(self.0.stats.borrow().len()).expect("few shards")
-    }
-
     /// By the first letter, so that tests can tell.
     fn owner(&self, topic: &[u8]) -> u16 {
         u16::from(topic.first().is_some_and(|&first| first >= b'p'))
@@ -200,6 +208,12 @@ impl Desk for FakeDesk {
 
     fn authorize(&self, _: Question) -> impl Future<Output = Outcome> + 'static {
         std::future::ready(Outcome::Failed)
+    }
+
+    fn page(&self, wanted: Wanted) -> impl Future<Output = Page> + 'static {
+        let (ticket, page) = self.0.pages.expect().expect("room");
+        self.0.ordered.borrow_mut().push((ticket, wanted));
+        page
     }
 
     fn facts(&self) -> &Facts {
@@ -218,12 +232,6 @@ fn words(request: &Request) -> String {
         Request::Peek(peek) => {
             format!("peek {}/{} {:?} {}", peek.topic, peek.channel, peek.state, peek.limit)
         }
-        Request::Stats(query) => format!(
-            "stats {:?} {:?} {}",
-            query.topic,
-            query.channel,
-            if query.without_clients { "without" } else { "with" }
-        ),
     }
 }
 
@@ -247,9 +255,11 @@ impl FakeDesk {
             facts,
             answers: Answers::default(),
             open: RefCell::default(),
+            pages: Answers::default(),
+            ordered: RefCell::default(),
             log: RefCell::default(),
             stats: RefCell::new(stats),
-            mute_shard: Cell::new(None),
+            mute: Cell::new(false),
             refusing: Cell::new(false),
             panicking: Cell::new(false),
         }))
@@ -259,8 +269,9 @@ impl FakeDesk {
         self.0.stats.borrow_mut()[shard] = stats;
     }
 
-    pub fn mute(&self, shard: u16) {
-        self.0.mute_shard.set(Some(shard));
+    /// Has no page come from now on.
+    pub fn mute(&self) {
+        self.0.mute.set(true);
     }
 
     pub fn refuse(&self) {
@@ -276,9 +287,9 @@ impl FakeDesk {
         self.0.log.borrow_mut().drain(..).collect()
     }
 
-    /// How many answers are waited for.
+    /// How many answers and pages are waited for.
     pub fn waiting(&self) -> usize {
-        self.0.answers.waiting()
+        self.0.answers.waiting() + self.0.pages.waiting()
     }
 
     /// The oldest question without an answer.
@@ -298,10 +309,13 @@ impl FakeDesk {
         let open: Vec<_> = self.0.open.borrow_mut().drain(..).collect();
         let mut any = false;
         for (shard, ticket, request) in open {
-            if self.0.mute_shard.get() != Some(shard) {
-                self.0.answers.answer(ticket, self.reply(shard, &request));
-                any = true;
-            }
+            self.0.answers.answer(ticket, self.reply(shard, &request));
+            any = true;
+        }
+        let ordered: Vec<_> = self.0.ordered.borrow_mut().drain(..).collect();
+        for (ticket, wanted) in ordered.into_iter().filter(|_| !self.0.mute.get()) {
+            self.0.pages.answer(ticket, self.answer_order(wanted));
+            any = true;
         }
         any
     }
@@ -326,8 +340,24 @@ impl FakeDesk {
                 if known { Reply::Done } else { Reply::ChannelNotFound }
             }
             Request::Peek(_) => Reply::Seen(Seen::default()),
-            Request::Stats(query) => Reply::Stats(filtered(stats, query)),
         }
+    }
+
+    /// A page of what all shards have.
+    fn answer_order(&self, wanted: Wanted) -> Page {
+        let Wanted::Stats { query, memory, json } = wanted else {
+            return Page::Metrics(format!("{wanted:?}").into_bytes());
+        };
+        if self.0.refusing.get() {
+            return Page::Failed(Failure::internal());
+        }
+        let mut all = ShardStats::default();
+        for stats in self.0.stats.borrow().iter() {
+            all.add(filtered(stats, &query));
+        }
+        all.topics.sort_by_key(|topic| topic.name);
+        let memory = memory.then(memory::read);
+        render(&self.0.facts, &[], &Report::new(all, &query, memory), json)
     }
 }
 
@@ -341,7 +371,6 @@ fn filtered(stats: &ShardStats, query: &shards::stats::StatsQuery) -> ShardStats
         for topic in &mut stats.topics {
             topic.channels.retain(|known| known.name.as_str() == channel);
         }
-        stats.topics.retain(|topic| !topic.channels.is_empty());
     }
     if query.without_clients {
         stats.producers.clear();

@@ -325,7 +325,6 @@ impl Ring {
     }
 
     /// How many operations on files are not over yet.
-    #[cfg(test)]
     pub fn file_operations(&self) -> usize {
         self.files.started() + self.files.waiting.len() + self.files.waiting_syncs.len()
     }

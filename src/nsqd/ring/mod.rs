@@ -326,6 +326,11 @@ impl Ring {
         self.sockets.leave(key);
     }
 
+    /// How many sockets wait for a buffer to receive into.
+    pub fn starved(&self) -> usize {
+        self.sockets.starved.len()
+    }
+
     /// Submits what is pending and lets the kernel complete what it can, without waiting.
     ///
     /// # Errors

@@ -188,6 +188,9 @@ impl Worker {
             Some(config) if secure => Some(Layers::bare(config).map_err(io::Error::other)?),
             _ => None,
         };
+        if layers.is_some() {
+            self.layered.handshake_begins();
+        }
         let key = self.ring.add(socket, Reading::Single);
         let slot = self.web.open(key, remote, layers, self.clock.instant());
         self.sockets.add(key, Owner::Http(slot));

@@ -86,6 +86,10 @@ pub struct Layered {
     waiting: VecDeque<SocketKey>,
     /// Steps of handshakes that are left in this turn.
     shakes_left: usize,
+    handshakes_max: usize,
+    /// Handshakes that were begun, and those that succeeded.
+    handshakes_total: [u64; 2],
+    compression_refused: u64,
     /// The log says that compression is refused; it says so again when it was given in between.
     told_crowded: bool,
 }
@@ -100,8 +104,41 @@ impl Layered {
             due: Vec::new(),
             waiting: VecDeque::new(),
             shakes_left: 0,
+            handshakes_max,
+            handshakes_total: [0, 0],
+            compression_refused: 0,
             told_crowded: false,
         }
+    }
+
+    /// Handshakes under way.
+    pub fn handshakes(&self) -> usize {
+        self.handshakes_max.saturating_sub(self.permits.left_bytes())
+    }
+
+    /// Handshakes that stand in line.
+    pub fn handshakes_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Handshakes that were begun, and those that succeeded.
+    pub fn handshakes_total(&self) -> [u64; 2] {
+        self.handshakes_total
+    }
+
+    /// Connections that were not compressed for want of memory.
+    pub fn compression_refused(&self) -> u64 {
+        self.compression_refused
+    }
+
+    /// A handshake begins.
+    pub fn handshake_begins(&mut self) {
+        self.handshakes_total[0] += 1;
+    }
+
+    /// A handshake has succeeded.
+    pub fn handshake_succeeded(&mut self) {
+        self.handshakes_total[1] += 1;
     }
 
     /// What the next handshake is made of.
@@ -180,6 +217,7 @@ impl Worker {
             Ok(layers) => self.sockets.wrap(socket, client, Box::new(Link::new(layers))),
             Err(fault) => return self.shard.upgrade_failed(client, &fault.to_string()),
         }
+        self.layered.handshakes_total[0] += u64::from(upgrade.tls);
         self.layered.told_crowded &= upgrade.compression == Compression::None;
         if !upgrade.tls {
             self.send_layered(client, socket);
@@ -200,6 +238,7 @@ impl Worker {
 
     /// A client works without the compression that it asked for.
     pub(super) fn crowded(&mut self, socket: SocketKey) {
+        self.layered.compression_refused += 1;
         let client = self.sockets.owner(socket).and_then(Owner::client);
         if let Some(client) = client
             && !std::mem::replace(&mut self.layered.told_crowded, true)
@@ -254,6 +293,7 @@ impl Worker {
                     if let Some(link) = self.sockets.link(socket) {
                         link.permit = None;
                     }
+                    self.layered.handshake_succeeded();
                     self.shard.upgraded(client, Some(encryption));
                 }
                 Stop::Waits => return,

@@ -7,7 +7,7 @@
 //!
 //! In the order of a turn: `clock`, `sockets` (whose is what), `intake` (what arrived), `layered`
 //! (what of it is encrypted or compressed), `web`
-//! (HTTP), `files` (what is written down), `outflow` (what leaves).
+//! (HTTP), `files` (what is written down), `outflow` (what leaves), `report` (what is told of it).
 
 mod clock;
 mod files;
@@ -15,6 +15,7 @@ mod intake;
 mod layered;
 mod memory;
 mod outflow;
+mod report;
 mod secure;
 mod sockets;
 mod turn;
@@ -41,6 +42,9 @@ use super::http::facts::Facts;
 use super::mailbox::{Lane, Mailbox};
 use super::metadata::keeper::Reporter;
 use super::ring::{Reading, Ring, RingOptions};
+use super::statistics::Outpost;
+use super::statistics::durations::Durations;
+use super::statistics::latency::{self, Meters};
 use crate::tls::ServerTls;
 use clock::Clock;
 use intake::Intake;
@@ -116,6 +120,10 @@ pub struct WorkerParts {
     pub reporter: Reporter,
     /// Where it says which of them there are.
     pub line: Line,
+    /// Where it tells what it counts.
+    pub outpost: Outpost,
+    /// How messages are measured, if they are.
+    pub latency: Option<latency::Settings>,
     /// What HTTP tells about the process.
     pub facts: Arc<Facts>,
     /// What TLS is made of, if there is any.
@@ -146,6 +154,9 @@ pub struct Worker {
     stop: Arc<AtomicBool>,
     reporter: Reporter,
     line: Line,
+    outpost: Outpost,
+    /// How long its turns were.
+    turns: Durations,
     shards: u16,
     /// The shard that gets the next HTTP connection.
     next_shard: u16,
@@ -165,7 +176,8 @@ impl Worker {
         let mut clock = Clock::new(parts.started);
         let workers = mailbox.workers();
         let (me, shards, is_shard) = (placement.me, placement.shards, placement.is_shard());
-        let web = Web::new(parts.facts, placement.clone(), clock.instant());
+        let counter = parts.outpost.counter();
+        let web = Web::new(parts.facts, placement.clone(), counter, clock.instant());
         let shard_parts = Parts {
             options,
             placement,
@@ -181,6 +193,9 @@ impl Worker {
             intake.listeners.push(listening.spoken);
         }
         let mut shard = Shard::new(shard_parts, Box::new(memory::chunks()));
+        if let Some(latency) = parts.latency.filter(|_| is_shard) {
+            shard.measure(Box::new(Meters::new(latency)));
+        }
         parts.line.prepare(&mut shard);
         shard.restore(&parts.topics);
         shard.restore_messages(parts.recovered, parts.sequence_floor, parts.old_files);
@@ -201,6 +216,8 @@ impl Worker {
             stop,
             reporter: parts.reporter,
             line: parts.line,
+            outpost: parts.outpost,
+            turns: Durations::default(),
             shards,
             next_shard: 0,
             me,

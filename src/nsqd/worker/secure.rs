@@ -118,6 +118,7 @@ impl Secure {
                         // It is the only handshake.
                         let _ = name.set(encryption.common_name);
                     }
+                    layered.handshake_succeeded();
                 }
                 Ok(Step::Plain(bytes)) => {
                     peer.feed(bytes);

@@ -16,8 +16,9 @@ impl Worker {
         // What there was before a restart: nothing else may happen for a while.
         self.line.report(&mut self.shard);
         self.write_start()?;
+        let mut present = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
-            self.sleep()?;
+            self.sleep(present)?;
             let now = self.clock.tick();
             self.shard.begin_turn(now);
             self.take_events();
@@ -27,6 +28,7 @@ impl Worker {
             self.reporter.hear(&mut self.shard);
             let Worker { line, shard, web, .. } = &mut self;
             line.hear(shard, |ticket, outcome| web.authorized(ticket, outcome));
+            self.hear_office();
             self.hear_disk();
             self.beat();
             self.run_web().await;
@@ -38,6 +40,8 @@ impl Worker {
             self.reporter.report(&mut self.shard);
             self.line.report(&mut self.shard);
             self.post_letters();
+            present = Instant::now();
+            self.turns.record(present.saturating_duration_since(self.clock.instant()));
         }
         self.reporter.report_last(&mut self.shard);
         self.close();
@@ -45,22 +49,23 @@ impl Worker {
     }
 
     /// Sleeps until something happens or is due.
-    fn sleep(&mut self) -> io::Result<()> {
+    fn sleep(&mut self, present: Instant) -> io::Result<()> {
         let more = self.intake.more || self.layered.has_work();
         if more || self.web.is_stirred() || self.shard.has_work() {
             return self.ring.poll();
         }
-        let timeout = self.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = self.next_deadline().map(|at| at.saturating_duration_since(present));
         if timeout == Some(Duration::ZERO) {
             return self.ring.poll();
         }
-        let Worker { ring, mailbox, stop, reporter, line, disk, web, me, .. } = self;
+        let Worker { ring, mailbox, stop, reporter, line, disk, web, outpost, me, .. } = self;
         let life = &web.facts().life;
         ring.wait(timeout, || {
             mailbox.is_idle()
                 && !life.has_news(*me)
                 && !reporter.has_news()
                 && !line.has_news()
+                && !outpost.has_news()
                 && !disk.as_ref().is_some_and(Disk::has_news)
                 && !stop.load(Ordering::SeqCst)
         })

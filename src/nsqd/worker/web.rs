@@ -34,10 +34,14 @@ use crate::nsqd::http::socket::{DirtyList, HttpPeer, pair};
 use crate::nsqd::http::timers::Timers;
 use crate::nsqd::http::{CommonName, Origin};
 use crate::nsqd::ring::{Ring, SocketKey};
+use crate::nsqd::statistics::outpost::Counter;
+use crate::nsqd::statistics::{Page, Wanted};
 use crate::nsqd::transport::Layers;
 
 /// Rounds of tasks in one turn; a task that wakes itself goes on in the next.
 const ROUNDS_PER_TURN_MAX: usize = 16;
+/// Bytes sent in one turn, at which the tasks have to wait for the next one.
+const BYTES_PER_TURN_MAX: usize = 512 * 1024;
 /// How long what a client still sends is thrown away after the last answer.
 const LINGER: Duration = Duration::from_millis(500);
 /// How much of it: a request that was refused for its size, but not one without an end.
@@ -72,6 +76,10 @@ pub struct Web {
     polls: Rc<Cell<u64>>,
     /// A task can run.
     stirred: bool,
+    /// Connections that were opened.
+    opened: u64,
+    /// Bytes sent in this turn.
+    turn_bytes: usize,
     /// Connections that linger, and until when. A slot may have a new owner by then, which a look
     /// does no harm.
     lingering: VecDeque<(usize, Instant)>,
@@ -87,13 +95,11 @@ struct LocalDesk {
     answers: Answers,
     asked: Rc<RefCell<Vec<(u16, u64, Request)>>>,
     grants: Grants,
+    pages: Answers<Page>,
+    counter: Counter,
 }
 
 impl Desk for LocalDesk {
-    fn shards(&self) -> u16 {
-        self.placement.shards
-    }
-
     fn owner(&self, topic: &[u8]) -> u16 {
         // A name that no topic can have: any shard can say that there is none.
         Name::parse(topic).map_or(0, |name| self.placement.owner(&name))
@@ -116,6 +122,18 @@ impl Desk for LocalDesk {
         self.grants.ask(question)
     }
 
+    fn page(&self, wanted: Wanted) -> impl Future<Output = Page> + 'static {
+        let expected = self.pages.expect();
+        let ordered =
+            expected.as_ref().is_some_and(|(ticket, _)| self.counter.order(*ticket, wanted));
+        async move {
+            match expected.filter(|_| ordered) {
+                Some((_, page)) => page.await,
+                None => Page::too_busy(),
+            }
+        }
+    }
+
     fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -123,13 +141,15 @@ impl Desk for LocalDesk {
 
 impl Web {
     /// No connections yet.
-    pub fn new(facts: Arc<Facts>, placement: Placement, now: Instant) -> Web {
+    pub fn new(facts: Arc<Facts>, placement: Placement, counter: Counter, now: Instant) -> Web {
         let desk = LocalDesk {
             facts,
             placement: Rc::new(placement),
             answers: Answers::default(),
             asked: Rc::default(),
             grants: Grants::default(),
+            pages: Answers::default(),
+            counter,
         };
         Web {
             connections: Slab::new(),
@@ -138,6 +158,8 @@ impl Web {
             desk,
             polls: Rc::default(),
             stirred: false,
+            opened: 0,
+            turn_bytes: 0,
             lingering: VecDeque::new(),
             opening: VecDeque::new(),
         }
@@ -156,6 +178,7 @@ impl Web {
         layers: Option<Layers>,
         now: Instant,
     ) -> usize {
+        self.opened += 1;
         let slot = self.connections.vacant_key();
         let name = layers.is_some().then(CommonName::default);
         if name.is_some() {
@@ -245,6 +268,27 @@ impl Web {
         self.stirred = true;
     }
 
+    /// A page that a task ordered.
+    pub fn page_came(&mut self, ticket: u64, page: Page) {
+        self.desk.pages.answer(ticket, page);
+        self.stirred = true;
+    }
+
+    /// Connections that are open.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Connections that were opened.
+    pub fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// Requests and orders that wait for their answers.
+    pub fn waiting(&self) -> usize {
+        self.desk.answers.waiting() + self.desk.pages.waiting()
+    }
+
     /// Whether a task can run.
     pub fn is_stirred(&self) -> bool {
         self.stirred
@@ -271,7 +315,9 @@ impl Web {
             self.dirty.borrow_mut().push(slot as u64);
             self.stirred = true;
         }
-        self.stirred |= connection.send(ring, layered);
+        let sent = connection.send(ring, layered);
+        self.stirred |= sent > 0;
+        self.turn_bytes += sent;
         self.stirred |= connection.secure.as_mut().is_some_and(Secure::has_told);
         let socket = connection.socket;
         if connection.is_closed() {
@@ -306,9 +352,9 @@ impl Connection {
         secure.unpack(&mut self.peer, self.ended, self.socket, layered)
     }
 
-    /// Sends what the task has said; whether there was anything.
-    fn send(&mut self, ring: &mut Ring, layered: &mut Layered) -> bool {
-        let mut some = false;
+    /// Sends what the task has said. How many bytes there were.
+    fn send(&mut self, ring: &mut Ring, layered: &mut Layered) -> usize {
+        let mut bytes = 0;
         while !self.blocked {
             let output = match &mut self.secure {
                 None => self.peer.output(),
@@ -316,9 +362,9 @@ impl Connection {
             };
             let length = output.len();
             if length == 0 {
-                return some;
+                return bytes;
             }
-            some = true;
+            bytes += length;
             match (ring.send(self.socket, output), &mut self.secure) {
                 (Ok(sent), secure) => {
                     match secure {
@@ -339,7 +385,7 @@ impl Connection {
                 }
             }
         }
-        some
+        bytes
     }
 
     /// Whether everything is said.
@@ -357,12 +403,13 @@ impl Worker {
     pub(super) async fn run_web(&mut self) {
         self.web.stirred |= self.web.next_deadline().is_some_and(|at| at <= self.clock.instant());
         self.web.timers.advance(self.clock.instant());
+        self.web.turn_bytes = 0;
         for _ in 0..ROUNDS_PER_TURN_MAX {
             while let Some((ticket, reply)) = self.shard.take_reply() {
                 self.web.desk.answers.answer(ticket, reply);
                 self.web.stirred = true;
             }
-            if !self.web.stirred {
+            if !self.web.stirred || self.web.turn_bytes >= BYTES_PER_TURN_MAX {
                 return;
             }
             self.web.stirred = false;

@@ -30,7 +30,7 @@ use shards::mail::Letter;
 use shards::placement::Placement;
 use shards::request::{Reply, Request};
 use shards::shard::{Departure, Now, Parts, Shard, Socket};
-use shards::stats::{ShardStats, StatsQuery};
+use shards::stats::{Bookmark, ShardStats, StatsQuery};
 use shards::wire::names::Name;
 
 use disk::{DiskSettings, Folder, Queue};
@@ -342,16 +342,16 @@ impl World {
 
     /// The statistics of every worker, the acceptor last.
     pub fn stats(&mut self) -> Vec<ShardStats> {
-        (0..self.workers.len())
-            .map(|worker| {
-                let shard = &mut self.workers[worker].shard;
-                shard.ask(worker as u16, u64::MAX - 1, Request::Stats(StatsQuery::default()));
-                match shard.take_reply() {
-                    Some((_, Reply::Stats(stats))) => stats,
-                    other => unreachable!("the reply was {other:?}"),
-                }
-            })
-            .collect()
+        let query = StatsQuery::default();
+        let whole = |worker: &mut Worker| {
+            let mut whole = worker.shard.report(&query, Bookmark::default());
+            while let Some(next) = whole.next {
+                whole.add(worker.shard.report(&query, next));
+            }
+            whole.arrange(&query);
+            whole
+        };
+        self.workers.iter_mut().map(whole).collect()
     }
 
     /// Connections that workers hold.

@@ -12,7 +12,7 @@ mod registry;
 mod session;
 mod wire;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,8 +23,8 @@ use rustls::ClientConfig;
 use shards::metadata::Registration;
 use shards::wire::names::Name;
 
-use super::Counters;
 use super::limits::{NAMES_MAX, PEERS_MAX, RETRY_MIN, SETTLE_TICK};
+use super::{Counters, LookupdNumbers};
 use crate::net::shield::Shielded;
 use crate::tls::ClientFiles;
 use answer::{LookupInfo, Trouble};
@@ -41,25 +41,43 @@ pub struct Peers {
     registry: RefCell<Registry>,
     names: RefCell<BTreeMap<String, Rc<Followed>>>,
     peers: RefCell<BTreeMap<SocketAddr, Rc<Peer>>>,
-    counters: Arc<Counters>,
+    counters: Counters,
+    /// Addresses that were too many when it was last looked: as configured, and behind names.
+    left_out: [Cell<usize>; 2],
 }
 
 impl Peers {
     /// Nobody to tell yet. Without files for it, there is no TLS.
-    pub fn new(identity: Vec<u8>, tls: Option<ClientFiles>, counters: Arc<Counters>) -> Peers {
+    pub fn new(identity: Vec<u8>, tls: Option<ClientFiles>) -> Peers {
         Peers {
             identity,
             tls,
             registry: RefCell::default(),
             names: RefCell::default(),
             peers: RefCell::default(),
-            counters,
+            counters: Counters::default(),
+            left_out: Default::default(),
+        }
+    }
+
+    /// How it stands with them.
+    pub fn numbers(&self) -> LookupdNumbers {
+        let peers = self.peers.borrow();
+        LookupdNumbers {
+            peers: peers.values().map(|peer| (peer.shown().to_owned(), peer.is_open())).collect(),
+            names: self.names.borrow().len() as u64,
+            left_out: self.left_out.iter().map(|count| count.get() as u64).sum(),
+            connects: self.counters.connects.get(),
+            failures: self.counters.failures.get(),
+            untold: peers.values().map(|peer| peer.untold() as u64).sum(),
+            ..LookupdNumbers::default()
         }
     }
 
     /// From now on these are the nsqlookupds, by their addresses as configured.
     pub fn follow(self: &Rc<Self>, addresses: &[String]) {
         let mut wanted: BTreeSet<&String> = addresses.iter().collect();
+        self.left_out[0].set(wanted.len().saturating_sub(NAMES_MAX));
         while wanted.len() > NAMES_MAX {
             let left_out = wanted.pop_last();
             tracing::error!("LOOKUP({left_out:?}): left out, {NAMES_MAX} addresses are the most");
@@ -96,6 +114,7 @@ impl Peers {
             let told = |address| (address, (shown(address), name.host().to_owned()));
             wanted.extend(name.addresses().into_iter().map(told));
         }
+        self.left_out[1].set(wanted.len().saturating_sub(PEERS_MAX));
         while wanted.len() > PEERS_MAX {
             let left_out = wanted.pop_last();
             tracing::error!("LOOKUP({left_out:?}): left out, {PEERS_MAX} nsqlookupds are the most");

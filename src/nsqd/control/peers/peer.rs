@@ -93,6 +93,11 @@ impl Peer {
         self.tried.get()
     }
 
+    /// Topics that it has not been told of since they changed.
+    pub fn untold(&self) -> usize {
+        self.changed.borrow().as_ref().map_or(0, BTreeSet::len)
+    }
+
     /// Whether its task runs. It does not after a panic.
     pub fn is_running(&self) -> bool {
         self.running.get()

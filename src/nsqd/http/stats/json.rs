@@ -3,7 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
-use shards::stats::{ChannelStats, ClientStats, TopicStats};
+use shards::stats::{ChannelStats, ClientStats, Timing, TopicStats};
 use shards::upgrade::Compression;
 
 use super::super::facts::Facts;
@@ -25,12 +25,18 @@ pub struct Document<'a> {
 impl<'a> Document<'a> {
     /// Arranges a report.
     #[must_use]
-    pub fn new(facts: &'a Facts, report: &'a Report) -> Document<'a> {
+    pub fn new(
+        facts: &'a Facts,
+        health: &'a str,
+        percentiles: &'a [f64],
+        report: &'a Report,
+    ) -> Document<'a> {
+        let topic = |topic| Topic::new(topic, percentiles);
         Document {
             version: &facts.version,
-            health: &report.health,
+            health,
             start_time: facts.start_time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
-            topics: report.topics.as_ref().map(|topics| topics.iter().map(Topic::new).collect()),
+            topics: report.topics.as_ref().map(|topics| topics.iter().map(topic).collect()),
             memory: report.memory.as_ref(),
             producers: report.producers.as_deref().map(clients),
         }
@@ -41,12 +47,35 @@ fn clients(clients: &[ClientStats]) -> Vec<Client<'_>> {
     clients.iter().map(Client::new).collect()
 }
 
-/// Percentiles of the time from publish to FIN. None are kept, as in an original that was not
-/// configured for any.
+/// Percentiles of the time from publish to FIN: `null` when nobody measures.
 #[derive(Debug, Default, Serialize)]
 struct Latency {
     count: u64,
-    percentiles: Option<()>,
+    percentiles: Option<Vec<Percentile>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Percentile {
+    #[serde(serialize_with = "go_float")]
+    quantile: f64,
+    /// Nanoseconds.
+    value: u64,
+}
+
+impl Latency {
+    fn new(timing: Option<&Timing>, percentiles: &[f64]) -> Latency {
+        let Some(Timing { e2e, .. }) = timing else { return Latency::default() };
+        let rows = super::percentiles(percentiles, Some(e2e));
+        let rows = rows.map(|(quantile, value)| Percentile { quantile, value });
+        Latency { count: e2e.count, percentiles: Some(rows.collect()) }
+    }
+}
+
+/// A number as Go writes it: without a point when it is whole.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn go_float<S: serde::Serializer>(number: &f64, to: S) -> Result<S::Ok, S::Error> {
+    // The only whole percentile.
+    if *number == 1.0 { to.serialize_u8(1) } else { to.serialize_f64(*number) }
 }
 
 #[derive(Debug, Serialize)]
@@ -62,16 +91,17 @@ struct Topic<'a> {
 }
 
 impl<'a> Topic<'a> {
-    fn new(topic: &'a TopicStats) -> Topic<'a> {
+    fn new(topic: &'a TopicStats, percentiles: &[f64]) -> Topic<'a> {
+        let channel = |channel| Channel::new(channel, percentiles);
         Topic {
             topic_name: topic.name.as_str(),
-            channels: topic.channels.iter().map(Channel::new).collect(),
+            channels: topic.channels.iter().map(channel).collect(),
             depth: topic.depth,
             backend_depth: topic.backend_depth,
             message_count: topic.message_count,
             message_bytes: topic.message_bytes,
             paused: topic.paused,
-            e2e_processing_latency: Latency::default(),
+            e2e_processing_latency: Latency::new(topic.timing.as_ref(), percentiles),
         }
     }
 }
@@ -99,7 +129,7 @@ struct Channel<'a> {
 }
 
 impl<'a> Channel<'a> {
-    fn new(channel: &'a ChannelStats) -> Channel<'a> {
+    fn new(channel: &'a ChannelStats, percentiles: &[f64]) -> Channel<'a> {
         Channel {
             channel_name: channel.name.as_str(),
             depth: channel.depth,
@@ -115,7 +145,7 @@ impl<'a> Channel<'a> {
             client_count: channel.client_count,
             clients: channel.clients.as_deref().map(clients),
             paused: channel.paused,
-            e2e_processing_latency: Latency::default(),
+            e2e_processing_latency: Latency::new(channel.timing.as_ref(), percentiles),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use shards::stats::{ChannelStats, ClientStats, TopicStats};
+use shards::stats::{ChannelStats, ClientStats, Timing, TopicStats};
 
 use crate::http::duration::GoDuration;
 
@@ -35,20 +35,26 @@ impl Present {
 
 /// The whole page.
 #[must_use]
-pub fn render(facts: &Facts, report: &Report, present: &Present) -> String {
+pub fn render(facts: &Facts, health: &str, report: &Report, present: &Present) -> String {
     let mut page = String::new();
-    match page_into(&mut page, facts, report, present) {
+    match page_into(&mut page, facts, health, report, present) {
         Ok(()) => page,
         Err(fmt::Error) => unreachable!("writing to a String does not fail"),
     }
 }
 
-fn page_into(page: &mut String, facts: &Facts, report: &Report, present: &Present) -> fmt::Result {
+fn page_into(
+    page: &mut String,
+    facts: &Facts,
+    health: &str,
+    report: &Report,
+    present: &Present,
+) -> fmt::Result {
     let build = env!("CARGO_PKG_VERSION");
     writeln!(page, "nsqd v{} (built w/shoal{build})", facts.version)?;
     writeln!(page, "start_time {}", rfc3339(facts.start_time, &present.zone))?;
     writeln!(page, "uptime {}", GoDuration(present.uptime))?;
-    writeln!(page, "\nHealth: {}", report.health)?;
+    writeln!(page, "\nHealth: {health}")?;
     if let Some(memory) = &report.memory {
         writeln!(page, "\nMemory:")?;
         for (name, value) in memory.rows() {
@@ -77,7 +83,8 @@ fn topics(page: &mut String, topics: &[TopicStats], present: &Present) -> fmt::R
         writeln!(
             page,
             "\n{paused}[{name:<15}] depth: {depth:<5} be-depth: {backend_depth:<5} \
-             msgs: {message_count:<8} e2e%: "
+             msgs: {message_count:<8} e2e%: {}",
+            Latencies(topic.timing.as_ref())
         )?;
         for channel in &topic.channels {
             channel_line(page, channel)?;
@@ -98,8 +105,31 @@ fn channel_line(page: &mut String, channel: &ChannelStats) -> fmt::Result {
         page,
         "{paused}[{name:<25}] depth: {depth:<5} be-depth: {backend_depth:<5} \
          inflt: {in_flight_count:<4} def: {deferred_count:<4} re-q: {requeue_count:<5} \
-         timeout: {timeout_count:<5} msgs: {message_count:<8} e2e%: "
+         timeout: {timeout_count:<5} msgs: {message_count:<8} e2e%: {}",
+        Latencies(channel.timing.as_ref())
     )
+}
+
+/// The percentiles that somebody measures: `232.5ms, 231.6ms`.
+struct Latencies<'a>(Option<&'a Timing>);
+
+impl fmt::Display for Latencies<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values = self.0.map_or(&[][..], |timing| &timing.e2e.values_ns);
+        for (index, &value) in values.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { ", " })?;
+            let (unit, name) = match value {
+                0..=1_000 => (1, "ns"),
+                1_001..=1_000_000 => (1_000, "us"),
+                1_000_001..=1_000_000_000 => (1_000_000, "ms"),
+                _ => (1_000_000_000, "s"),
+            };
+            #[allow(clippy::cast_precision_loss, reason = "one digit is shown")]
+            let shown = value as f64 / f64::from(unit);
+            write!(f, "{shown:.1}{name}")?;
+        }
+        Ok(())
+    }
 }
 
 fn producers(page: &mut String, producers: &[ClientStats], present: &Present) -> fmt::Result {
@@ -159,19 +189,17 @@ mod tests {
         let report = Report {
             topics: Some(stats.topics),
             producers: Some(stats.producers),
-            health: "OK".to_owned(),
             memory: Some(MemoryStats { heap_in_use_bytes: 12, ..MemoryStats::default() }),
         };
-        let page = render(&facts, &report, &present());
+        let page = render(&facts, "OK", &report, &present());
         let page = page.replace(env!("CARGO_PKG_VERSION"), "VERSION");
         assert_eq!(page, include_str!("testdata/stats.txt"));
     }
 
     #[test]
     fn says_that_there_is_nothing() {
-        let report =
-            Report { topics: None, producers: None, health: "NOK - x".to_owned(), memory: None };
-        let page = render(&testing::facts(), &report, &present());
+        let report = Report { topics: None, producers: None, memory: None };
+        let page = render(&testing::facts(), "NOK - x", &report, &present());
         let expected = "\nHealth: NOK - x\n\nTopics: None\n\nProducers: None\n";
         assert!(page.ends_with(expected), "{page}");
     }

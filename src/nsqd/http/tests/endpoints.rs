@@ -1,10 +1,12 @@
 //! Every row of the endpoint table but publishing.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::Value;
 use shards::stats::ShardStats;
 
+use super::super::stats::PAGE_MAX;
 use super::super::testing::{
     CHANNEL_ACTIONS, Connection, FakeDesk, TOPIC_ACTIONS, ask, channel, example_stats, facts,
     facts_with, get, level_cell, post, request, short, topic, without_date,
@@ -165,18 +167,34 @@ fn stats_are_filtered() {
 }
 
 #[test]
-fn stats_without_one_shard_are_no_stats() {
+fn a_page_that_does_not_come_is_not_waited_for_for_ever() {
+    for path in ["/stats", "/metrics"] {
+        let desk = FakeDesk::new(facts());
+        desk.mute();
+        let mut connection = Connection::new(&desk);
+        connection.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+        assert_eq!((connection.received().as_str(), desk.waiting()), ("", 1));
+        connection.advance(PAGE_MAX - Duration::from_millis(1));
+        assert_eq!(connection.received(), "");
+        connection.advance(Duration::from_millis(1));
+        assert_eq!(short(&connection.received()), code(503, "TOO_MANY_REQUESTS"));
+        assert_eq!(desk.waiting(), 0);
+    }
+}
+
+#[test]
+fn metrics_are_ordered_with_their_details() {
     let desk = FakeDesk::new(facts());
-    desk.mute(1);
-    let mut connection = Connection::new(&desk);
-    connection.send(b"GET /stats HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert_eq!(connection.received(), "");
-    assert_eq!(desk.asked().len(), 2, "all are asked at once");
-    connection.advance(std::time::Duration::from_millis(999));
-    assert_eq!(connection.received(), "");
-    connection.advance(std::time::Duration::from_millis(1));
-    assert_eq!(short(&connection.received()), code(500, "INTERNAL_ERROR"));
-    assert_eq!(desk.waiting(), 0);
+    let ordered = |query: &str| get(&desk, &format!("/metrics{query}"));
+    assert_eq!(ordered(""), "200|Metrics(Detail { clients: false, shards: false })");
+    assert_eq!(ordered("?detail=shards"), "200|Metrics(Detail { clients: false, shards: true })");
+    let both = "200|Metrics(Detail { clients: true, shards: true })";
+    assert_eq!(ordered("?detail=clients,shards"), both);
+    assert_eq!(ordered("?detail=topics"), code(400, "INVALID_DETAIL"));
+    let answer = ask(&desk, "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(answer.contains("\r\nContent-Type: text/plain; version=0.0.4\r\n"), "{answer}");
+    desk.refuse();
+    assert_eq!(get(&desk, "/stats"), code(500, "INTERNAL_ERROR"));
 }
 
 #[test]
