@@ -49,7 +49,7 @@ pub fn read(
     }
     for (name, value) in mine {
         let named = |flag: &&Flag| variable(program, flag).is_some_and(|known| known == name);
-        match program.flags().find(|flag| named(&flag)) {
+        match program.flags().find(|flag| named(flag)) {
             Some(flag) => {
                 let value = parse(flag, value).map_err(|problem| {
                     Stop::Fatal(format!("the environment variable {name} is wrong: {problem}"))

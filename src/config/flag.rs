@@ -39,8 +39,6 @@ pub struct Flag {
     pub toml: TomlKey,
     /// Accepted, without effect and not in `--help`.
     pub deprecated: bool,
-    /// What does not happen yet when this flag is set; the program says so at start.
-    pub not_yet: Option<&'static str>,
 }
 
 /// A flag's value when nobody gave one.
@@ -94,15 +92,7 @@ impl Flag {
     }
 
     const fn with(name: &'static str, kind: Kind, default: Default, help: &'static str) -> Flag {
-        Flag {
-            name,
-            kind,
-            default,
-            help,
-            toml: TomlKey::FlagName,
-            deprecated: false,
-            not_yet: None,
-        }
+        Flag { name, kind, default, help, toml: TomlKey::FlagName, deprecated: false }
     }
 
     /// Its default is found out at start, in the way that `how` tells.
@@ -126,12 +116,6 @@ impl Flag {
     /// It is accepted for old command lines and does nothing.
     pub const fn deprecated(mut self) -> Flag {
         self.deprecated = true;
-        self
-    }
-
-    /// Setting it has no effect yet; `what` says what does not happen.
-    pub const fn not_yet(mut self, what: &'static str) -> Flag {
-        self.not_yet = Some(what);
         self
     }
 

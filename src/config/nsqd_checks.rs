@@ -37,8 +37,6 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
     let tls = read_tls(s)?;
     let auth = read_auth(s)?;
     let e2e_percentiles = read_percentiles(s)?;
-    let topology_aware_consumption =
-        s.texts("enable-experiment").iter().any(|name| name == TOPOLOGY_AWARE_CONSUMPTION);
     let options = NsqdOptions {
         check: s.bool("check"),
         log_level: s.log_level("log-level"),
@@ -57,7 +55,7 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         with_admin: s.bool("with-admin").then(|| s.text("with-admin-http-address")),
         topology_region: s.text("topology-region"),
         topology_zone: s.text("topology-zone"),
-        topology_aware_consumption,
+        topology_aware_consumption: is_topology_aware(s),
         greeting_timeout_ms: read_ms(s, "greeting-timeout", 1)?,
         peek: s.bool("peek"),
         drain_timeout_ms: read_ms(s, "drain-timeout", 0)?,
@@ -103,6 +101,10 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
     // `/config` shows what holds, which is more than what was asked for.
     settings.set("tls-required", Value::TlsRequired(options.tls.required));
     Ok(NsqdOptions { settings, ..options })
+}
+
+fn is_topology_aware(s: &Settings) -> bool {
+    s.texts("enable-experiment").iter().any(|name| name == TOPOLOGY_AWARE_CONSUMPTION)
 }
 
 /// The longest that a producer may put a message off; a consumer's bound unless it has its own.

@@ -130,13 +130,7 @@ impl Settings {
             // Whoever writes every default into a file asks for nothing.
             let asks = setting.value.as_ref().is_some_and(|value| !value.is_off())
                 && setting.value != default_value(flag);
-            if !asks {
-                continue;
-            }
-            if let Some(missing) = flag.not_yet {
-                self.warnings.push(format!("--{} is set, but {missing}", flag.name));
-            }
-            if flag.deprecated {
+            if asks && flag.deprecated {
                 self.warnings.push(format!("--{} is deprecated: {}", flag.name, flag.help));
             }
         }
@@ -310,7 +304,6 @@ mod tests {
                 Flag::new("node-id", Kind::Int, "", "id").computed("the host").key("id"),
                 Flag::new("msg-timeout", Kind::Duration, "1m", "timeout"),
                 Flag::list("peer", Kind::Texts, "peers").key("peers"),
-                Flag::new("later", Kind::Bool, "false", "later").not_yet("it does nothing yet"),
                 Flag::new("old", Kind::Bool, "false", "use --new").deprecated().only_flag(),
             ],
         }],
@@ -354,7 +347,7 @@ mod tests {
         assert_eq!(shown["msg_timeout"], 60_000_000_000_i64);
         assert_eq!(shown["peers"], serde_json::json!([]));
         let keys: Vec<&str> = shown.keys().map(String::as_str).collect();
-        assert_eq!(keys, ["id", "later", "log_level", "msg_timeout", "peers"]);
+        assert_eq!(keys, ["id", "log_level", "msg_timeout", "peers"]);
     }
 
     #[test]
@@ -393,18 +386,17 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_said_once() {
-        let settings = load("unknown = 1\n[section]\nid = 5", &["--later", "--old", "x"]).unwrap();
+        let settings = load("unknown = 1\n[section]\nid = 5", &["--old", "x"]).unwrap();
         let warnings = settings.warnings.join("\n");
         for part in [
             "unknown is no setting",
             "section is no setting",
-            "--later is set, but it does nothing yet",
             "--old is deprecated: use --new",
             "arguments after the flags are ignored: x",
         ] {
             assert_eq!(warnings.matches(part).count(), 1, "{part}: {warnings}");
         }
-        assert_eq!(settings.warnings.len(), 5);
-        assert!(load("later = false", &[]).unwrap().warnings.is_empty());
+        assert_eq!(settings.warnings.len(), 4);
+        assert!(load("", &["--old=false"]).unwrap().warnings.is_empty());
     }
 }

@@ -16,6 +16,7 @@ use shards::metadata::TopicMetadata;
 use shards::placement::Placement;
 use shards::shard::OldFiles;
 use shards::upgrade::Room;
+use shards::wire::names::Name;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -163,8 +164,7 @@ fn serve(
     let (listening, _unix_files): (Vec<_>, Vec<_>) =
         tcp.into_iter().chain(http).chain(https).map(listening).unzip();
     let memory_limit_bytes = usize::try_from(memory_limit_bytes).unwrap_or(usize::MAX) / shards;
-    let overrides = options.topic_shards.iter();
-    let overrides: Vec<_> = overrides.map(|&(topic, shard)| (topic, shard as u16)).collect();
+    let overrides = overrides(&options);
     let placement = |worker: usize| Placement::new(worker as u16, shards as u16, &overrides);
     take_over(&options, data_path.directory(), &mut loaded.content.topics)?;
     let metadata: Vec<TopicMetadata> = loaded.content.topics.values().cloned().collect();
@@ -209,12 +209,8 @@ fn serve(
         started,
     })?;
     let watch = Watch::start(life, events, signals, tls, drainer)?;
-    // What was read to start takes as much as ten thousand quiet topics do.
-    release_memory();
     announce(&listeners, started);
-    let reason = watch.run();
-    systemd::stopping();
-    tracing::info!("NSQ: closing{reason}");
+    wait(watch);
     // First, so that nobody is sent here any more.
     control.stop();
     statistics.stop_reports();
@@ -224,6 +220,20 @@ fn serve(
     clerk.stop();
     drop(data_path);
     Ok(())
+}
+
+/// The topics whose shards were chosen by hand.
+fn overrides(options: &NsqdOptions) -> Vec<(Name, u16)> {
+    options.topic_shards.iter().map(|&(topic, shard)| (topic, shard as u16)).collect()
+}
+
+/// Serves until it is time to stop.
+fn wait(watch: Watch) {
+    // What was read to start takes as much as ten thousand quiet topics do.
+    release_memory();
+    let reason = watch.run();
+    systemd::stopping();
+    tracing::info!("NSQ: closing{reason}");
 }
 
 /// The life of the process with these workers and listeners, and what happens to it.

@@ -17,7 +17,7 @@ pub enum Peer {
 }
 
 /// Flags that only Shoal knows; dropped when the original is started.
-const SHOAL_FLAGS: [&str; 8] = [
+const SHOAL_FLAGS: [&str; 9] = [
     "--shards",
     "--greeting-timeout",
     "--memory-limit",

@@ -33,7 +33,7 @@ fn room_bytes(directory: &Path) -> Option<u64> {
     }
     // SAFETY: the call succeeded, so it has filled the value.
     let found = unsafe { found.assume_init() };
-    Some(u64::from(found.f_bavail).saturating_mul(found.f_frsize))
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 #[cfg(test)]
