@@ -4,6 +4,7 @@ mod config;
 mod conventions;
 mod endpoints;
 mod publish;
+mod sweep;
 mod wire;
 
 use crate::harness::{Broker, Peer, on_each_peer};
