@@ -43,7 +43,7 @@ test: test-needs lint unit blackbox
 COUNT := '/^test result:/ { passed += $$4; ignored += $$8 } \
 	END { printf "%d passed, %d ignored", passed, ignored }'
 # What setup leaves of each client library.
-CLIENTS := go/bin/client python/.venv/.stamp js/node_modules/.stamp \
+CLIENTS := go/bin/client python/.venv/.stamp gnsq/.venv/.stamp js/node_modules/.stamp \
 	rust/target/debug/shoal-client-tokio-nsq java/classes/.stamp
 
 # Says what is missing, or installs it where that is allowed.
