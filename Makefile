@@ -22,7 +22,7 @@ TOOLCHAINS := cargo cc go node python3
 # Each is the command that is looked for, and the package that has it.
 APT_PACKAGES := git:git openssl:openssl npm:npm ensurepip:python3-venv ip:iproute2 chromium:chromium
 
-.PHONY: build run test test-needs lint unit blackbox install bench bench-parts clean
+.PHONY: build run test test-long test-needs lint unit blackbox install bench bench-parts clean
 
 build:
 	$(CARGO) build --release --locked
@@ -83,6 +83,10 @@ blackbox: build
 	tests/page/setup
 	SHOAL_BIN=$(SHOAL) $(CARGO) test -p shoal-tests --locked -- \
 	    --test-threads=$(TEST_THREADS) 2>&1 | tee $(BLACKBOX_LOG)
+
+# What takes minutes, or measures: not part of `make test`.
+test-long: build
+	SHOAL_BIN=$(SHOAL) $(CARGO) test -p shoal-tests --locked -- --ignored --test-threads=1
 
 install: build
 	install -D -m 755 $(SHOAL) $(DESTDIR)$(PREFIX)/bin/shoal
