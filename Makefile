@@ -22,7 +22,7 @@ TOOLCHAINS := cargo cc go node python3
 # Each is the command that is looked for, and the package that has it.
 APT_PACKAGES := git:git openssl:openssl npm:npm ensurepip:python3-venv ip:iproute2 chromium:chromium
 
-.PHONY: build run test test-needs lint unit blackbox install bench bench-parts clean
+.PHONY: build run test test-long test-needs lint unit blackbox install bench bench-parts clean
 
 build:
 	$(CARGO) build --release --locked
@@ -43,7 +43,7 @@ test: test-needs lint unit blackbox
 COUNT := '/^test result:/ { passed += $$4; ignored += $$8 } \
 	END { printf "%d passed, %d ignored", passed, ignored }'
 # What setup leaves of each client library.
-CLIENTS := go/bin/client python/.venv/.stamp js/node_modules/.stamp \
+CLIENTS := go/bin/client python/.venv/.stamp gnsq/.venv/.stamp js/node_modules/.stamp \
 	rust/target/debug/shoal-client-tokio-nsq java/classes/.stamp
 
 # Says what is missing, or installs it where that is allowed.
@@ -83,6 +83,10 @@ blackbox: build
 	tests/page/setup
 	SHOAL_BIN=$(SHOAL) $(CARGO) test -p shoal-tests --locked -- \
 	    --test-threads=$(TEST_THREADS) 2>&1 | tee $(BLACKBOX_LOG)
+
+# What takes minutes, or measures: not part of `make test`.
+test-long: build
+	SHOAL_BIN=$(SHOAL) $(CARGO) test -p shoal-tests --locked -- --ignored --test-threads=1
 
 install: build
 	install -D -m 755 $(SHOAL) $(DESTDIR)$(PREFIX)/bin/shoal

@@ -1,7 +1,12 @@
 //! What is asked, what is answered, and what is refused, word for word.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
 use super::{Answer, AuthServer, auth, authed, granted};
-use crate::harness::{Broker, Client, bytes, identify, mpub, on_each_peer, publish, show};
+use crate::harness::{Broker, Client, Frame, SOON, TempDir};
+use crate::harness::{bytes, identify, mpub, on_each_peer, publish, show};
 use crate::upgrade::{Authority, Kind, Secure, start};
 
 /// A question in the log of the server, as a GET.
@@ -230,5 +235,31 @@ fn a_grant_moves_with_its_connection() {
         client.command("RDY 100");
         assert_eq!(client.message().body, b"x");
         assert_eq!(server.seen().len(), 1, "{:?}", show(format!("{:?}", server.seen()).as_bytes()));
+    });
+}
+
+/// A client on a unix socket has no address.
+#[test]
+fn on_a_unix_socket() {
+    on_each_peer(|peer| {
+        let server = AuthServer::start(|_| Answer::everything(60));
+        let dir = Arc::new(TempDir::new());
+        let path = dir.path().join("tcp.sock");
+        let tcp = format!("--tcp-address={}", path.display());
+        let broker = Broker::start_in(peer, &[&server.flag(), &tcp], dir);
+        let mut client = UnixStream::connect(&path).unwrap();
+        client.set_read_timeout(Some(SOON)).unwrap();
+        client.write_all(&[b"  V2", &auth("s3cret")[..]].concat()).unwrap();
+        let mut received = Vec::new();
+        while Frame::take(&mut received.clone()).is_none() {
+            let mut buffer = [0; 1024];
+            let count = client.read(&mut buffer).unwrap();
+            assert!(count > 0, "closed");
+            received.extend_from_slice(&buffer[..count]);
+        }
+        assert_eq!(Frame::take(&mut received).unwrap().describe(), granted(1));
+        let wanted = "GET /auth?common_name=&remote_ip=&secret=s3cret&tls=false";
+        assert_eq!(server.seen()[0].line, wanted);
+        drop(broker);
     });
 }

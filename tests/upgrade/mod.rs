@@ -7,6 +7,7 @@ mod foreign;
 mod https;
 mod layers;
 mod limits;
+mod long;
 mod policy;
 mod reload;
 mod secure;

@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	poolSize    = 1 << 17
-	blockSize   = 50
-	bodySizeMax = 102400
+	poolSize      = 17 << 16
+	blockSize     = 50
+	bodySizeMax   = 1 << 20
+	bodySizeLarge = 102400
 )
 
 // Plan knows every message of one run: its topic, body and way of publishing.
@@ -54,7 +55,7 @@ func bodySize(i int) int {
 	case i == 3:
 		return bodySizeMax
 	case i%100 == 3:
-		return bodySizeMax - scatter(i)%80000
+		return bodySizeLarge - scatter(i)%80000
 	case i%10 == 5:
 		return 1024 + scatter(i)%15360
 	default:

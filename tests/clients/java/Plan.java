@@ -5,8 +5,9 @@ import java.util.zip.CRC32;
 /** The message plan that all clients share; see ../README.md. */
 record Plan(String topic, int topics, int messages, int requeue, byte[] pool) {
     static final int BLOCK_SIZE = 50;
-    private static final int POOL_SIZE = 1 << 17;
-    private static final int BODY_SIZE_MAX = 102_400;
+    private static final int POOL_SIZE = 17 << 16;
+    private static final int BODY_SIZE_MAX = 1 << 20;
+    private static final int BODY_SIZE_LARGE = 102_400;
 
     Plan(String topic, int topics, int messages, int requeue) {
         this(topic, topics, messages, requeue, makePool());
@@ -33,7 +34,7 @@ record Plan(String topic, int topics, int messages, int requeue, byte[] pool) {
             return BODY_SIZE_MAX;
         }
         if (i % 100 == 3) {
-            return BODY_SIZE_MAX - scatter(i) % 80_000;
+            return BODY_SIZE_LARGE - scatter(i) % 80_000;
         }
         if (i % 10 == 5) {
             return 1024 + scatter(i) % 15_360;

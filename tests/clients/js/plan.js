@@ -3,9 +3,10 @@
 
 const { crc32 } = require('zlib')
 
-const POOL_SIZE = 1 << 17
+const POOL_SIZE = 17 << 16
 const BLOCK_SIZE = 50
-const BODY_SIZE_MAX = 102400
+const BODY_SIZE_MAX = 1 << 20
+const BODY_SIZE_LARGE = 102400
 
 function makePool() {
   const pool = Buffer.alloc(POOL_SIZE)
@@ -23,7 +24,7 @@ const scatter = (i) => Math.imul(i, 2654435761) >>> 12
 
 function bodySize(i) {
   if (i === 3) return BODY_SIZE_MAX
-  if (i % 100 === 3) return BODY_SIZE_MAX - (scatter(i) % 80000)
+  if (i % 100 === 3) return BODY_SIZE_LARGE - (scatter(i) % 80000)
   if (i % 10 === 5) return 1024 + (scatter(i) % 15360)
   return 16 + (scatter(i) % 1000)
 }

@@ -2,9 +2,10 @@
 
 import zlib
 
-POOL_SIZE = 1 << 17
+POOL_SIZE = 17 << 16
 BLOCK_SIZE = 50
-BODY_SIZE_MAX = 102400
+BODY_SIZE_MAX = 1 << 20
+BODY_SIZE_LARGE = 102400
 
 
 def make_pool():
@@ -26,7 +27,7 @@ def body_size(i):
     if i == 3:
         return BODY_SIZE_MAX
     if i % 100 == 3:
-        return BODY_SIZE_MAX - scatter(i) % 80000
+        return BODY_SIZE_LARGE - scatter(i) % 80000
     if i % 10 == 5:
         return 1024 + scatter(i) % 15360
     return 16 + scatter(i) % 1000

@@ -1,7 +1,8 @@
 //! The message plan that all clients share; see ../../README.md.
 
-const POOL_SIZE: usize = 1 << 17;
-const BODY_SIZE_MAX: usize = 102_400;
+const POOL_SIZE: usize = 17 << 16;
+const BODY_SIZE_MAX: usize = 1 << 20;
+const BODY_SIZE_LARGE: usize = 102_400;
 
 /// Messages in a row that go out in the same way.
 pub const BLOCK_SIZE: usize = 50;
@@ -108,7 +109,7 @@ fn scatter(i: usize) -> usize {
 fn body_size(i: usize) -> usize {
     match i {
         3 => BODY_SIZE_MAX,
-        _ if i % 100 == 3 => BODY_SIZE_MAX - scatter(i) % 80_000,
+        _ if i % 100 == 3 => BODY_SIZE_LARGE - scatter(i) % 80_000,
         _ if i % 10 == 5 => 1024 + scatter(i) % 15_360,
         _ => 16 + scatter(i) % 1000,
     }
