@@ -230,7 +230,8 @@ impl Deferrals {
 
     /// Tells the pool how much memory there is besides chunks. When no message is left, all goes.
     pub fn settle(&mut self, space: &mut Space) {
-        if self.members.is_empty() && !(self.fresh.is_empty() && self.runs.is_empty()) {
+        let is_clear = self.charged == 0 && self.fresh.is_empty() && self.runs.is_empty();
+        if self.members.is_empty() && !is_clear {
             return self.clear(space);
         }
         self.charge(&mut space.pool);

@@ -121,7 +121,17 @@ impl Pool {
     /// Whether a block of so many bytes would fit into the budget.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.used_bytes() + bytes <= self.limit_bytes
+        self.used_bytes + bytes <= self.room_bytes()
+    }
+
+    /// Bytes that blocks may take: what others are charged is out of reach, and so is what is left
+    /// of the budget then, when it is less than a chunk.
+    fn room_bytes(&self) -> usize {
+        let room = self.limit_bytes.saturating_sub(self.charged_bytes);
+        match self.reserved_bytes {
+            0 => room,
+            reserved => room.min(reserved.max(room / CHUNK_BYTES * CHUNK_BYTES)),
+        }
     }
 
     /// Bytes in blocks that are in use, and what others are charged.
@@ -283,6 +293,23 @@ mod tests {
         assert_eq!(pool.used_bytes(), 0);
         // All memory is in small pieces now: a topic that prefers large ones gets those.
         assert_eq!(pool.take(4, 100).map(|block| block.len()), Some(4 << 10));
+    }
+
+    /// Or who waits for room would be told that there is some, and be refused.
+    #[test]
+    fn there_is_no_room_in_what_is_less_than_a_chunk() {
+        for (limit_bytes, charged) in [(8 << 20, 1), ((8 << 20) - 1, 0)] {
+            let mut pool = pool(limit_bytes);
+            pool.charge(0, charged);
+            let mut taken = Vec::new();
+            while pool.has_room(4 << 10) {
+                taken.push(pool.take(0, 100).expect("there is room"));
+            }
+            assert_eq!(pool.used_bytes(), (6 << 20) + charged);
+            assert!(pool.take(0, 100).is_none());
+            pool.give_back(taken.pop().expect("some were taken"));
+            assert!(pool.has_room(4 << 10) && !pool.has_room(8 << 10));
+        }
     }
 
     #[test]

@@ -258,7 +258,7 @@ mod tests {
     use crate::limits::{Options, TIMERS_PER_TURN_MAX};
     use crate::log::pool::CHUNK_BYTES;
     use crate::placement::Placement;
-    use crate::request::{ChannelAction, Request};
+    use crate::request::{ChannelAction, Request, TopicAction};
     use crate::shard::{Now, Parts, Shard, Socket};
     use crate::slots::Key;
     use crate::wire::names::Name;
@@ -384,7 +384,14 @@ mod tests {
         turn_at(&mut shard, 1102);
         assert_eq!((counts(&shard), shard.space.put_off), ((1, 0), 1));
         let name = |text: &str| Name::parse(text.as_bytes()).unwrap();
-        shard.ask(0, 1, Request::Channel(name("t"), name("c"), ChannelAction::Delete));
+        shard.ask(0, 1, Request::Channel(name("t"), name("c"), ChannelAction::Empty));
+        assert_eq!(shard.space.put_off, 0);
+        shard.received(consumer, b"PUB t\n\0\0\0\x01x");
+        turn_at(&mut shard, 1103);
+        let (ids, _) = take_output(&mut shard, consumer);
+        shard.received(consumer, &[b"REQ ", &ids[0][..], b" 1000\n"].concat());
+        assert_eq!(shard.space.put_off, 1);
+        shard.ask(0, 2, Request::Topic("t".into(), TopicAction::Delete));
         assert_eq!(shard.space.put_off, 0);
     }
 

@@ -259,7 +259,7 @@ impl Shard {
                 }
             });
             channel.settle_charge(&mut space.pool);
-            wheel.cancel(channel.alarm);
+            channel.set_alarm(Key::NONE, wheel, space);
             self.disconnect_all(&channel.clients);
         }
         topic.deferred.clear(&mut self.space);

@@ -71,7 +71,7 @@ impl Ledger {
         let forgets = loss.end == End::PowerCut || self.faulty && loss.end == End::Kill;
         let begins = |channel: usize| {
             let made = Fact::Channel(index, channel);
-            !unwritten.contains(&made) && loss.covers(made)
+            !unwritten.contains(&made) && loss.covers(made) && !loss.promises_nothing()
         };
         for (&number, unsure) in &mut topic.held {
             *unsure |= !loss.keeps(number);
@@ -134,6 +134,11 @@ impl Loss<'_> {
     /// Whether a message that was acknowledged is certainly there afterwards.
     fn keeps(&self, number: u32) -> bool {
         self.covers(Fact::Message(number))
+    }
+
+    /// Nobody said that anything lasts: each time another part of it may be there.
+    fn promises_nothing(&self) -> bool {
+        self.durability == Durability::Memory && self.end == End::PowerCut
     }
 
     fn keeps_finish(&self, fact: Fact) -> bool {
