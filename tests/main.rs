@@ -29,7 +29,9 @@ mod http;
 #[cfg(test)]
 mod stats;
 
+#[cfg(test)]
 mod metrics;
+
 #[cfg(test)]
 mod operate;
 
