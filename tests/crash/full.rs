@@ -18,8 +18,8 @@ use crate::harness::{
     Broker, Client, Frame, HttpConnection, Peer, SOON, TempDir, eventually, publish,
 };
 
-/// Room for a few files of a journal, and little more.
-const KIB: u64 = 96 * 1024;
+/// Room for the journals of two starts of two shards, and little more.
+const KIB: u64 = 100 * 1024;
 const PADDING: usize = 60_000;
 /// The address of no broker.
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
