@@ -58,18 +58,34 @@ fn escape(rest: &str, out: &mut String) -> Result<usize, String> {
     let Some(next) = rest[1..].chars().next() else {
         return Err("the pattern ends in a backslash".to_owned());
     };
+    let after = &rest[1 + next.len_utf8()..];
+    if let Some(value) = octal(&rest[1..]) {
+        out.push_str(&format!("\\x{{{:x}}}", value.0));
+        return Ok(1 + value.1);
+    }
+    if "pPx".contains(next) && after.starts_with('{') {
+        let end = after.find('}').ok_or("a brace in the pattern has no end")?;
+        out.push_str(&rest[..2 + end + 1]);
+        return Ok(2 + end + 1);
+    }
     // Borders of words other than these are written with letters or brackets that Go has not.
-    let word_border = matches!(next, 'b' | 'B') && !rest[2..].starts_with('{');
-    let known = word_border
-        || "AzadDsSwWpPxfntrv".contains(next)
-        || next.is_ascii_digit()
-        || (next.is_ascii_punctuation() && !"<>".contains(next));
-    if !known {
+    let word_border = matches!(next, 'b' | 'B') && !after.starts_with('{');
+    if word_border || "AzadDsSwWpPxfntrv".contains(next) {
+        out.extend(['\\', next]);
+    } else if next.is_ascii_punctuation() {
+        out.push_str(&regex::escape(next.encode_utf8(&mut [0; 4])));
+    } else {
         return Err(format!("the pattern has an escape that is none: {next:?}"));
     }
-    out.push('\\');
-    out.push(next);
     Ok(1 + next.len_utf8())
+}
+
+/// A character by its number: up to three octal digits, of which a lone one other than 0 would be
+/// something else. The number, and how many digits.
+fn octal(text: &str) -> Option<(u32, usize)> {
+    let digits = text.bytes().take(3).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
+    let whole = digits > 1 || text.starts_with('0');
+    whole.then(|| Some((u32::from_str_radix(&text[..digits], 8).ok()?, digits)))?
 }
 
 /// A class in brackets. Inside, what would be an operation on classes is a character for Go.
@@ -195,6 +211,9 @@ mod tests {
         check("^a{$", &["a{"], &["a"]);
         check("^a{,2}$", &["a{,2}"], &["aa"]);
         check(r"^\Qa.b{\E.$", &["a.b{c"], &["axb{c"]);
+        check(r"^\<a\>$", &["<a>"], &["a"]);
+        check(r"^\141\x62\x{63}$", &["abc"], &["ab"]);
+        check(r"^\p{Lu}\b\P{Lu}\w$", &[], &["Ab"]);
     }
 
     #[test]
@@ -206,8 +225,6 @@ mod tests {
             "*",
             r"a\",
             r"\y",
-            r"\<",
-            r"\>",
             r"\b{start}",
             "(?x)a",
             "(?=a)",
