@@ -1,4 +1,4 @@
-# What people do with this repository: `make run`, `make test`, `make install`, `make bench`.
+# What people do with this repository: `make run`, `make test`, `make install`, `make deb`, `make bench`.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -22,7 +22,7 @@ TOOLCHAINS := cargo cc go node python3
 # Each is the command that is looked for, and the package that has it.
 APT_PACKAGES := git:git openssl:openssl npm:npm ensurepip:python3-venv ip:iproute2 chromium:chromium
 
-.PHONY: build run test test-long test-needs lint unit blackbox install bench bench-parts clean
+.PHONY: build run test test-long test-needs lint unit blackbox install deb manual bench bench-parts clean
 
 build:
 	$(CARGO) build --release --locked
@@ -93,6 +93,14 @@ install: build
 	for program in $(PROGRAMS); do
 	    ln -sfn shoal $(DESTDIR)$(PREFIX)/bin/$$program
 	done
+
+# The Debian package, in $(TARGET_DIR).
+deb: build
+	packaging/debian/build $(SHOAL) $(TARGET_DIR)
+
+# Manual pages and completions of shells, from the tables of flags.
+manual:
+	SHOAL_WRITE_MANUAL=1 $(CARGO) test -q -p shoal --locked --bin shoal config::manual
 
 # Every row, beside the floor and, for example, BENCH="--peer /usr/local/bin/nsqd". The figures go
 # to perf/results; BENCH="--no-results --rows mpub,pub" is for a look while something is changed.

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+/// How many looks there are in the time that the watchdog gives.
+pub const LOOKS: u32 = 4;
+
 /// The program serves.
 pub fn ready() {
     tell(&[NotifyState::Ready]);
@@ -28,6 +31,24 @@ pub fn alive() {
 /// How long the program may be silent before systemd ends it; `None` when it may as long as it likes.
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero())
+}
+
+/// Feeds the watchdog from a thread of its own, as long as the program says in time that it is well.
+///
+/// # Errors
+/// When the thread cannot be had.
+pub fn feed(is_well: impl Fn(Duration) -> bool + Send + 'static) -> Result<(), String> {
+    let Some(timeout) = watchdog() else { return Ok(()) };
+    let pause = timeout / LOOKS;
+    let started = std::thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
+        loop {
+            if is_well(pause) {
+                alive();
+            }
+            std::thread::sleep(pause);
+        }
+    });
+    started.map(drop).map_err(|error| format!("cannot start a thread - {error}"))
 }
 
 fn tell(states: &[NotifyState<'_>]) {

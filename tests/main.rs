@@ -39,6 +39,9 @@ mod operate;
 mod statsd;
 
 #[cfg(test)]
+mod packaging;
+
+#[cfg(test)]
 mod nsqlookupd;
 
 #[cfg(test)]

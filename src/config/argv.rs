@@ -102,7 +102,8 @@ fn flag_body<'a>(program: &Program, arg: &'a str) -> Result<Option<&'a str>, Sto
     Ok(Some(body))
 }
 
-fn command(program: &'static Program) -> Command {
+/// The program as clap sees it.
+pub fn command(program: &'static Program) -> Command {
     let mut command = Command::new(program.name)
         .about(program.about)
         .no_binary_name(true)

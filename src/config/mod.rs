@@ -16,6 +16,8 @@ pub mod tail;
 pub mod argv;
 pub mod env;
 pub mod flag;
+#[cfg(test)]
+mod manual;
 mod print;
 pub mod settings;
 pub mod toml_file;

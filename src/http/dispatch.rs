@@ -114,11 +114,6 @@ pub fn query(parts: &Parts) -> Result<Query<'_>, Failure> {
     })
 }
 
-/// Why the profiles of the original are missing.
-pub const NO_PROFILES: Failure = Failure::not_found(
-    "NOT_FOUND: Go profiles are not available, this program is not written in Go; use perf instead",
-);
-
 /// The line in the log about a request that was answered.
 pub fn log(status: StatusCode, parts: &Parts, remote: &str, elapsed: Duration) {
     let uri = parts.uri.path_and_query().map_or("*", |uri| uri.as_str());

@@ -13,6 +13,7 @@ pub mod client;
 pub mod dispatch;
 pub mod duration;
 pub mod health;
+pub mod profiles;
 pub mod query;
 pub mod respond;
 pub mod router;

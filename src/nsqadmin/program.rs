@@ -19,6 +19,7 @@ use crate::http::server::{self, Limits};
 use crate::log;
 use crate::net::listeners::{self, BoundListener};
 use crate::net::thread::LightThread;
+use crate::systemd;
 use crate::tls::ClientFiles;
 
 /// The program's name.
@@ -58,8 +59,10 @@ pub fn run(options: AdminOptions) -> ExitCode {
         Ok(admin) => admin,
         Err(problem) => return failed(problem),
     };
+    systemd::ready();
     // The only two that are waited for.
     let _ = signals.forever().next();
+    systemd::stopping();
     admin.stop();
     ExitCode::SUCCESS
 }

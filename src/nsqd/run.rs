@@ -451,17 +451,21 @@ impl RunningCrew {
 
 /// A worker's thread.
 fn work(core: Option<usize>, parts: WorkerParts, ready: &flume::Sender<Result<(), String>>) {
-    let placement = core.map_or(CorePlacement::Unbound, CorePlacement::Fixed);
-    let executor = LocalExecutorBuilder::new(placement)
-        .io_memory(0)
-        .ring_depth(GLOMMIO_RING_ENTRIES)
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
-        .make();
-    let executor = match executor {
-        Ok(executor) => executor,
-        Err(error) => return report(ready, Err(format!("cannot start an executor - {error}"))),
-    };
+    // glommio panics where it finds no executor to be had, for example without /sys.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let placement = core.map_or(CorePlacement::Unbound, CorePlacement::Fixed);
+        let executor = LocalExecutorBuilder::new(placement)
+            .io_memory(0)
+            .ring_depth(GLOMMIO_RING_ENTRIES)
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
+            .make();
+        let executor = match executor {
+            Ok(executor) => executor,
+            Err(error) => {
+                report(ready, Err(format!("cannot start an executor - {error}")));
+                return Ok(());
+            }
+        };
         executor.run(async {
             match Worker::new(parts) {
                 Ok(worker) => {

@@ -20,8 +20,8 @@ use super::run::Gauges;
 use super::shared::Shared;
 use crate::config::duration::parse_go_duration;
 use crate::config::version::NSQ_VERSION;
-use crate::http::dispatch::NO_PROFILES;
 use crate::http::health;
+use crate::http::profiles::{self, Profile};
 use crate::http::query::Query;
 use crate::http::respond::{Failure, Response, plain_text, v1_empty, v1_json, v1_json_text};
 use crate::http::router::{Route, Router};
@@ -65,8 +65,8 @@ pub enum Endpoint {
     Healthz,
     /// Should it be asked?
     Readyz,
-    /// A Go profile.
-    Profile,
+    /// A profile.
+    Profile(Profile),
 }
 
 fn table() -> Vec<Route<Endpoint>> {
@@ -88,17 +88,10 @@ fn table() -> Vec<Route<Endpoint>> {
         (&get, "/metrics", E::Metrics),
         (&get, "/healthz", E::Healthz),
         (&get, "/readyz", E::Readyz),
-        (&get, "/debug/pprof", E::Profile),
-        (&get, "/debug/pprof/cmdline", E::Profile),
-        (&get, "/debug/pprof/symbol", E::Profile),
-        (&post, "/debug/pprof/symbol", E::Profile),
-        (&get, "/debug/pprof/profile", E::Profile),
-        (&get, "/debug/pprof/heap", E::Profile),
-        (&get, "/debug/pprof/goroutine", E::Profile),
-        (&get, "/debug/pprof/block", E::Profile),
-        (&get, "/debug/pprof/threadcreate", E::Profile),
     ];
-    routes.map(|(method, pattern, endpoint)| (method.clone(), pattern, endpoint)).to_vec()
+    let mut table = profiles::routes("/debug/pprof", E::Profile);
+    table.extend(routes.map(|(method, pattern, endpoint)| (method.clone(), pattern, endpoint)));
+    table
 }
 
 /// nsqlookupd as HTTP clients see it.
@@ -125,7 +118,7 @@ impl Site for LookupSite {
 
     fn is_logged(&self, endpoint: Endpoint) -> bool {
         use Endpoint::{Healthz, Metrics, Profile, Readyz};
-        !matches!(endpoint, Profile | Metrics | Healthz | Readyz)
+        !matches!(endpoint, Profile(_) | Metrics | Healthz | Readyz)
     }
 
     async fn handle(&self, endpoint: Endpoint, request: Request<'_>) -> Result<Response, Failure> {
@@ -145,7 +138,7 @@ impl Site for LookupSite {
             Endpoint::Metrics => metrics::answer(&self.gauges.statistics(&self.shared)),
             Endpoint::Healthz => Ok(health::healthz()),
             Endpoint::Readyz => Ok(self.ready()),
-            Endpoint::Profile => Err(NO_PROFILES),
+            Endpoint::Profile(profile) => profiles::answer(profile),
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::log;
 use crate::net::connections::{ConnectionCounter, ConnectionCounts, Listening, listen};
 use crate::net::listeners::{self, BoundListener, ListenAddress};
 use crate::net::thread::LightThread;
+use crate::systemd;
 use crate::tls::{ClientAuth, ServerFiles};
 
 /// How long the thread may take to stop: both listeners' grace, and a little.
@@ -53,7 +54,12 @@ pub fn run(options: LookupdOptions) -> ExitCode {
             return log::fatal("nsqlookupd", &text);
         }
     };
+    systemd::ready();
+    if let Err(problem) = lookupd.feed_watchdog() {
+        return log::fatal("nsqlookupd", &problem);
+    }
     let signal = signals.forever().next();
+    systemd::stopping();
     let name = signal.and_then(signal_hook::low_level::signal_name).unwrap_or("a signal");
     tracing::info!("NSQLOOKUPD: closing on {name}");
     lookupd.stop();
@@ -153,6 +159,12 @@ impl Lookupd {
     /// Where other threads ask for its numbers.
     pub fn survey(&self) -> LookupdSurvey {
         LookupdSurvey(self.asks.downgrade())
+    }
+
+    /// Has systemd's watchdog fed, if there is one, as long as the thread answers.
+    fn feed_watchdog(&self) -> Result<(), String> {
+        let survey = self.survey();
+        systemd::feed(move |patience| survey.ask(patience).is_some())
     }
 
     /// Ends it: what is being answered is answered, everything else is cut off.

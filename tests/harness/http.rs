@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -121,6 +122,14 @@ impl HttpConnection {
             }
         };
         reply
+    }
+
+    /// Reads one response if it begins within this time.
+    pub fn response_within(&mut self, within: Duration) -> Option<Reply> {
+        self.stream.set_read_timeout(Some(within)).unwrap();
+        let begins = !self.received.is_empty() || matches!(self.stream.peek(&mut [0]), Ok(1));
+        self.stream.set_read_timeout(Some(SOON)).unwrap();
+        begins.then(|| self.response())
     }
 
     /// Status line and headers of the next response, without its body.

@@ -1,5 +1,6 @@
 //! The HTTP interface: endpoints, publishing, statuses, headers.
 
+mod bodies;
 mod config;
 mod conventions;
 mod endpoints;

@@ -5,6 +5,7 @@ mod drain;
 mod health;
 mod peek;
 mod settings;
+mod systemd;
 
 /// Why the original is left out.
 const WHY: &str = "the original has nothing of the kind";

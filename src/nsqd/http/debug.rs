@@ -1,23 +1,14 @@
-//! What is left of the original's debugging endpoints, which are about Go's runtime.
+//! The original's switches for debugging, which are about Go's runtime.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::StatusCode;
 
-use crate::http::dispatch::NO_PROFILES;
-use crate::http::respond::{Failure, Response, plain_text};
+use crate::http::respond::{Response, plain_text};
 
 use super::Call;
 use super::desk::Desk;
 use super::memory;
-
-/// `/debug/pprof/…`: the original's profiles have no counterpart.
-///
-/// # Errors
-/// Always, with the reason.
-pub fn profile() -> Result<Response, Failure> {
-    Err(NO_PROFILES)
-}
 
 /// `/debug/setblockrate`: a rate that is no number is refused like in the original; there is
 /// nothing that a good one could be applied to. (The original applies it and answers 500.)

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use hyper::Method;
 use shards::request::{ChannelAction, TopicAction};
 
+use crate::http::profiles::{self, Profile};
 use crate::http::router::{Route, Router};
 
 /// What a request asks for.
@@ -40,8 +41,8 @@ pub enum Endpoint {
     Config,
     /// Give everything out and end.
     Drain,
-    /// A Go profile.
-    Profile,
+    /// A profile.
+    Profile(Profile),
     /// How often Go looks at blocked goroutines.
     SetBlockRate,
     /// Give memory back.
@@ -54,7 +55,7 @@ impl Endpoint {
     #[must_use]
     pub fn is_logged(self) -> bool {
         use Endpoint::{Healthz, Profile, Publish, PublishMany, Readyz};
-        !matches!(self, Publish | PublishMany | Profile | Healthz | Readyz)
+        !matches!(self, Publish | PublishMany | Profile(_) | Healthz | Readyz)
     }
 }
 
@@ -88,17 +89,10 @@ fn table() -> Vec<Route<Endpoint>> {
         (&put, "/config/{opt}", E::Config),
         (&get, "/config/drain", E::Drain),
         (&put, "/config/drain", E::Drain),
-        (&get, "/debug/pprof/", E::Profile),
-        (&get, "/debug/pprof/cmdline", E::Profile),
-        (&get, "/debug/pprof/symbol", E::Profile),
-        (&post, "/debug/pprof/symbol", E::Profile),
-        (&get, "/debug/pprof/profile", E::Profile),
-        (&get, "/debug/pprof/heap", E::Profile),
-        (&get, "/debug/pprof/goroutine", E::Profile),
-        (&get, "/debug/pprof/block", E::Profile),
-        (&get, "/debug/pprof/threadcreate", E::Profile),
         (&put, "/debug/setblockrate", E::SetBlockRate),
         (&post, "/debug/freememory", E::FreeMemory),
     ];
-    routes.map(|(method, pattern, endpoint)| (method.clone(), pattern, endpoint)).to_vec()
+    let mut table = profiles::routes("/debug/pprof/", E::Profile);
+    table.extend(routes.map(|(method, pattern, endpoint)| (method.clone(), pattern, endpoint)));
+    table
 }

@@ -13,6 +13,7 @@ use hyper::{Request, StatusCode};
 
 use crate::http::body::Body;
 use crate::http::dispatch::{self, CLOSE, HEAD_BYTES_MAX, READ_BYTES_MAX, Step};
+use crate::http::profiles;
 use crate::http::query::Query;
 use crate::http::respond::{self, Failure, Response};
 
@@ -164,7 +165,7 @@ async fn handle<D: Desk>(
         Endpoint::Messages => peek::messages(call).await,
         Endpoint::Config => config::config(call, option, body).await,
         Endpoint::Drain => drain::drain(call, body).await,
-        Endpoint::Profile => debug::profile(),
+        Endpoint::Profile(profile) => profiles::answer(profile),
         Endpoint::SetBlockRate => Ok(debug::set_block_rate(call)),
         Endpoint::FreeMemory => Ok(debug::free_memory()),
     }

@@ -18,8 +18,6 @@ use crate::tls::ServerTls;
 const DRAIN_TICK: Duration = Duration::from_millis(100);
 /// How often the log says so.
 const DRAIN_LINE_EVERY: Duration = Duration::from_secs(10);
-/// How many looks there are in the time that systemd's watchdog gives.
-const WATCHDOG_LOOKS: u32 = 4;
 
 /// What the main thread hears of.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +85,7 @@ impl Watch {
             .name("signals".to_owned())
             .spawn(move || forward(signals, &heard))
             .map_err(|error| format!("cannot start a thread - {error}"))?;
-        let watchdog = systemd::watchdog().map(|timeout| timeout / WATCHDOG_LOOKS);
+        let watchdog = systemd::watchdog().map(|timeout| timeout / systemd::LOOKS);
         Ok(Watch { life, events, tls, drainer, watchdog, asked: None, told: None })
     }
 

@@ -4,6 +4,10 @@
 //! `taskset`, a thread pinned elsewhere would fail or escape.
 
 use std::io;
+use std::path::Path;
+
+/// Where the kernel tells of cores, which glommio reads.
+const TOPOLOGY: &str = "/sys/devices/system/cpu";
 
 /// The core of each shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +34,11 @@ pub fn plan(
     quota_cores: Option<f64>,
     asked: usize,
 ) -> Result<CorePlan, String> {
+    if !Path::new(TOPOLOGY).exists() {
+        return Err(format!(
+            "there is no {TOPOLOGY}: mount sysfs on /sys, threads are placed by it"
+        ));
+    }
     if affinity.is_empty() {
         return Err("the process may not run on any core".to_owned());
     }

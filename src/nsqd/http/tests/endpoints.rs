@@ -238,6 +238,7 @@ fn two_options_are_settable() {
 #[test]
 fn debugging_says_what_it_cannot_do() {
     let desk = desk();
+    assert!(get(&desk, "/debug/pprof/cmdline").starts_with("200|"));
     let reason = get(&desk, "/debug/pprof/heap");
     assert!(reason.starts_with(r#"404|{"message":"NOT_FOUND: Go profiles"#), "{reason}");
     assert_eq!(get(&desk, "/debug/pprof/mutex"), code(404, "NOT_FOUND"));
