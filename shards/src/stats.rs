@@ -32,6 +32,15 @@ pub struct Bookmark {
     pub(crate) client: usize,
 }
 
+impl Bookmark {
+    /// Somewhere behind the beginning, for tests of who puts parts together.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn later() -> Bookmark {
+        Bookmark { topic: 1, ..Bookmark::default() }
+    }
+}
+
 /// A part of one shard's statistics, or what several parts come to. Parts have topics and clients
 /// in no order, and a topic's channels may be spread over several.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +125,12 @@ pub struct ShardGauges {
     pub replies_held: u64,
     /// Timers that are set.
     pub timers: u64,
+    /// Messages that consumers have put off.
+    pub put_off: u64,
+    /// How many these may be.
+    pub put_off_max: u64,
+    /// Looks at channels that are under way.
+    pub peeks: u64,
     /// Output buffers kept for reuse.
     pub spare_buffers: u64,
     /// Journal files in use.

@@ -7,7 +7,9 @@ mod shape;
 
 use serde_json::Value;
 
-use crate::harness::{Broker, Client, Peer, SOON, eventually, identify, on_each_shoal};
+use crate::harness::{
+    Broker, Client, Peer, SOON, eventually, identify, lasting_address, on_each_shoal,
+};
 use page::{Page, ask_promtool, promtool};
 
 const ONLY_OURS: &str = "the original has no /metrics";
@@ -129,11 +131,7 @@ fn series_are_bounded() {
 #[test]
 fn the_process_as_a_whole() {
     on_each_shoal(ONLY_OURS, |peer| {
-        let address = || {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().to_string()
-        };
-        let (tcp, http, admin) = (address(), address(), address());
+        let [tcp, http, admin] = [(); 3].map(|()| lasting_address().to_string());
         let (broker, _clients) = busy_broker(
             peer,
             &[

@@ -30,6 +30,11 @@ pub(super) struct Peeks {
 }
 
 impl Peeks {
+    /// How many are under way.
+    pub(super) fn count(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// Whether none of them can go on now.
     pub(super) fn is_idle(&self) -> bool {
         self.jobs.iter().all(|job| job.reading.is_some())

@@ -176,6 +176,9 @@ impl Shard {
             publishes_refused: self.publishes_refused,
             replies_held: self.structure.held_count(),
             timers: self.wheel.len() as u64,
+            put_off: self.space.put_off,
+            put_off_max: self.options.put_off_max,
+            peeks: self.peeks.count() as u64,
             spare_buffers: self.spare_buffers.len() as u64,
             ..ShardGauges::default()
         };

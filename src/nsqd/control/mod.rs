@@ -59,12 +59,12 @@ pub enum Note {
     /// Somebody waits to be told what a client may do.
     Question(Asker, Question),
     /// Somebody wants to know how it stands with nsqlookupds.
-    Survey(Sender<LookupdNumbers>),
+    Survey(Sender<ControlNumbers>),
 }
 
-/// How it stands with nsqlookupds.
+/// How it stands with nsqlookupds and auth servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LookupdNumbers {
+pub struct ControlNumbers {
     /// Their addresses as the log shows them, and whether they are connected.
     pub peers: Vec<(String, bool)>,
     /// Addresses, as configured, that are followed.
@@ -81,6 +81,12 @@ pub struct LookupdNumbers {
     pub questions_waiting: u64,
     /// Topics that nsqlookupds have not been told of.
     pub untold: u64,
+    /// Questions that auth servers are asked.
+    pub auth_running: u64,
+    /// Questions that wait for their turn.
+    pub auth_waiting: u64,
+    /// Questions that were granted, denied, and failed.
+    pub auth_answered: [u64; 3],
 }
 
 /// Where others ask how it stands with nsqlookupds.
@@ -90,7 +96,7 @@ pub struct Survey(Sender<Note>);
 impl Survey {
     /// The numbers, unless the thread does not give them in time.
     #[must_use]
-    pub fn ask(&self, patience: Duration) -> Option<LookupdNumbers> {
+    pub fn ask(&self, patience: Duration) -> Option<ControlNumbers> {
         let (reply, answer) = flume::bounded(1);
         self.0.send(Note::Survey(reply)).ok()?;
         answer.recv_timeout(patience).ok()
@@ -334,8 +340,15 @@ impl Desk {
             }
             Note::Survey(reply) => {
                 let (questions_running, questions_waiting) = self.questions.counts();
-                let numbers =
-                    LookupdNumbers { questions_running, questions_waiting, ..self.peers.numbers() };
+                let (auth_running, auth_waiting) = self.auth.counts();
+                let numbers = ControlNumbers {
+                    questions_running,
+                    questions_waiting,
+                    auth_running,
+                    auth_waiting,
+                    auth_answered: self.auth.answered(),
+                    ..self.peers.numbers()
+                };
                 // Whoever asked may have given up.
                 let _ = reply.try_send(numbers);
             }

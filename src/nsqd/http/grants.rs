@@ -58,6 +58,11 @@ impl Grants {
         }
     }
 
+    /// How many answers are kept.
+    pub fn count(&self) -> usize {
+        self.inner.borrow().known.len()
+    }
+
     /// What is to be asked, by tickets.
     pub fn take_asked(&self) -> Vec<(u64, Question)> {
         std::mem::take(&mut self.inner.borrow_mut().asked)

@@ -49,6 +49,7 @@ impl Ring {
         self.sockets.free_if_done(key);
         if let Some(id) = completion.buffer {
             let bytes = self.buffers.lend(id, usize::try_from(result).unwrap_or(0));
+            self.traffic_bytes[0] += bytes.len() as u64;
             if present && !bytes.is_empty() {
                 emit(Event::Received { socket: key, bytes: &bytes });
             }

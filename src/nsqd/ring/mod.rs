@@ -133,6 +133,8 @@ pub struct Ring {
     files: Files,
     doorbell: Doorbell,
     doorbell_poll: Request,
+    /// Received and sent.
+    traffic_bytes: [u64; 2],
 }
 
 impl Ring {
@@ -154,6 +156,7 @@ impl Ring {
             files: Files::default(),
             doorbell,
             doorbell_poll: Request::default(),
+            traffic_bytes: [0, 0],
         };
         ring.arm_doorbell();
         Ok(ring)
@@ -270,6 +273,7 @@ impl Ring {
             // SAFETY: `bytes` is readable for its length, and `fd` is open while the ring owns it.
             let sent = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
             if let Ok(sent) = usize::try_from(sent) {
+                self.traffic_bytes[1] += sent as u64;
                 return Ok(sent);
             }
             let error = io::Error::last_os_error();
@@ -324,6 +328,16 @@ impl Ring {
             self.cancel_writable(key);
         }
         self.sockets.leave(key);
+    }
+
+    /// Bytes received and sent.
+    pub fn traffic_bytes(&self) -> [u64; 2] {
+        self.traffic_bytes
+    }
+
+    /// How often a socket found no buffer to receive into.
+    pub fn starvations(&self) -> u64 {
+        self.sockets.starvations
     }
 
     /// How many sockets wait for a buffer to receive into.

@@ -269,3 +269,103 @@ impl Clerk {
         self.ends[worker].say(Word::Report(question));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Clerk, SHARD_ANSWER_MAX, Sources};
+    use crate::nsqd::control::Inbox;
+    use crate::nsqd::doorbell::Doorbell;
+    use crate::nsqd::http::testing::{channel, facts, topic};
+    use crate::nsqd::statistics::outpost::{Outpost, Word, WorkerNumbers};
+    use crate::nsqd::statistics::page::{Detail, Page, Wanted};
+    use shards::stats::{Bookmark, ShardStats, StatsQuery};
+    use shards::upgrade::Room;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    fn sources() -> Sources {
+        Sources {
+            facts: Arc::new(facts()),
+            percentiles: Vec::new(),
+            data_path: std::env::temp_dir(),
+            series_max: 10_000,
+            legacy_names: false,
+            compression: (Room::new(1), 1),
+            survey: Inbox::new().survey(),
+            beside: None,
+        }
+    }
+
+    /// A worker with one topic, told in two parts; it answers each question, or none.
+    fn worker(mut outpost: Outpost, name: &'static str, answers: bool) {
+        std::thread::spawn(move || {
+            let end = Instant::now() + 5 * SHARD_ANSWER_MAX;
+            while Instant::now() < end {
+                let Some(word) = outpost.hear() else {
+                    std::thread::sleep(Duration::from_millis(1));
+                    continue;
+                };
+                let Word::Report(question) = word else { continue };
+                let first = question.from == Bookmark::default();
+                let part = if first { "a" } else { "b" };
+                let topics = vec![topic(name, vec![channel(part)])];
+                let next = first.then(Bookmark::later);
+                let stats = ShardStats { topics, next, ..ShardStats::default() };
+                if answers {
+                    // One that is too late is not taken for the answer to another question.
+                    let late = question.serial.wrapping_sub(1);
+                    outpost.tell(late, ShardStats::default(), WorkerNumbers::default());
+                    outpost.tell(question.serial, stats, WorkerNumbers::default());
+                }
+            }
+        });
+    }
+
+    fn clerk(answers: [bool; 2]) -> Clerk {
+        let doorbells = [0; 2].map(|_| Doorbell::new().unwrap());
+        let (errands, _) = flume::bounded(1);
+        let (clerk, outposts) = Clerk::new(sources(), &doorbells, &errands);
+        let names = ["one", "two"];
+        for ((outpost, name), answers) in outposts.into_iter().zip(names).zip(answers) {
+            worker(outpost, name, answers);
+        }
+        clerk
+    }
+
+    fn stats() -> Wanted {
+        let query = StatsQuery { without_clients: true, ..StatsQuery::default() };
+        Wanted::Stats { query, memory: false, json: true }
+    }
+
+    #[test]
+    fn the_parts_of_all_workers_become_one_page() {
+        let mut clerk = clerk([true, true]);
+        let Page::Json(page) = clerk.page(&stats()) else { panic!("no page") };
+        let page: serde_json::Value = serde_json::from_slice(&page).unwrap();
+        let names = |index: usize| {
+            let topic = &page["topics"][index];
+            let channels = topic["channels"].as_array().unwrap().iter();
+            let channels: Vec<_> = channels.map(|of| of["channel_name"].clone()).collect();
+            (topic["topic_name"].clone(), channels)
+        };
+        assert_eq!(names(0), ("one".into(), vec!["a".into(), "b".into()]));
+        assert_eq!(names(1), ("two".into(), vec!["a".into(), "b".into()]));
+        let totals = clerk.totals().unwrap();
+        assert_eq!(totals.stats.topics.len(), 2);
+    }
+
+    #[test]
+    fn without_one_worker_there_are_no_stats_and_metrics_that_say_so() {
+        let mut clerk = clerk([true, false]);
+        let began = Instant::now();
+        assert!(matches!(clerk.page(&stats()), Page::Failed(_)));
+        assert!(began.elapsed() >= SHARD_ANSWER_MAX);
+        let Page::Metrics(page) = clerk.page(&Wanted::Metrics(Detail::default())) else {
+            panic!("no page")
+        };
+        let page = String::from_utf8(page).unwrap();
+        assert!(page.contains("\nnsq_scrape_shards_missing 1\n"), "{page}");
+        assert!(page.contains("\nnsq_topic_channels{topic=\"one\"} 2\n"), "{page}");
+        assert!(clerk.totals().is_none());
+    }
+}

@@ -73,6 +73,12 @@ pub struct WorkerNumbers {
     pub compression_refused: u64,
     /// Sockets that wait for a buffer to receive into.
     pub sockets_starved: u64,
+    /// Times that there was none.
+    pub starvations: u64,
+    /// Bytes received and sent.
+    pub traffic_bytes: [u64; 2],
+    /// Answers of auth servers kept for HTTP.
+    pub http_grants: u64,
     /// Reads, writes and syncs of files under way.
     pub file_operations: u64,
     /// Files that are open, or known.

@@ -39,6 +39,9 @@ impl Worker {
             handshakes_total: self.layered.handshakes_total(),
             compression_refused: self.layered.compression_refused(),
             sockets_starved: self.ring.starved() as u64,
+            starvations: self.ring.starvations(),
+            traffic_bytes: self.ring.traffic_bytes(),
+            http_grants: self.web.grants() as u64,
             file_operations: self.ring.file_operations() as u64,
             disk: self.disk.as_ref().map(Disk::metrics),
         }

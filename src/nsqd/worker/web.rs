@@ -274,6 +274,11 @@ impl Web {
         self.stirred = true;
     }
 
+    /// Answers of auth servers that are kept.
+    pub fn grants(&self) -> usize {
+        self.desk.grants.count()
+    }
+
     /// Connections that are open.
     pub fn connection_count(&self) -> usize {
         self.connections.len()

@@ -72,13 +72,37 @@ pub struct Authorizer {
     /// Who waits for the answer to which question, be it asked already or not.
     askers: RefCell<HashMap<Question, Vec<Asker>>>,
     running: Cell<usize>,
+    /// Questions that were granted, denied, and failed.
+    answered: Cell<[u64; 3]>,
 }
 
 impl Authorizer {
     /// No questions yet. Each is answered through the end of the worker that asks.
     pub fn new(servers: Servers, ends: Rc<Vec<End>>, patience: Duration) -> Authorizer {
         let (waiting, askers, running) = (RefCell::default(), RefCell::default(), Cell::default());
-        Authorizer { servers, ends, patience, waiting, askers, running }
+        let answered = Cell::default();
+        Authorizer { servers, ends, patience, waiting, askers, running, answered }
+    }
+
+    /// Questions that are asked, and those that wait for their turn.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.running.get() as u64, self.waiting.borrow().len() as u64)
+    }
+
+    /// Questions that were granted, denied, and failed.
+    pub fn answered(&self) -> [u64; 3] {
+        self.answered.get()
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        let mut answered = self.answered.get();
+        let index = match outcome {
+            Outcome::Granted(_) => 0,
+            Outcome::Denied => 1,
+            Outcome::Failed => 2,
+        };
+        answered[index] += 1;
+        self.answered.set(answered);
     }
 
     /// Somebody waits for the answer to a question.
@@ -87,6 +111,7 @@ impl Authorizer {
         if length > AUTH_SECRET_BYTES_MAX {
             let who = who(&question);
             tracing::warn!("AUTH: {who}: a secret of {length} bytes > {AUTH_SECRET_BYTES_MAX}");
+            self.count(&Outcome::Denied);
             return self.tell(asker, &Outcome::Denied);
         }
         let mut askers = self.askers.borrow_mut();
@@ -96,6 +121,7 @@ impl Authorizer {
         if askers.len() >= AUTH_WAITING_MAX {
             let who = who(&question);
             tracing::error!("AUTH: {who}: {AUTH_WAITING_MAX} questions wait already");
+            self.count(&Outcome::Failed);
             return self.tell(asker, &Outcome::Failed);
         }
         askers.insert(question.clone(), vec![asker]);
@@ -168,6 +194,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let Turn { authorizer, question, outcome } = self;
         authorizer.running.set(authorizer.running.get() - 1);
+        authorizer.count(outcome);
         let askers = authorizer.askers.borrow_mut().remove(question);
         for asker in askers.into_iter().flatten() {
             authorizer.tell(asker, outcome);

@@ -24,7 +24,7 @@ use shards::metadata::Registration;
 use shards::wire::names::Name;
 
 use super::limits::{NAMES_MAX, PEERS_MAX, RETRY_MIN, SETTLE_TICK};
-use super::{Counters, LookupdNumbers};
+use super::{ControlNumbers, Counters};
 use crate::net::shield::Shielded;
 use crate::tls::ClientFiles;
 use answer::{LookupInfo, Trouble};
@@ -61,16 +61,16 @@ impl Peers {
     }
 
     /// How it stands with them.
-    pub fn numbers(&self) -> LookupdNumbers {
+    pub fn numbers(&self) -> ControlNumbers {
         let peers = self.peers.borrow();
-        LookupdNumbers {
+        ControlNumbers {
             peers: peers.values().map(|peer| (peer.shown().to_owned(), peer.is_open())).collect(),
             names: self.names.borrow().len() as u64,
             left_out: self.left_out.iter().map(|count| count.get() as u64).sum(),
             connects: self.counters.connects.get(),
             failures: self.counters.failures.get(),
             untold: peers.values().map(|peer| peer.untold() as u64).sum(),
-            ..LookupdNumbers::default()
+            ..ControlNumbers::default()
         }
     }
 

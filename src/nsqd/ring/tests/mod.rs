@@ -59,11 +59,6 @@ impl Ring {
     fn sockets(&self) -> usize {
         self.sockets.open
     }
-
-    /// How often bytes had to wait because all receive buffers were filled.
-    fn starvations(&self) -> u64 {
-        self.sockets.starvations
-    }
 }
 
 fn ring(entries: u32, buffers: u16, buffer_bytes: usize) -> Ring {

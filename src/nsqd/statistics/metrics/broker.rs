@@ -8,7 +8,7 @@ use shards::stats::ClientLoad;
 use shards::wire::errors::ERROR_CODES;
 
 use super::exposition::{Exposition, f64_of, metric};
-use crate::nsqd::control::LookupdNumbers;
+use crate::nsqd::control::ControlNumbers;
 use crate::nsqd::statistics::office::{Gathered, Sources};
 
 /// How long the control thread may take to answer.
@@ -24,10 +24,27 @@ pub fn write(page: &mut Exposition, gathered: &Gathered, sources: &Sources) -> R
     write_topics(page, gathered)?;
     write_clients(page, &load(gathered), sources)?;
     write_errors(page, gathered)?;
-    match sources.survey.ask(CONTROL_PATIENCE) {
-        Some(numbers) => write_lookupds(page, &numbers),
-        None => Ok(()),
-    }
+    let Some(numbers) = sources.survey.ask(CONTROL_PATIENCE) else { return Ok(()) };
+    write_lookupds(page, &numbers)?;
+    write_auth(page, &numbers)
+}
+
+fn write_auth(page: &mut Exposition, numbers: &ControlNumbers) -> Result<()> {
+    let kind = MetricType::COUNTER;
+    let row = |(result, count)| metric(kind, &[("result", result)], f64_of(count));
+    let rows = ["granted", "denied", "failed"].into_iter().zip(numbers.auth_answered);
+    let help = "Questions to auth servers, by what came of them.";
+    page.family(kind, "nsq_auth_requests_total", help, rows.map(row).collect())?;
+    page.gauge(
+        "nsq_auth_questions",
+        "Questions that auth servers are asked.",
+        numbers.auth_running,
+    )?;
+    page.gauge(
+        "nsq_auth_questions_waiting",
+        "Questions to auth servers that wait for their turn.",
+        numbers.auth_waiting,
+    )
 }
 
 fn load(gathered: &Gathered) -> ClientLoad {
@@ -85,7 +102,7 @@ fn write_errors(page: &mut Exposition, gathered: &Gathered) -> Result<()> {
     page.family(kind, "nsq_client_errors_total", "Error frames, by their codes.", rows)
 }
 
-fn write_lookupds(page: &mut Exposition, numbers: &LookupdNumbers) -> Result<()> {
+fn write_lookupds(page: &mut Exposition, numbers: &ControlNumbers) -> Result<()> {
     let kind = MetricType::GAUGE;
     let row = |(lookupd, up): &(String, bool)| {
         metric(kind, &[("lookupd", lookupd)], f64::from(u8::from(*up)))

@@ -42,7 +42,7 @@ const fn sum(
 }
 
 /// The shard as a machine.
-const OF_SHARDS: [Number; 17] = [
+const OF_SHARDS: [Number; 21] = [
     each(GAUGE, "nsq_shard_topics", "Topics that a shard owns.", |of| of.gauges.topics),
     each(GAUGE, "nsq_shard_channels", "Their channels.", |of| of.gauges.channels),
     each(GAUGE, "nsq_shard_clients", "Connections that a shard drives.", |of| of.gauges.clients),
@@ -67,6 +67,11 @@ const OF_SHARDS: [Number; 17] = [
     sum(GAUGE, "nsq_publishes_waiting", "Publishes that wait for memory.", |of| {
         of.gauges.publishes_waiting
     }),
+    sum(GAUGE, "nsq_put_off_messages", "Messages that consumers have put off.", |of| {
+        of.gauges.put_off
+    }),
+    sum(GAUGE, "nsq_put_off_messages_max", "How many these may be.", |of| of.gauges.put_off_max),
+    sum(GAUGE, "nsq_peeks", "Looks at channels that are under way.", |of| of.gauges.peeks),
     sum(GAUGE, "nsq_timers", "Timers that are set.", |of| of.gauges.timers),
     sum(GAUGE, "nsq_output_buffers_spare", "Output buffers kept for reuse.", |of| {
         of.gauges.spare_buffers
@@ -82,6 +87,9 @@ const OF_SHARDS: [Number; 17] = [
     }),
     sum(COUNTER, "nsq_client_panics_total", "Connections ended by a panic.", |of| {
         of.gauges.clients_panicked
+    }),
+    sum(COUNTER, "nsq_socket_starvations_total", "Times that there was no such buffer.", |of| {
+        of.numbers.starvations
     }),
     sum(GAUGE, "nsq_sockets_starved", "Sockets that wait for a buffer to receive into.", |of| {
         of.numbers.sockets_starved
@@ -117,10 +125,13 @@ const OF_MAIL: [Number; 6] = [
 ];
 
 /// HTTP and TLS.
-const OF_CONNECTIONS: [Number; 6] = [
+const OF_CONNECTIONS: [Number; 7] = [
     sum(GAUGE, "nsq_http_connections", "Connections of HTTP.", |of| of.numbers.http_connections),
     sum(COUNTER, "nsq_http_connections_total", "Connections of HTTP that were opened.", |of| {
         of.numbers.http_connections_total
+    }),
+    sum(GAUGE, "nsq_http_grants", "Answers of auth servers kept for HTTP.", |of| {
+        of.numbers.http_grants
     }),
     sum(GAUGE, "nsq_tls_handshakes", "Handshakes under way.", |of| of.numbers.handshakes),
     sum(GAUGE, "nsq_tls_handshakes_waiting", "Handshakes that stand in line.", |of| {
@@ -193,6 +204,26 @@ fn disk(of: &WorkerReport) -> DiskMetrics {
     of.numbers.disk.unwrap_or_default()
 }
 
+/// Bytes over sockets of all kinds.
+fn write_traffic(page: &mut Exposition, workers: &[Named<'_>], detailed: bool) -> Result<()> {
+    let directions = ["in", "out"].into_iter().enumerate();
+    let rows = directions.flat_map(|(index, direction)| match detailed {
+        true => {
+            let row = |(name, of): &Named<'_>| {
+                let labels = [("direction", direction), ("shard", name.as_str())];
+                metric(COUNTER, &labels, f64_of(of.numbers.traffic_bytes[index]))
+            };
+            workers.iter().map(row).collect::<Vec<_>>()
+        }
+        false => {
+            let all = workers.iter().map(|(_, of)| of.numbers.traffic_bytes[index]).sum();
+            vec![metric(COUNTER, &[("direction", direction)], f64_of(all))]
+        }
+    });
+    let help = "Bytes received and sent, as they are on the wire.";
+    page.family(COUNTER, "nsq_tcp_bytes_total", help, rows.collect())
+}
+
 /// A worker's name, and what it said.
 type Named<'a> = (String, &'a WorkerReport);
 
@@ -220,6 +251,7 @@ pub fn write(
         let rows = rows(number, &workers, detailed);
         page.family(number.kind, number.name, number.help, rows)?;
     }
+    write_traffic(page, &workers, detailed)?;
     write_disk_times(page, &workers, detailed)
 }
 
