@@ -48,6 +48,9 @@ mod shoal;
 mod nsqadmin;
 
 #[cfg(test)]
+mod beyond;
+
+#[cfg(test)]
 mod crash;
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub mod value;
 pub mod nsqadmin_flags;
 mod nsqd_checks;
 pub mod nsqd_flags;
+mod nsqd_policy;
 
 pub mod duration;
 pub mod go_text;

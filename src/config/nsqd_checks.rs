@@ -13,6 +13,7 @@ use super::nsqd::{
     AuthOptions, LookupdTlsOptions, MetricsOptions, NsqdOptions, StatsdOptions, TlsOptions,
     WithLookupd,
 };
+use super::nsqd_policy;
 use super::settings::Settings;
 use super::value::{TlsRequired, Value};
 use crate::log::LogFormat;
@@ -66,6 +67,8 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         data_path: PathBuf::from(s.text("data-path")),
         durability: read_durability("durability", &s.text("durability"))?,
         topic_durability: read_topic_durability(s)?,
+        defaults: nsqd_policy::read(s)?,
+        min_free_disk_bytes: nsqd_policy::read_min_free_disk(s)?,
         mem_queue_size: read_count(s, "mem-queue-size", 0)?,
         mem_queue_size_given: Some(read_count(s, "mem-queue-size", 0)?)
             .filter(|&messages| messages != MEM_QUEUE_SIZE_DEFAULT),

@@ -24,8 +24,10 @@ use super::control::line::Line;
 use super::control::{Control, Inbox, discovery_timeout};
 use super::disk::limits::JOURNAL_BYTES;
 use super::doorbell::Doorbell;
+use super::floor::{self, Floor};
 use super::http::facts::{Facts, Health, Limits, Options as ShownOptions};
 use super::http::memory::release as release_memory;
+use super::http::policy::Turnstile;
 use super::life::Life;
 use super::life::watch::{Event, Watch};
 use super::mailbox::{LaneCapacities, Mailbox};
@@ -166,6 +168,7 @@ fn serve(
     let memory_limit_bytes = usize::try_from(memory_limit_bytes).unwrap_or(usize::MAX) / shards;
     let overrides = overrides(&options);
     let placement = |worker: usize| Placement::new(worker as u16, shards as u16, &overrides);
+    floor::watch(&facts, data_path.directory())?;
     take_over(&options, data_path.directory(), &mut loaded.content.topics)?;
     let metadata: Vec<TopicMetadata> = loaded.content.topics.values().cloned().collect();
     persist(&loaded)?;
@@ -531,6 +534,7 @@ fn shard_options(
         memory_limit_bytes,
         durability: options.durability,
         topic_durability: options.topic_durability.clone(),
+        defaults: options.defaults,
         journal_files_max: journal_files(options, shards),
         journal_file_bytes: JOURNAL_BYTES as u32,
         store_file_bytes: u32::try_from(options.max_bytes_per_file).unwrap_or(u32::MAX / 2),
@@ -580,6 +584,8 @@ fn facts(
         // Who may consume is asked of servers, which nobody asks over HTTP.
         shows_messages: options.peek && options.auth.http_addresses.is_empty(),
         life,
+        floor: Floor::new(options.min_free_disk_bytes),
+        policy_changes: Turnstile::default(),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::page_buffer::PageBuffer;
 use crate::request::Publish;
 use crate::slots::Key;
 use crate::stats::ShardGauges;
+use crate::wheel::TimerId;
 
 /// What is under way between memory and disk.
 #[derive(Debug, Default)]
@@ -171,7 +172,10 @@ impl Shard {
     /// memory back.
     #[must_use]
     pub fn waits_for_disk(&self) -> bool {
-        self.is_short() || !self.tiers.reads.waiting.is_empty() || self.indexes.wait_for_disk()
+        self.is_short()
+            || !self.tiers.reads.waiting.is_empty()
+            || self.indexes.wait_for_disk()
+            || self.channels.iter().any(|(_, channel)| channel.transfer_alarm != TimerId::NONE)
     }
 
     /// Whether somebody waits for room.

@@ -31,7 +31,10 @@ mod info;
 mod manage;
 pub mod memory;
 mod peek;
+pub mod policy;
+mod redrive;
 pub mod stats;
+mod stats;
 
 #[cfg(test)]
 pub mod testing;

@@ -40,6 +40,10 @@ pub enum Endpoint {
     Config,
     /// Give everything out and end.
     Drain,
+    /// Look at what is asked of a topic or channel, or set it.
+    Policy(Subject),
+    /// Bring dead letters back, or look how far that is.
+    Redrive,
     /// A Go profile.
     Profile,
     /// How often Go looks at blocked goroutines.
@@ -56,6 +60,15 @@ impl Endpoint {
         use Endpoint::{Healthz, Profile, Publish, PublishMany, Readyz};
         !matches!(self, Publish | PublishMany | Profile | Healthz | Readyz)
     }
+}
+
+/// What something is asked of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A topic.
+    Topic,
+    /// A channel.
+    Channel,
 }
 
 /// All endpoints.
@@ -84,6 +97,12 @@ fn table() -> Vec<Route<Endpoint>> {
         (&post, "/channel/pause", E::Channel(ChannelAction::Pause)),
         (&post, "/channel/unpause", E::Channel(ChannelAction::Unpause)),
         (&get, "/channel/messages", E::Messages),
+        (&get, "/topic/config", E::Policy(Subject::Topic)),
+        (&post, "/topic/config", E::Policy(Subject::Topic)),
+        (&get, "/channel/config", E::Policy(Subject::Channel)),
+        (&post, "/channel/config", E::Policy(Subject::Channel)),
+        (&get, "/channel/redrive", E::Redrive),
+        (&post, "/channel/redrive", E::Redrive),
         (&get, "/config/{opt}", E::Config),
         (&put, "/config/{opt}", E::Config),
         (&get, "/config/drain", E::Drain),
