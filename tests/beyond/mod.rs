@@ -4,5 +4,7 @@
 mod attempts;
 mod config;
 mod deferral;
+mod docs;
 mod limits;
+mod messages;
 mod redrive;
