@@ -34,7 +34,6 @@ mod peek;
 pub mod policy;
 mod redrive;
 pub mod stats;
-mod stats;
 
 #[cfg(test)]
 pub mod testing;

@@ -199,6 +199,10 @@ struct Inner {
 }
 
 impl Desk for FakeDesk {
+    fn shards(&self) -> u16 {
+        2
+    }
+
     /// By the first letter, so that tests can tell.
     fn owner(&self, topic: &[u8]) -> u16 {
         u16::from(topic.first().is_some_and(|&first| first >= b'p'))
@@ -243,12 +247,6 @@ fn words(request: &Request) -> String {
         Request::DeadLetterEdges => "dead letters".to_owned(),
         Request::Redrive(topic, channel, ..) => format!("redrive {topic}/{channel}"),
         Request::RedriveStatus(topic, channel) => format!("redriving {topic}/{channel}"),
-        Request::Stats(query) => format!(
-            "stats {:?} {:?} {}",
-            query.topic,
-            query.channel,
-            if query.without_clients { "without" } else { "with" }
-        ),
     }
 }
 
