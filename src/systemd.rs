@@ -1,5 +1,5 @@
-//! What systemd is told of a program, where it asks (`Type=notify`, `WatchdogSec`). Elsewhere all of
-//! this does nothing.
+//! What systemd is told of a program, where it asks (`Type=notify`, `WatchdogSec`). Elsewhere all
+//! of this does nothing.
 
 use std::time::Duration;
 
@@ -28,12 +28,14 @@ pub fn alive() {
     tell(&[NotifyState::Watchdog]);
 }
 
-/// How long the program may be silent before systemd ends it; `None` when it may as long as it likes.
+/// How long the program may be silent before systemd ends it; `None` when it may as long as it
+/// likes.
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero())
 }
 
-/// Feeds the watchdog from a thread of its own, as long as the program says in time that it is well.
+/// Feeds the watchdog from a thread of its own, as long as the program says in time that it is
+/// well.
 ///
 /// # Errors
 /// When the thread cannot be had.

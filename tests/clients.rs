@@ -364,10 +364,10 @@ fn the_documented_matrix_is_what_is_tested() {
 fn matrix() -> String {
     let mut text = String::from(
         "# Client libraries\n\n\
-         What existing NSQ clients do with Shoal, unchanged. The tests run every cell: messages from \
-         one byte to\n1 MiB by `PUB`, `MPUB` and `DPUB`, some of them requeued, over several topics \
-         and shards; each has to come\nas often as it should, with its content. This file is written \
-         by those tests, and compared by them.\n\n\
+         What existing NSQ clients do with Shoal, unchanged. The tests run every cell: messages \
+         from one byte to\n1 MiB by `PUB`, `MPUB` and `DPUB`, some of them requeued, over several \
+         topics and shards; each has to come\nas often as it should, with its content. This file \
+         is written by those tests, and compared by them.\n\n\
          | library | plain |",
     );
     for layers in &LAYERS[1..] {

@@ -2,8 +2,8 @@
 //!
 //! `SHOAL_BIN` names the broker (default `target/release/shoal`). With `SHOAL_TEST_PEER` naming a
 //! binary of the original nsqd the same tests run against that one: whatever they say about the
-//! protocol has to be true there first; `SHOAL_TEST_LOOKUPD` is the same for nsqlookupd. Most of the
-//! time is spent waiting, so `cargo test -p shoal-tests -- --test-threads=8` is quicker.
+//! protocol has to be true there first; `SHOAL_TEST_LOOKUPD` is the same for nsqlookupd. Most of
+//! the time is spent waiting, so `cargo test -p shoal-tests -- --test-threads=8` is quicker.
 
 #[cfg(test)]
 mod harness;
@@ -49,6 +49,9 @@ mod shoal;
 
 #[cfg(test)]
 mod nsqadmin;
+
+#[cfg(test)]
+mod beyond;
 
 #[cfg(test)]
 mod crash;

@@ -161,7 +161,7 @@ fn log_append(bencher: Bencher<'_, '_>) {
     let mut sequence = 0;
     bencher.counter(ItemsCount::new(APPENDS)).bench_local(|| {
         for _ in 0..APPENDS {
-            let message = Message { header: &header, body: &BODY, delay_ms: 0 };
+            let message = Message { header: &header, body: &BODY, delay_ms: 0, note: b"" };
             log.append(&mut space, sequence, message).unwrap();
             sequence += 1;
         }
@@ -175,7 +175,7 @@ fn log_append(bencher: Bencher<'_, '_>) {
 fn log_seal(bencher: Bencher<'_, '_>) {
     let salt = Salt::of(&Name::parse(b"t").unwrap());
     let header = frame::message_header(BODY.len() as u32, 1, b"0123456789abcdef");
-    let message = Message { header: &header, body: &BODY, delay_ms: 0 };
+    let message = Message { header: &header, body: &BODY, delay_ms: 0, note: b"" };
     let mut run = Vec::new();
     (0..BATCH).for_each(|_| record::append(&mut run, &message, salt));
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {

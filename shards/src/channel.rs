@@ -1,5 +1,6 @@
 //! One channel: a cursor over its topic's log, and what it has outstanding.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -8,6 +9,8 @@ use crate::limits::REQUEUED_SHARE;
 use crate::locality::{LocalityCounts, Ready};
 use crate::log::{Position, SOMEWHERE};
 use crate::outstanding::{Outstanding, Waiting};
+use crate::policy::{Limit, Policy};
+use crate::redrive::Redrive;
 use crate::slots::Key;
 use crate::wheel::TimerId;
 use crate::wire::names::Name;
@@ -47,6 +50,18 @@ pub struct Channel {
     pub paused: bool,
     /// Whether it is written down what becomes of its messages.
     pub journaled: bool,
+    /// What operators ask of it.
+    pub policy: Policy,
+    /// How much it may hold, and for how long.
+    pub limit: Limit,
+    /// In the list of channels with messages for other topics.
+    pub transferring: bool,
+    /// Fires when messages for other topics are tried again.
+    pub transfer_alarm: TimerId,
+    /// Its dead letters are brought back, or were.
+    pub redrive: Option<Box<Redrive>>,
+    /// The cursor moved, and that is to be written down.
+    pub moved: bool,
     /// Messages finished in this turn.
     pub finished: Vec<Range>,
     /// Messages put back in this turn.
@@ -71,8 +86,10 @@ pub struct Channel {
     pub processing_ms: u64,
     /// What measures it, where that is done.
     pub meter: u32,
-    /// Messages dropped because it is ephemeral and was full.
+    /// Messages dropped because it was full, or they were too old.
     pub dropped_count: u64,
+    /// Messages that went to another topic as dead letters.
+    pub dead_letter_count: u64,
 }
 
 /// Messages ahead of the cursor that were dropped with their topic's backlog.
@@ -115,6 +132,12 @@ impl Channel {
             ready: Ready::default(),
             paused: false,
             journaled: false,
+            policy: Policy::default(),
+            limit: Limit::default(),
+            transferring: false,
+            transfer_alarm: TimerId::NONE,
+            redrive: None,
+            moved: false,
             finished: Vec::new(),
             requeued: Vec::new(),
             noted: false,
@@ -128,6 +151,7 @@ impl Channel {
             processing_ms: 0,
             meter: 0,
             dropped_count: 0,
+            dead_letter_count: 0,
         }
     }
 

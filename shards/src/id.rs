@@ -20,6 +20,12 @@ pub fn first_sequence(wall_ns: i64) -> u64 {
     u64::try_from(wall_ns - EPOCH_NS).unwrap_or(0).max(1 << NANOSECONDS_SHIFT) >> NANOSECONDS_SHIFT
 }
 
+/// The id as a number.
+#[must_use]
+pub fn number(sequence: u64, node: u64) -> u64 {
+    sequence << NODE_BITS | node
+}
+
 /// The id as it goes over the wire.
 #[must_use]
 pub fn encode(sequence: u64, node: u64) -> [u8; 16] {

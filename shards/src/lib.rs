@@ -29,6 +29,10 @@ pub mod requeued;
 pub mod sequences;
 pub mod topic;
 
+pub mod policy;
+pub mod redrive;
+pub mod transfers;
+
 pub mod auth;
 pub mod client;
 pub mod upgrade;

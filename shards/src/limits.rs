@@ -73,8 +73,8 @@ pub const PEEK_BODY_BYTES_MAX: usize = 64 * 1024;
 pub const PEEK_BYTES_MAX: usize = 1024 * 1024;
 /// Looks under way on a shard.
 pub const PEEKS_MAX: usize = 4;
-/// Messages that a look takes in in one turn: each may be the first of its segment, in which it has to
-/// be found.
+/// Messages that a look takes in in one turn: each may be the first of its segment, in which it has
+/// to be found.
 pub const PEEK_MESSAGES_PER_TURN: usize = 4;
 /// Messages that a look passes in one turn.
 pub const PEEK_RECORDS_PER_TURN: usize = 256;
@@ -83,8 +83,15 @@ pub const PEEK_RECORDS_MAX: usize = 1 << 20;
 /// Deferred messages up to which it is looked up when they are due.
 pub const PEEK_INDEX_MAX: u64 = 16 * 1024;
 
+/// Messages of one topic that make room for others in one turn; further ones in the next.
+pub const ENFORCED_PER_TURN: u64 = 16 * 1024;
+/// Bytes of messages for other topics that are sent in one turn, about.
+pub const TRANSFER_BYTES_PER_TURN: usize = 1 << 20;
+/// Time in milliseconds after which messages are sent again that another topic did not take.
+pub const TRANSFER_RETRY_MS: u64 = 1000;
+
 /// What an answer to a publish promises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Durability {
     /// It is queued.
     #[default]
@@ -156,6 +163,8 @@ pub struct Options {
     pub durability: Durability,
     /// Topics with a durability of their own.
     pub topic_durability: alloc::vec::Vec<(Name, Durability)>,
+    /// What holds of topics and channels of which nobody said anything.
+    pub defaults: crate::policy::Defaults,
     /// Journal files of this shard, at most.
     pub journal_files_max: usize,
     /// Size of a journal file.
@@ -210,6 +219,7 @@ impl Default for Options {
             memory_limit_bytes: 1024 * 1024 * 1024,
             durability: Durability::Memory,
             topic_durability: alloc::vec::Vec::new(),
+            defaults: crate::policy::Defaults::default(),
             journal_files_max: 32,
             journal_file_bytes: 16 << 20,
             store_file_bytes: 100 << 20,

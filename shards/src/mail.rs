@@ -60,6 +60,8 @@ pub enum Origin {
     Client(Key, u32),
     /// An HTTP request.
     Ticket(u64),
+    /// A channel that sends one of its messages to another topic, and the message.
+    Transfer(Key, u64),
 }
 
 /// What became of one publish, or of several in a row of one connection.

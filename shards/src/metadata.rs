@@ -5,6 +5,7 @@
 
 use alloc::vec::Vec;
 
+use crate::policy::Policy;
 use crate::slots::Key;
 use crate::wire::names::Name;
 
@@ -15,17 +16,37 @@ pub struct TopicMetadata {
     pub name: Name,
     /// Whether it keeps its messages from the channels.
     pub paused: bool,
+    /// What operators ask of it.
+    pub policy: Policy,
     /// Its channels.
     pub channels: Vec<ChannelMetadata>,
 }
 
 /// A channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelMetadata {
     /// Its name.
     pub name: Name,
     /// Whether it delivers nothing.
     pub paused: bool,
+    /// What operators ask of it.
+    pub policy: Policy,
+}
+
+impl TopicMetadata {
+    /// A topic of which nothing is known but its name.
+    #[must_use]
+    pub fn new(name: Name) -> TopicMetadata {
+        TopicMetadata { name, paused: false, policy: Policy::default(), channels: Vec::new() }
+    }
+}
+
+impl ChannelMetadata {
+    /// A channel that was paused or not, and of which nothing else was said.
+    #[must_use]
+    pub fn new(name: Name, paused: bool) -> ChannelMetadata {
+        ChannelMetadata { name, paused, policy: Policy::default() }
+    }
 }
 
 /// The topics of one shard that something happened to, as they are now.

@@ -15,6 +15,7 @@ use crate::requeued::Requeued;
 use crate::sequences::SequenceSet;
 use crate::slots::Key;
 use crate::store::Space;
+use crate::transfers::Transfers;
 use crate::wheel::TimerId;
 
 /// Entries that the ring may grow to; above that, old messages move to the map.
@@ -49,7 +50,7 @@ pub struct Waiting {
     pub behind: u64,
 }
 
-/// The outstanding messages of one channel. Each is in exactly one of the three states.
+/// The outstanding messages of one channel. Each is in exactly one of the four states.
 #[derive(Debug, Default)]
 pub struct Outstanding {
     ring: VecDeque<Option<InFlight>>,
@@ -64,6 +65,8 @@ pub struct Outstanding {
     /// Messages that a consumer has put off.
     pub put_off: Deferrals,
     requeued: Requeued,
+    /// Messages on their way to another topic.
+    pub transfers: Transfers,
 }
 
 /// A message that is not outstanding any more.
@@ -156,6 +159,7 @@ impl Outstanding {
             || self.published.members().contains(sequence)
             || self.put_off.members().contains(sequence)
             || self.requeued.is_packed(sequence)
+            || self.transfers.contains(sequence)
     }
 
     /// The messages that wait to be delivered again, without those that `holds` knows.
@@ -181,6 +185,8 @@ impl Outstanding {
         requeued.for_each(|message| tell(message.sequence, message.attempts, None));
         let packed = self.requeued.packed_old();
         packed.for_each(|message| tell(message.sequence, message.attempts, None));
+        let transfers = self.transfers.iter();
+        transfers.for_each(|(sequence, transfer)| tell(sequence, transfer.attempts, None));
     }
 
     /// The oldest messages with a consumer, so many at most, in order.
@@ -228,6 +234,9 @@ impl Outstanding {
         self.requeued.forget_at_hand(gone, |message| {
             forgotten(Forgotten { sequence: message.sequence, at: message.at, held: None });
         });
+        for (sequence, transfer) in self.transfers.forget(range) {
+            forgotten(Forgotten { sequence, at: transfer.at, held: None });
+        }
         let mut packed = self.requeued.forget_packed(range);
         for deferrals in [&mut self.published, &mut self.put_off] {
             let members = deferrals.members().from(range.first);
@@ -291,6 +300,11 @@ impl Outstanding {
             cleared(Cleared::One(Forgotten { sequence, at, held: None }), space);
         }
         self.requeued = Requeued::default();
+        for (sequence, transfer) in self.transfers.iter() {
+            let at = transfer.at;
+            cleared(Cleared::One(Forgotten { sequence, at, held: None }), space);
+        }
+        self.transfers.clear();
         self.each_in_flight(|sequence, message| {
             let InFlight { at, timer, client, .. } = *message;
             let held = Some((timer, client));

@@ -2,10 +2,15 @@
 //!
 //! A request for a topic goes to the shard that owns it; the mailboxes carry it there and back.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::policy::{Change, Limit, Note, Policy, Problem};
 use crate::wire::names::Name;
+
+/// What the reason of a refusal begins with when a bound that an operator set is reached.
+pub const LIMIT_REACHED: &str = "limit reached";
 
 /// Something that HTTP wants of one shard.
 #[derive(Debug)]
@@ -22,10 +27,22 @@ pub enum Request {
     Channel(Name, Name, ChannelAction),
     /// Messages of a channel, to be looked at.
     Peek(Peek),
+    /// Change what is asked of a topic, or of a channel of it.
+    Configure(Name, Option<Name>, Box<Change>),
+    /// What is asked of a topic, or of a channel of it.
+    Settings(Name, Option<Name>),
+    /// Where the dead letters of all topics go.
+    DeadLetterEdges,
+    /// Bring back what waits on a channel of a dead-letter topic: at so many messages a second (0
+    /// ends it), and so many at most.
+    Redrive(Name, Name, u64, u64),
+    /// How far that is.
+    RedriveStatus(Name, Name),
 }
 
 impl Request {
-    /// Whether it pauses or unpauses something: the answer to that means that it is written down.
+    /// Whether it pauses or unpauses something, or sets something: the answer to that means that it
+    /// is written down.
     #[must_use]
     pub fn is_pause(&self) -> bool {
         match self {
@@ -35,6 +52,7 @@ impl Request {
             Request::Channel(_, _, action) => {
                 matches!(action, ChannelAction::Pause | ChannelAction::Unpause)
             }
+            Request::Configure(..) => true,
             _ => false,
         }
     }
@@ -103,6 +121,8 @@ pub struct SeenMessage {
     pub body: Vec<u8>,
     /// Bytes of the whole body.
     pub size: usize,
+    /// Why it is a dead letter, if it is one.
+    pub note: Option<Note>,
 }
 
 /// What can be done to a topic.
@@ -144,6 +164,36 @@ pub enum Reply {
     Refused(String),
     /// The answer to [`Request::Peek`].
     Seen(Seen),
-    /// The same for messages that were given up: nobody keeps those.
-    NoDeadLetters,
+    /// What is asked of a topic or channel.
+    Settings(Box<Settings>),
+    /// That cannot be set, and why.
+    Unacceptable(Problem),
+    /// The answer to [`Request::DeadLetterEdges`]: topics, and where dead letters of theirs go.
+    Edges(Vec<(Name, Name)>),
+    /// How far bringing dead letters back is.
+    Redriving(Redriving),
+}
+
+/// What is asked of a topic or channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What was said of it.
+    pub policy: Policy,
+    /// The bounds that hold, the flags included.
+    pub limit: Limit,
+}
+
+/// How far bringing dead letters back is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redriving {
+    /// Messages a second; 0 when it has ended, or never began.
+    pub rate: u64,
+    /// Messages that are still to be brought back.
+    pub left: u64,
+    /// Messages that are where they came from.
+    pub moved: u64,
+    /// Messages that could not be, and wait here.
+    pub kept: u64,
+    /// Messages that wait here.
+    pub depth: u64,
 }

@@ -170,10 +170,14 @@ pub struct TopicStats {
     pub message_count: u64,
     /// Bytes of their bodies.
     pub message_bytes: u64,
-    /// Messages dropped because an ephemeral topic was full.
-    pub dropped_count: u64,
     /// How long its messages took, on all channels; `None` when nobody measures, or it has none.
     pub timing: Option<Timing>,
+    /// Messages dropped before any channel was given them.
+    pub dropped_count: u64,
+    /// Publishes refused because a bound was reached.
+    pub rejected_count: u64,
+    /// Whether they are refused now, and why.
+    pub full: Option<String>,
     /// Whether messages are kept back from its channels.
     pub paused: bool,
     /// Its channels.
@@ -211,8 +215,12 @@ pub struct ChannelStats {
     pub processing_ms: u64,
     /// How long messages took; `None` when nobody measures.
     pub timing: Option<Timing>,
-    /// Messages dropped because an ephemeral channel was full.
+    /// Messages dropped because the channel was full, or they were too old.
     pub dropped_count: u64,
+    /// Messages that went to another topic as dead letters.
+    pub dead_letter_count: u64,
+    /// Messages on their way to another topic.
+    pub dead_lettering_count: u64,
     /// Consumers; also when `clients` is left out.
     pub client_count: u64,
     /// Whether nothing is delivered.

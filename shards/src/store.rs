@@ -392,7 +392,8 @@ mod tests {
         let mut segment = Segment::new(block, entry::run_start_bytes(&name()) as u32, 1);
         for (sequence, &size) in (1..).zip(sizes) {
             let body = vec![sequence as u8; size];
-            let message = Message { header: &[3; MESSAGE_HEADER_BYTES], body: &body, delay_ms: 0 };
+            let message =
+                Message { header: &[3; MESSAGE_HEADER_BYTES], body: &body, delay_ms: 0, note: b"" };
             assert!(segment.has_room(size + 64));
             segment.push(sequence, &message);
         }

@@ -1,5 +1,6 @@
 //! One topic: its log, and how much of it the channels have been given.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::deferral::{Deferrals, Entry, FRESH_MAX};
@@ -7,6 +8,7 @@ use crate::id;
 use crate::journal::state::Range;
 use crate::limits::Durability;
 use crate::log::{Full, Log, Message, Position, UNCOVERED};
+use crate::policy::{Limit, Policy};
 use crate::slots::Key;
 use crate::store::Space;
 use crate::wheel::TimerId;
@@ -28,6 +30,18 @@ pub struct Topic {
     pub handed_at: Position,
     /// Deferred messages that no channel has been given yet; due are they after their delays.
     pub deferred: Deferrals,
+    /// What operators ask of it.
+    pub policy: Policy,
+    /// How much each of its channels, and what they were not given, may hold.
+    pub limit: Limit,
+    /// Whether it or a channel of it has a bound.
+    pub bounded: bool,
+    /// A bound is reached, and publishes are refused: why.
+    pub full: Option<String>,
+    /// Fires when its oldest message is too old, and when that is.
+    pub age_alarm: TimerId,
+    /// When `age_alarm` fires.
+    pub age_due_ms: u64,
     /// What an answer to a publish promises.
     pub durability: Durability,
     /// Whether it is written down what becomes of its messages.
@@ -57,19 +71,23 @@ pub struct Topic {
     pub message_count: u64,
     /// Bytes of their bodies.
     pub message_bytes: u64,
-    /// Messages dropped because it is ephemeral and was full.
+    /// Messages dropped because it was full, or they were too old.
     pub dropped_count: u64,
+    /// Publishes refused because a bound was reached.
+    pub rejected_count: u64,
 }
 
-/// What every message of a turn has in common.
+/// What every message of a publish has in common.
 #[derive(Clone, Copy, Debug)]
-pub struct Stamp {
+pub struct Stamp<'a> {
     /// When it was published, nanoseconds since the Unix epoch.
     pub timestamp_ns: i64,
     /// Part of the ids.
     pub node_id: u64,
     /// How long each channel keeps it back.
     pub delay_ms: u64,
+    /// What is noted of it; seldom anything.
+    pub note: &'a [u8],
 }
 
 impl Topic {
@@ -84,6 +102,12 @@ impl Topic {
             handed: head,
             handed_at: Position::default(),
             deferred: Deferrals::default(),
+            policy: Policy::default(),
+            limit: Limit::default(),
+            bounded: false,
+            full: None,
+            age_alarm: TimerId::NONE,
+            age_due_ms: 0,
             durability,
             journaled: durability != Durability::Memory,
             noted: false,
@@ -99,6 +123,7 @@ impl Topic {
             message_count: 0,
             message_bytes: 0,
             dropped_count: 0,
+            rejected_count: 0,
         }
     }
 
@@ -162,11 +187,16 @@ impl Topic {
     ///
     /// # Errors
     /// [`Full`] when there is no memory for it; nothing was changed then.
-    pub fn publish(&mut self, body: &[u8], stamp: Stamp, space: &mut Space) -> Result<(), Full> {
+    pub fn publish(
+        &mut self,
+        body: &[u8],
+        stamp: Stamp<'_>,
+        space: &mut Space,
+    ) -> Result<(), Full> {
         let length = u32::try_from(body.len()).expect("bodies are at most 2 GiB");
         let id = id::encode(self.head, stamp.node_id);
         let header = &frame::message_header(length, stamp.timestamp_ns, &id);
-        let message = Message { header, body, delay_ms: stamp.delay_ms };
+        let message = Message { header, body, delay_ms: stamp.delay_ms, note: stamp.note };
         self.log.append(space, self.head, message)?;
         if stamp.delay_ms > 0 {
             let entry = Entry { due_ms: stamp.delay_ms, sequence: self.head, attempts: 0 };

@@ -31,8 +31,8 @@ counts more than a variable, and a variable more than the file.
 Stop: everything that is to outlast the process is written to the disk.
 .TP
 \fBSIGUSR1\fR
-Drain: nsqlookupds forget this node, publishes are refused, and consumers are served until nothing is
-left or \fB\-\-drain\-timeout\fR is over; then stop.
+Drain: nsqlookupds forget this node, publishes are refused, and consumers are served until nothing
+is left or \fB\-\-drain\-timeout\fR is over; then stop.
 .TP
 \fBSIGHUP\fR
 Read the certificates again.

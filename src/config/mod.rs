@@ -1,10 +1,11 @@
-//! What the programs are told: flags in Go's style, environment variables, NSQ's TOML files, and the
-//! options from them all.
+//! What the programs are told: flags in Go's style, environment variables, NSQ's TOML files, and
+//! the options from them all.
 //!
 //! Each flag is one [`flag::Flag`] in a program's table. The parser, `--help`, the TOML keys, the
-//! names of variables and the defaults come from that value; [`nsqd::NsqdOptions`], [`nsqlookupd::LookupdOptions`],
-//! [`nsqadmin::AdminOptions`], [`tail::TailOptions`] and [`export::ExportOptions`] are what the
-//! rest of a program sees. What can go wrong ends as a [`stop::Stop`], which knows its exit code.
+//! names of variables and the defaults come from that value; [`nsqd::NsqdOptions`],
+//! [`nsqlookupd::LookupdOptions`], [`nsqadmin::AdminOptions`], [`tail::TailOptions`] and
+//! [`export::ExportOptions`] are what the rest of a program sees. What can go wrong ends as a
+//! [`stop::Stop`], which knows its exit code.
 
 pub mod export;
 pub mod nsqadmin;
@@ -14,6 +15,7 @@ pub mod stop;
 pub mod tail;
 
 pub mod argv;
+pub mod auth_address;
 pub mod env;
 pub mod flag;
 #[cfg(test)]
@@ -26,6 +28,7 @@ pub mod value;
 pub mod nsqadmin_flags;
 mod nsqd_checks;
 pub mod nsqd_flags;
+mod nsqd_policy;
 
 pub mod duration;
 pub mod go_text;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use shards::limits::Durability;
+use shards::policy::Defaults;
 use shards::wire::names::Name;
 
 use super::host;
@@ -74,6 +75,10 @@ pub struct NsqdOptions {
     pub durability: Durability,
     /// Topics with another promise.
     pub topic_durability: Vec<(Name, Durability)>,
+    /// What topics and channels may hold where nobody says anything else.
+    pub defaults: Defaults,
+    /// Free space of the disk below which publishes are refused; 0 for none.
+    pub min_free_disk_bytes: u64,
     /// Messages of an ephemeral topic or channel.
     pub mem_queue_size: u64,
     /// Messages of any topic that stay in memory, when somebody said so.

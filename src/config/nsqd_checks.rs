@@ -8,15 +8,16 @@ use std::path::PathBuf;
 use shards::limits::Durability;
 use shards::wire::names::Name;
 
+use super::auth_address;
 use super::duration::NS_PER_MS;
 use super::nsqd::{
     AuthOptions, LookupdTlsOptions, MetricsOptions, NsqdOptions, StatsdOptions, TlsOptions,
     WithLookupd,
 };
+use super::nsqd_policy;
 use super::settings::Settings;
 use super::value::{TlsRequired, Value};
 use crate::log::LogFormat;
-use crate::nsqd::control::auth::check as auth_server;
 
 /// The number of node ids; message ids have ten bits for it.
 const NODE_IDS: i64 = 1024;
@@ -66,9 +67,10 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         data_path: PathBuf::from(s.text("data-path")),
         durability: read_durability("durability", &s.text("durability"))?,
         topic_durability: read_topic_durability(s)?,
+        defaults: nsqd_policy::read(s)?,
+        min_free_disk_bytes: nsqd_policy::read_min_free_disk(s)?,
         mem_queue_size: read_count(s, "mem-queue-size", 0)?,
-        mem_queue_size_given: Some(read_count(s, "mem-queue-size", 0)?)
-            .filter(|&messages| messages != MEM_QUEUE_SIZE_DEFAULT),
+        mem_queue_size_given: read_mem_queue_size_given(s)?,
         journal_limit_bytes: s.bytes_if_given("journal-limit").unwrap_or(u64::MAX),
         max_bytes_per_file: read_count(s, "max-bytes-per-file", 1)?,
         sync_every: read_count(s, "sync-every", 1)?,
@@ -101,6 +103,11 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
     // `/config` shows what holds, which is more than what was asked for.
     settings.set("tls-required", Value::TlsRequired(options.tls.required));
     Ok(NsqdOptions { settings, ..options })
+}
+
+fn read_mem_queue_size_given(s: &Settings) -> Result<Option<u64>, String> {
+    let messages = read_count(s, "mem-queue-size", 0)?;
+    Ok(Some(messages).filter(|&messages| messages != MEM_QUEUE_SIZE_DEFAULT))
 }
 
 fn is_topology_aware(s: &Settings) -> bool {
@@ -183,7 +190,8 @@ fn read_auth(s: &Settings) -> Result<AuthOptions, String> {
     };
     let http_addresses = s.texts("auth-http-address");
     for address in &http_addresses {
-        auth_server(address).map_err(|problem| format!("--auth-http-address: {problem}"))?;
+        auth_address::is_secure(address)
+            .map_err(|problem| format!("--auth-http-address: {problem}"))?;
     }
     let over_http = s.bool("http-require-auth");
     if over_http && http_addresses.is_empty() {

@@ -1,6 +1,7 @@
 //! nsqd's flags: the original's with its defaults, and Shoal's own.
 
 use super::flag::{Flag, Group, Program};
+use super::nsqd_policy::LIMITS;
 use super::value::Kind::{
     Bool, Bytes, Duration, Floats, Int, LogLevel, Text, Texts, TlsRequired, TlsVersion,
 };
@@ -17,6 +18,7 @@ pub static NSQD: Program = Program {
         Group { title: "Cores and memory", flags: CORES },
         Group { title: "Data", flags: DATA },
         Group { title: "Messages", flags: MESSAGES },
+        Group { title: "Limits", flags: LIMITS },
         Group { title: "What clients may ask for", flags: CLIENTS },
         Group { title: "Authorization", flags: AUTH },
         Group { title: "TLS", flags: TLS },
@@ -301,6 +303,6 @@ const STATISTICS: &[Flag] = &[
 const EXPERIMENTS: &[Flag] = &[Flag::list(
     "enable-experiment",
     Texts,
-    "Switch an experiment on: topology-aware-consumption (consumers of this node's zone first, then \
-     those of its region); may be repeated",
+    "Switch an experiment on: topology-aware-consumption (consumers of this node's zone first, \
+     then those of its region); may be repeated",
 )];

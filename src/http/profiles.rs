@@ -1,7 +1,7 @@
 //! `/debug/pprof`: of the original's profiles only the command line has a counterpart.
 //!
-//! The others are about Go's runtime. A processor profile of this program is taken with `perf`, from
-//! outside, without a broker that has to carry a profiler.
+//! The others are about Go's runtime. A processor profile of this program is taken with `perf`,
+//! from outside, without a broker that has to carry a profiler.
 
 use std::os::unix::ffi::OsStrExt;
 

@@ -55,6 +55,15 @@ impl<'q> Query<'q> {
         Ok(Query { raw })
     }
 
+    /// All parameters with their values, in order.
+    pub fn pairs(&self) -> impl Iterator<Item = (Cow<'q, [u8]>, Cow<'q, [u8]>)> {
+        let pairs = self.raw.split('&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (unescape(key), unescape(value))
+        })
+    }
+
     /// The first value of a parameter; `None` when it does not occur, empty when it has no value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Cow<'q, [u8]>> {

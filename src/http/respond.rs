@@ -67,6 +67,14 @@ impl Failure {
         Failure::new(StatusCode::BAD_REQUEST, message)
     }
 
+    /// 400 for a parameter that cannot have its value; the text says what it may have.
+    #[must_use]
+    pub fn invalid(parameter: &str, text: &str) -> Failure {
+        let message =
+            Cow::Owned(format!("INVALID_ARG_{}: {parameter} {text}", parameter.to_uppercase()));
+        Failure { status: StatusCode::BAD_REQUEST, message }
+    }
+
     /// 404 with a code.
     #[must_use]
     pub const fn not_found(message: &'static str) -> Failure {

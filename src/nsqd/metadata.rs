@@ -6,6 +6,7 @@
 
 pub mod file;
 pub mod keeper;
+pub mod policy;
 
 #[cfg(test)]
 mod tests;
@@ -76,28 +77,52 @@ pub fn parse(bytes: &[u8]) -> Result<Content, String> {
     let Some(root) = object(&value, "the whole")? else { return Ok(content) };
     for topic in list(root, "topics")? {
         let Some((name, topic)) = entry(topic, "topic", &mut content.warnings)? else { continue };
-        let paused = flag(topic, "paused")?;
-        let mut channels: BTreeMap<Name, bool> = BTreeMap::new();
+        let mut found = TopicMetadata::new(name);
+        found.paused = flag(topic, "paused")?;
+        found.policy = policy::read(topic, &name, &format!("topic {name}"))?;
         for channel in list(topic, "channels")? {
             let channel = entry(channel, "channel", &mut content.warnings)?;
-            if let Some((name, channel)) = channel {
-                *channels.entry(name).or_default() |= flag(channel, "paused")?;
+            if let Some((channel_name, channel)) = channel {
+                let paused = flag(channel, "paused")?;
+                let what = format!("channel {name}/{channel_name}");
+                let policy = policy::read(channel, &name, &what)?;
+                add(
+                    &mut found.channels,
+                    ChannelMetadata { policy, ..ChannelMetadata::new(channel_name, paused) },
+                );
             }
         }
-        merge(&mut content.topics, name, paused, channels);
+        found.channels.sort_unstable_by_key(|channel| channel.name);
+        merge(&mut content.topics, found);
     }
+    policy::check_circles(&content.topics)?;
     Ok(content)
 }
 
-/// Adds a topic; a second one of its name adds to the first.
-fn merge(topics: &mut Topics, name: Name, paused: bool, mut channels: BTreeMap<Name, bool>) {
-    let topic = topics.entry(name).or_insert(TopicMetadata { name, paused, channels: Vec::new() });
-    topic.paused |= paused;
-    for channel in &mut topic.channels {
-        channel.paused |= channels.remove(&channel.name).unwrap_or_default();
+/// Adds a channel; a second one of its name adds to the first.
+fn add(channels: &mut Vec<ChannelMetadata>, channel: ChannelMetadata) {
+    match channels.iter_mut().find(|known| known.name == channel.name) {
+        Some(known) => {
+            known.paused |= channel.paused;
+            if known.policy.is_empty() {
+                known.policy = channel.policy;
+            }
+        }
+        None => channels.push(channel),
     }
-    let more = channels.into_iter().map(|(name, paused)| ChannelMetadata { name, paused });
-    topic.channels.extend(more);
+}
+
+/// Adds a topic; a second one of its name adds to the first.
+fn merge(topics: &mut Topics, topic: TopicMetadata) {
+    let Some(known) = topics.get_mut(&topic.name) else {
+        topics.insert(topic.name, topic);
+        return;
+    };
+    known.paused |= topic.paused;
+    if known.policy.is_empty() {
+        known.policy = topic.policy;
+    }
+    topic.channels.into_iter().for_each(|channel| add(&mut known.channels, channel));
 }
 
 type Object = Map<String, Value>;
@@ -176,12 +201,16 @@ struct TopicText<'a> {
     name: &'a str,
     paused: bool,
     channels: Option<Vec<ChannelText<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shoal: Option<policy::PolicyText>,
 }
 
 #[derive(Serialize)]
 struct ChannelText<'a> {
     name: &'a str,
     paused: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shoal: Option<policy::PolicyText>,
 }
 
 /// Metadata as it stands in the file. What is ephemeral is left out.
@@ -191,6 +220,7 @@ pub fn text(topics: &Topics) -> Vec<u8> {
         name: topic.name.as_str(),
         paused: topic.paused,
         channels: unless_empty(channel_texts(topic)),
+        shoal: policy::text(&topic.policy),
     });
     let file = FileText { topics: unless_empty(topics.collect()), version: NSQ_VERSION };
     serde_json::to_vec(&file).expect("text, flags and lists are JSON")
@@ -199,7 +229,11 @@ pub fn text(topics: &Topics) -> Vec<u8> {
 fn channel_texts(topic: &TopicMetadata) -> Vec<ChannelText<'_>> {
     let lasting = topic.channels.iter().filter(|channel| !channel.name.is_ephemeral());
     lasting
-        .map(|channel| ChannelText { name: channel.name.as_str(), paused: channel.paused })
+        .map(|channel| ChannelText {
+            name: channel.name.as_str(),
+            paused: channel.paused,
+            shoal: policy::text(&channel.policy),
+        })
         .collect()
 }
 

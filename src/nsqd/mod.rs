@@ -21,6 +21,7 @@ pub mod ring;
 pub mod transport;
 
 pub mod disk;
+mod floor;
 
 pub mod control;
 pub mod life;

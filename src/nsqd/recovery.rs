@@ -118,12 +118,12 @@ pub fn complete(metadata: &mut Topics, parts: &[Part]) -> bool {
     for topic in parts.iter().flat_map(|part| &part.topics) {
         let known = metadata.entry(topic.name).or_insert_with(|| {
             added = true;
-            TopicMetadata { name: topic.name, paused: false, channels: Vec::new() }
+            TopicMetadata::new(topic.name)
         });
         for (name, _) in &topic.channels {
             if !known.channels.iter().any(|channel| channel.name == *name) {
                 added = true;
-                known.channels.push(ChannelMetadata { name: *name, paused: false });
+                known.channels.push(ChannelMetadata::new(*name, false));
             }
         }
     }

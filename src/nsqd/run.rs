@@ -24,8 +24,10 @@ use super::control::line::Line;
 use super::control::{Control, Inbox, discovery_timeout};
 use super::disk::limits::JOURNAL_BYTES;
 use super::doorbell::Doorbell;
+use super::floor::{self, Floor};
 use super::http::facts::{Facts, Health, Limits, Options as ShownOptions};
 use super::http::memory::release as release_memory;
+use super::http::policy::Turnstile;
 use super::life::Life;
 use super::life::watch::{Event, Watch};
 use super::mailbox::{LaneCapacities, Mailbox};
@@ -166,21 +168,9 @@ fn serve(
     let memory_limit_bytes = usize::try_from(memory_limit_bytes).unwrap_or(usize::MAX) / shards;
     let overrides = overrides(&options);
     let placement = |worker: usize| Placement::new(worker as u16, shards as u16, &overrides);
-    take_over(&options, data_path.directory(), &mut loaded.content.topics)?;
-    let metadata: Vec<TopicMetadata> = loaded.content.topics.values().cloned().collect();
-    persist(&loaded)?;
-    let Recovery { clerk, parts, sequence_floor } = recovery::recover(
-        &options,
-        data_path.directory(),
-        &metadata,
-        &placement(0),
-        &crew.doorbells[..shards],
-    )?;
-    // What only the journals know has to be in the file before new journals say anything: they
-    // might not come to say it of everything.
-    if recovery::complete(&mut loaded.content.topics, &parts) {
-        persist(&loaded)?;
-    }
+    floor::watch(&facts, data_path.directory())?;
+    let Recovery { clerk, parts, sequence_floor } =
+        read_data(&options, &directory, &mut loaded, &placement(0), &crew.doorbells[..shards])?;
     let mut topics = topics_of_shards(&loaded.content.topics, &placement(0)).into_iter();
     let (keeper, reporters) = keep(loaded, &crew.doorbells)?;
     let (control, lines) = Control::start(inbox, &options, &facts, &crew.doorbells)?;
@@ -220,6 +210,26 @@ fn serve(
     clerk.stop();
     drop(data_path);
     Ok(())
+}
+
+/// Reads what an earlier start left, of this broker or of the original.
+fn read_data(
+    options: &NsqdOptions,
+    directory: &Path,
+    loaded: &mut Loaded,
+    placement: &Placement,
+    doorbells: &[Doorbell],
+) -> Result<Recovery, String> {
+    take_over(options, directory, &mut loaded.content.topics)?;
+    let metadata: Vec<TopicMetadata> = loaded.content.topics.values().cloned().collect();
+    persist(loaded)?;
+    let recovery = recovery::recover(options, directory, &metadata, placement, doorbells)?;
+    // What only the journals know has to be in the file before new journals say anything: they
+    // might not come to say it of everything.
+    if recovery::complete(&mut loaded.content.topics, &recovery.parts) {
+        persist(loaded)?;
+    }
+    Ok(recovery)
 }
 
 /// The topics whose shards were chosen by hand.
@@ -535,6 +545,7 @@ fn shard_options(
         memory_limit_bytes,
         durability: options.durability,
         topic_durability: options.topic_durability.clone(),
+        defaults: options.defaults,
         journal_files_max: journal_files(options, shards),
         journal_file_bytes: JOURNAL_BYTES as u32,
         store_file_bytes: u32::try_from(options.max_bytes_per_file).unwrap_or(u32::MAX / 2),
@@ -584,6 +595,8 @@ fn facts(
         // Who may consume is asked of servers, which nobody asks over HTTP.
         shows_messages: options.peek && options.auth.http_addresses.is_empty(),
         life,
+        floor: Floor::new(options.min_free_disk_bytes),
+        policy_changes: Turnstile::default(),
     }
 }
 

@@ -17,7 +17,7 @@ pub enum Peer {
 }
 
 /// Flags that only Shoal knows; dropped when the original is started.
-const SHOAL_FLAGS: [&str; 9] = [
+const SHOAL_FLAGS: [&str; 14] = [
     "--shards",
     "--greeting-timeout",
     "--memory-limit",
@@ -27,6 +27,11 @@ const SHOAL_FLAGS: [&str; 9] = [
     "--tls-handshakes",
     "--http-require-auth",
     "--metrics-",
+    "--topic-max",
+    "--topic-on-full",
+    "--channel-max",
+    "--channel-on-full",
+    "--min-free-disk",
 ];
 
 impl Peer {

@@ -1,8 +1,9 @@
 //! Every endpoint with every method, and with wrong and right parameters and bodies: what is
 //! answered stands in a file, which both programs have to agree with.
 //!
-//! `SHOAL_TEST_RECORD` with `SHOAL_TEST_PEER` writes that file anew, from what the original answers.
-//! Left out is only what the README names as different: Go's profiles and its switches for them.
+//! `SHOAL_TEST_RECORD` with `SHOAL_TEST_PEER` writes that file anew, from what the original
+//! answers. Left out is only what the README names as different: Go's profiles and its switches for
+//! them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

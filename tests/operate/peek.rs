@@ -94,7 +94,7 @@ fn cold_messages_are_read_and_stay_cold() {
     });
 }
 
-const ERRORS: [(&str, u16, &str); 13] = [
+const ERRORS: [(&str, u16, &str); 12] = [
     ("", 400, "MISSING_ARG_TOPIC"),
     ("?topic=$&channel=c", 400, "INVALID_ARG_TOPIC"),
     ("?topic=t", 400, "MISSING_ARG_CHANNEL"),
@@ -107,7 +107,6 @@ const ERRORS: [(&str, u16, &str); 13] = [
     ("?topic=t&channel=c;", 400, "INVALID_REQUEST"),
     ("?topic=no&channel=c", 404, "TOPIC_NOT_FOUND"),
     ("?topic=t&channel=no", 404, "CHANNEL_NOT_FOUND"),
-    ("?topic=t&channel=c&state=dead", 501, "DEAD_LETTERS_NOT_KEPT"),
 ];
 
 #[test]

@@ -4,7 +4,7 @@
 //! 0   u32  CRC-32 of the file's nonce (8 bytes), the rest of the head, and the names
 //! 4   u8   kind: 1 run, 2 channel, 3 topic, 4 finished, 5 requeued, 6 channel deleted,
 //!          7 topic deleted, 8 part of the channel behind, 9 index of deferred messages, of no
-//!          use after a restart
+//!          use after a restart, 10 how far a channel has delivered
 //! 5   u8   length of the topic's name          6  u8  of the channel's; 0 for none
 //! 7   u8   flags: 1 a trailer is behind the payload, 2 this is one, 4 some records are deferred
 //! 8   u32  bytes of the payload
@@ -152,6 +152,13 @@ pub fn requeued(out: &mut Vec<u8>, nonce: u64, topic: &Name, channel: &Name, lis
     append_state(out, nonce, head, |out| state::encode_outstanding(out, list));
 }
 
+/// Appends that a channel has delivered what is below `cursor`, as far as it was there to be
+/// delivered: where attempts are counted.
+pub fn delivered(out: &mut Vec<u8>, nonce: u64, topic: &Name, channel: &Name, cursor: u64) {
+    let head = Head::of_state(Kind::Delivered, topic, Some(channel));
+    append_state(out, nonce, head, |out| state::put(out, cursor));
+}
+
 /// Appends that a channel is gone.
 pub fn channel_deleted(out: &mut Vec<u8>, nonce: u64, topic: &Name, channel: &Name) {
     append_state(out, nonce, Head::of_state(Kind::ChannelDeleted, topic, Some(channel)), |_| ());
@@ -189,6 +196,7 @@ pub(super) enum Kind {
     TopicDeleted = 7,
     ChannelPart = 8,
     Index = 9,
+    Delivered = 10,
 }
 
 impl Kind {
@@ -203,6 +211,7 @@ impl Kind {
             7 => Kind::TopicDeleted,
             8 => Kind::ChannelPart,
             9 => Kind::Index,
+            10 => Kind::Delivered,
             _ => return None,
         })
     }

@@ -80,6 +80,15 @@ pub enum Entry {
         /// Its state.
         state: TopicState,
     },
+    /// A channel that counts attempts has delivered what is below the cursor.
+    Delivered {
+        /// The topic.
+        topic: Name,
+        /// The channel.
+        channel: Name,
+        /// The message behind.
+        cursor: u64,
+    },
     /// Messages that a channel has finished.
     Finished {
         /// The channel's topic.
@@ -412,6 +421,10 @@ fn decode(head: &Head, payload: &[u8]) -> Option<Entry> {
         }
         Kind::Index => Entry::Index { topic },
         Kind::Topic => Entry::Topic { topic, state: TopicState::decode(payload)? },
+        Kind::Delivered => {
+            let cursor = state::decode_number(payload)?;
+            Entry::Delivered { topic, channel: head.channel?, cursor }
+        }
         Kind::Finished => {
             let ranges = state::decode_ranges(payload)?;
             Entry::Finished { topic, channel: head.channel?, ranges }

@@ -354,7 +354,7 @@ fn written() -> impl Strategy<Value = Written> {
     let ranges = prop::collection::vec(range, 0..10);
     let list = prop::collection::vec(outstanding, 0..10);
     let messages = prop::collection::vec((0_u64..2, 0_usize..100), 1..5);
-    (0..9, text(), text(), any::<(u32, Option<u64>)>(), (ranges, list, messages)).prop_map(
+    (0..10, text(), text(), any::<(u32, Option<u64>)>(), (ranges, list, messages)).prop_map(
         |(kind, topic_text, channel, (number, handed), (ranges, list, messages))| {
             let (topic, channel) = (name(&topic_text), name(&channel));
             let cursor = u64::from(number);
@@ -374,6 +374,7 @@ fn written() -> impl Strategy<Value = Written> {
                     Entry::ChannelPart { topic, channel, number: cursor, part }
                 }
                 7 => Entry::Index { topic },
+                8 => Entry::Delivered { topic, channel, cursor },
                 _ => Entry::TopicDeleted { topic, floor: cursor },
             })
         },
@@ -426,7 +427,7 @@ proptest! {
     #[test]
     fn entries_that_only_have_right_checksums_are_read_within_the_file(
         list in prop::collection::vec(
-            (0_u8..11, [0_u8..70, 0_u8..70, 0_u8..9], any::<[u64; 2]>(), damaged_bytes()),
+            (0_u8..12, [0_u8..70, 0_u8..70, 0_u8..9], any::<[u64; 2]>(), damaged_bytes()),
             0..8,
         ),
     ) {

@@ -58,6 +58,8 @@ pub struct Message<'a> {
     pub body: &'a [u8],
     /// How long each channel keeps it back.
     pub delay_ms: u64,
+    /// What is noted of it for us, not for consumers; seldom anything.
+    pub note: &'a [u8],
 }
 
 /// The log of one topic.
@@ -116,7 +118,10 @@ impl Log {
             last.sealed = true;
             self.class = pool::larger(self.class);
         }
-        self.segments.push_back(Segment::new(block, self.base, first));
+        let start = self.segments.back().map_or(0, Segment::end);
+        let mut segment = Segment::new(block, self.base, first);
+        segment.start = start;
+        self.segments.push_back(segment);
         Ok(())
     }
 

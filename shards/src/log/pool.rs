@@ -34,8 +34,8 @@ pub fn smaller(class: usize) -> usize {
     class.saturating_sub(1)
 }
 
-/// Supplies a chunk of [`CHUNK_BYTES`] that starts at a page, where disks take it from, and lives as long as the process; `None` when there is no
-/// memory.
+/// Supplies a chunk of [`CHUNK_BYTES`] that starts at a page, where disks take it from, and lives
+/// as long as the process; `None` when there is no memory.
 pub type Grow = Box<dyn FnMut() -> Option<&'static mut [u8]>>;
 
 /// A piece of the pool's memory. It goes back with [`Pool::give_back`].

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! 0   u32  CRC-32 of the topic's name and the rest; 0 in a topic that is only kept in memory
-//! 4   u8   kind: 1 message, 2 deferred message
+//! 4   u8   kind: 1 message, 2 deferred message, 3 message with a note
 //! 5   3    zero
-//! 8   u64  delay in milliseconds, only in kind 2; little-endian like the CRC
+//! 8   u64  delay in milliseconds, only in kinds 2 and 3; little-endian like the CRC
+//! 16  u32  bytes of the note, and the note, only in kind 3
 //! then the message frame as consumers get it: size, type, timestamp, attempts (0), id, body
 //! ```
 //! The frame is kept whole, so that a delivery is one copy and two patched bytes.
@@ -14,11 +15,13 @@ use core::ops::Range;
 
 use super::{Message, Position};
 use crate::id;
+use crate::policy::NOTE_BYTES_MAX;
 use crate::wire::frame::MESSAGE_HEADER_BYTES;
 use crate::wire::names::Name;
 
 /// The most that a record has besides its message's body.
-pub const RECORD_BYTES_MAX: usize = PREFIX_BYTES + DELAY_BYTES + MESSAGE_HEADER_BYTES;
+pub const RECORD_BYTES_MAX: usize =
+    PREFIX_BYTES + DELAY_BYTES + LENGTH_BYTES + NOTE_BYTES_MAX + MESSAGE_HEADER_BYTES;
 const CRC_BYTES: usize = 4;
 /// Where in a frame the id is: behind size, type, timestamp and attempts.
 const ID_OFFSET: usize = MESSAGE_HEADER_BYTES - 16;
@@ -29,6 +32,8 @@ const PREFIX_BYTES: usize = 8;
 const DELAY_BYTES: usize = 8;
 const MESSAGE: u8 = 1;
 const DEFERRED: u8 = 2;
+const NOTED: u8 = 3;
+const LENGTH_BYTES: usize = 4;
 
 /// A message read in place.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +42,8 @@ pub struct Record<'a> {
     pub frame: &'a [u8],
     /// How long each channel keeps it back; 0 for not at all.
     pub delay_ms: u64,
+    /// What is noted of it; seldom anything.
+    pub note: &'a [u8],
     /// Where the record behind it would be.
     pub next: Position,
 }
@@ -47,6 +54,19 @@ impl Record<'_> {
     pub fn sequence(&self) -> u64 {
         let id = self.frame[ID_OFFSET..].first_chunk().and_then(id::parse);
         id::any_sequence(id.expect("ids in memory are ours"))
+    }
+
+    /// When it could be delivered first, nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn since_ns(&self) -> i64 {
+        let delay_ns = i64::try_from(self.delay_ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+        self.timestamp_ns().saturating_add(delay_ns)
+    }
+
+    /// What was published.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.frame[MESSAGE_HEADER_BYTES..]
     }
 
     /// When it was published, nanoseconds since the Unix epoch.
@@ -130,11 +150,21 @@ pub fn claimed_bytes(bytes: &[u8]) -> Option<usize> {
     let start = match *bytes.get(CRC_BYTES..PREFIX_BYTES)? {
         [MESSAGE, 0, 0, 0] => PREFIX_BYTES,
         [DEFERRED, 0, 0, 0] => PREFIX_BYTES + DELAY_BYTES,
+        [NOTED, 0, 0, 0] => {
+            let note = note_bytes(bytes).filter(|&note| note <= NOTE_BYTES_MAX)?;
+            PREFIX_BYTES + DELAY_BYTES + LENGTH_BYTES + note
+        }
         _ => return None,
     };
     let size = u32::from_be_bytes(*bytes.get(start..)?.first_chunk()?) as usize;
     let frame_type = bytes.get(start + 4..start + 8)?;
     (size + 4 >= MESSAGE_HEADER_BYTES && frame_type == FRAME_TYPE).then_some(start + 4 + size)
+}
+
+/// Bytes of the note in a record that has one.
+fn note_bytes(record: &[u8]) -> Option<usize> {
+    let length = record.get(PREFIX_BYTES + DELAY_BYTES..)?.first_chunk()?;
+    Some(u32::from_le_bytes(*length) as usize)
 }
 
 /// Checks the record at the start of `bytes`; `None` when it is damaged or not whole.
@@ -238,24 +268,48 @@ pub fn append(out: &mut Vec<u8>, message: &Message<'_>, salt: Salt) {
 /// The message frame in a record that is good.
 #[must_use]
 pub fn frame(record: &[u8]) -> &[u8] {
-    let delay = if record[CRC_BYTES] == DEFERRED { DELAY_BYTES } else { 0 };
-    &record[PREFIX_BYTES + delay..]
+    let more = match record[CRC_BYTES] {
+        MESSAGE => 0,
+        NOTED => DELAY_BYTES + LENGTH_BYTES + note_bytes(record).unwrap_or(0),
+        _ => DELAY_BYTES,
+    };
+    &record[PREFIX_BYTES + more..]
 }
 
 /// Bytes that a message takes in a segment.
 pub(super) fn bytes(message: &Message<'_>) -> usize {
-    let delay = if message.delay_ms == 0 { 0 } else { DELAY_BYTES };
-    PREFIX_BYTES + delay + MESSAGE_HEADER_BYTES + message.body.len()
+    let more = match kind(message) {
+        MESSAGE => 0,
+        NOTED => DELAY_BYTES + LENGTH_BYTES + message.note.len(),
+        _ => DELAY_BYTES,
+    };
+    PREFIX_BYTES + more + MESSAGE_HEADER_BYTES + message.body.len()
+}
+
+fn kind(message: &Message<'_>) -> u8 {
+    match (message.note.is_empty(), message.delay_ms) {
+        (true, 0) => MESSAGE,
+        (true, _) => DEFERRED,
+        (false, _) => NOTED,
+    }
 }
 
 /// Writes a record; `to` is exactly as long as [`bytes`] says.
 pub(super) fn write(to: &mut [u8], message: &Message<'_>) {
-    let kind = if message.delay_ms == 0 { MESSAGE } else { DEFERRED };
+    let kind = kind(message);
     let (prefix, mut rest) = to.split_at_mut(PREFIX_BYTES);
     prefix.copy_from_slice(&u64::to_le_bytes(u64::from(kind) << 32));
-    if kind == DEFERRED {
+    if kind != MESSAGE {
         let (delay, behind) = rest.split_at_mut(DELAY_BYTES);
         delay.copy_from_slice(&message.delay_ms.to_le_bytes());
+        rest = behind;
+    }
+    if kind == NOTED {
+        assert!(message.note.len() <= NOTE_BYTES_MAX, "what is noted of a message has a bound");
+        let (length, behind) = rest.split_at_mut(LENGTH_BYTES);
+        length.copy_from_slice(&(message.note.len() as u32).to_le_bytes());
+        let (note, behind) = behind.split_at_mut(message.note.len());
+        note.copy_from_slice(message.note);
         rest = behind;
     }
     let (header, body) = rest.split_at_mut(MESSAGE_HEADER_BYTES);
@@ -266,17 +320,21 @@ pub(super) fn write(to: &mut [u8], message: &Message<'_>) {
 /// Reads the record at `at` in the used part of its segment.
 pub(crate) fn read(segment: &[u8], at: Position) -> Record<'_> {
     let record = &segment[at.offset as usize..];
-    let (delay_ms, start) = if record[4] == DEFERRED {
-        let delay = record[PREFIX_BYTES..].first_chunk().map_or(0, |raw| u64::from_le_bytes(*raw));
-        (delay, PREFIX_BYTES + DELAY_BYTES)
-    } else {
-        (0, PREFIX_BYTES)
-    };
+    let (mut delay_ms, mut note, mut start) = (0, &[][..], PREFIX_BYTES);
+    if record[CRC_BYTES] != MESSAGE {
+        delay_ms = record[start..].first_chunk().map_or(0, |raw| u64::from_le_bytes(*raw));
+        start += DELAY_BYTES;
+        if record[CRC_BYTES] == NOTED {
+            start += LENGTH_BYTES;
+            note = &record[start..][..note_bytes(record).unwrap_or(0)];
+            start += note.len();
+        }
+    }
     let frame = &record[start..];
     let size = frame.first_chunk().map_or(0, |raw| u32::from_be_bytes(*raw));
     let frame = &frame[..size as usize + 4];
     let next = Position { segment: at.segment, offset: at.offset + (start + frame.len()) as u32 };
-    Record { frame, delay_ms, next }
+    Record { frame, delay_ms, note, next }
 }
 
 #[cfg(test)]
@@ -289,7 +347,7 @@ mod tests {
 
     fn record(delay_ms: u64) -> Vec<u8> {
         let header = &message_header(5, 0x18ea_9b0d_2a89_80ef, b"0172cd0dacc80007");
-        let message = Message { header, body: b"hello", delay_ms };
+        let message = Message { header, body: b"hello", delay_ms, note: b"" };
         // Stale bytes of another record, as in a segment that is used again.
         let mut record = vec![0xa5; bytes(&message)];
         write(&mut record, &message);
@@ -307,13 +365,35 @@ mod tests {
     }
 
     #[test]
+    fn a_note_stands_in_front_of_the_frame() {
+        let header = &message_header(5, 0x18ea_9b0d_2a89_80ef, b"0172cd0dacc80007");
+        for delay_ms in [0, 250] {
+            let message = Message { header, body: b"hello", delay_ms, note: b"why" };
+            let mut out = Vec::new();
+            append(&mut out, &message, Salt::default());
+            let prefix = [&b"\x03\0\0\0"[..], &[delay_ms as u8], &[0; 7], b"\x03\0\0\0why"];
+            assert_eq!(out[4..], [&prefix.concat(), FRAME].concat());
+            assert_eq!((out.len(), frame(&out)), (bytes(&message), FRAME));
+            let found = read(&out, Position::default());
+            assert_eq!((found.frame, found.delay_ms, found.note), (FRAME, delay_ms, &b"why"[..]));
+            assert_eq!(check(&out, Salt::default()).unwrap().bytes, out.len());
+            out[16] = 0xff;
+            assert_eq!(super::claimed_bytes(&out), None, "no note is so long");
+        }
+    }
+
+    #[test]
     fn an_appended_record_is_whole() {
         for delay_ms in [0, 250] {
             let mut sealed = record(delay_ms);
             seal(&mut sealed, Salt::default());
             let header = &message_header(5, 0x18ea_9b0d_2a89_80ef, b"0172cd0dacc80007");
             let mut out = b"before".to_vec();
-            append(&mut out, &Message { header, body: b"hello", delay_ms }, Salt::default());
+            append(
+                &mut out,
+                &Message { header, body: b"hello", delay_ms, note: b"" },
+                Salt::default(),
+            );
             assert_eq!(out, [b"before", &sealed[..]].concat());
             assert_eq!(frame(&sealed), FRAME);
         }
@@ -360,14 +440,18 @@ mod tests {
         let salt = Salt(0x1234_5678);
         let header = |bytes| message_header(bytes, 5, b"0172cd0dacc80007");
         let mut inner = Vec::new();
-        append(&mut inner, &Message { header: &header(5), body: b"hello", delay_ms: 3 }, salt);
+        append(
+            &mut inner,
+            &Message { header: &header(5), body: b"hello", delay_ms: 3, note: b"" },
+            salt,
+        );
         let mut fake = inner.clone();
         fake[0] ^= 1;
         let body = [&inner[..], &fake, b"xx", &inner].concat();
         let mut run = Vec::new();
         for delay_ms in [0, 250, 0] {
             let header = &header(body.len() as u32);
-            append(&mut run, &Message { header, body: &body, delay_ms }, salt);
+            append(&mut run, &Message { header, body: &body, delay_ms, note: b"" }, salt);
         }
         for byte in 0..run.len() {
             run[byte] ^= 0x10;
@@ -408,9 +492,9 @@ mod tests {
         }
         let header = &message_header(body.len() as u32, 5, b"0172cd0dacc80007");
         let (mut run, salt) = (Vec::new(), Salt::default());
-        append(&mut run, &Message { header, body: &body, delay_ms: 0 }, salt);
+        append(&mut run, &Message { header, body: &body, delay_ms: 0, note: b"" }, salt);
         let small = &message_header(5, 6, b"0172cd0dacc80407");
-        append(&mut run, &Message { header: small, body: b"hello", delay_ms: 0 }, salt);
+        append(&mut run, &Message { header: small, body: b"hello", delay_ms: 0, note: b"" }, salt);
         run[4] ^= 0x40;
         let began = std::time::Instant::now();
         let found: Vec<_> = walk(&run, salt).collect();

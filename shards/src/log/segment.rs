@@ -70,6 +70,8 @@ pub struct Segment {
     pub last: u64,
     /// Messages.
     pub count: u32,
+    /// Bytes of the segments before it.
+    pub start: u64,
     /// Whether some are deferred.
     pub deferred: bool,
     /// Messages that a channel has outstanding, counted for each channel.
@@ -123,6 +125,7 @@ impl Segment {
             first,
             last: first,
             count: 0,
+            start: 0,
             deferred: false,
             pins: 0,
             sealed: false,
@@ -134,6 +137,12 @@ impl Segment {
             shifted: false,
             index: Vec::new(),
         }
+    }
+
+    /// Bytes of the segments up to its end.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.start + u64::from(self.used)
     }
 
     /// Bytes of its records.

@@ -18,7 +18,10 @@ pub struct Cold {
 impl Log {
     /// Takes in segments as they were before a restart, in order; the log is empty.
     pub fn restore(&mut self, segments: impl Iterator<Item = Segment>) {
-        self.segments.extend(segments);
+        for mut segment in segments {
+            segment.start = self.segments.back().map_or(0, Segment::end);
+            self.segments.push_back(segment);
+        }
     }
 
     /// The segment with a message, or the first one behind it.
@@ -94,6 +97,33 @@ impl Log {
     pub fn cold(&mut self, sequence: u64, at: Position) -> Option<Cold> {
         let segment = self.of(sequence, at)?;
         (!segment.is_resident()).then_some(Cold { first: segment.first })
+    }
+
+    /// Bytes of records from a message on, which is expected at this place.
+    #[must_use]
+    pub fn bytes_ahead(&self, sequence: u64, at: Position) -> u64 {
+        let (Some((_, segment)), Some(last)) =
+            (self.segments_from(at.segment).next(), self.segments.back())
+        else {
+            return 0;
+        };
+        let known = at.segment >= self.first && at.offset <= segment.used();
+        let offset = match known {
+            true => u64::from(at.offset),
+            // It is in there somewhere: as far as its number is among those that are.
+            false => {
+                let behind = sequence.saturating_sub(segment.first).min(u64::from(segment.count));
+                behind * u64::from(segment.used()) / u64::from(segment.count.max(1))
+            }
+        };
+        last.end().saturating_sub(segment.start + offset)
+    }
+
+    /// Bytes that a message takes, about.
+    #[must_use]
+    pub fn mean_record_bytes(&self) -> u64 {
+        let last = self.segments.back().or_else(|| self.old.values().next_back());
+        last.map_or(0, |last| u64::from(last.used()) / u64::from(last.count.max(1)))
     }
 
     /// All segments, old ones first.

@@ -32,7 +32,7 @@ pub(super) fn settle(mut log: ChannelLog, messages: &Messages, limit: u64) -> (C
         }
     }
     let noted = log.noted.len();
-    let mut out = Out { listed: log.noted, kept: log.kept };
+    let mut out = Out { listed: log.noted, kept: log.kept, delivered: log.delivered };
     out.listed.retain(|&sequence, _| messages.exist.contains(sequence));
     let lost = (noted - out.listed.len()) as u64 + out.drop_missing(messages);
 
@@ -61,6 +61,8 @@ struct Out {
     listed: BTreeMap<u64, Outstanding>,
     /// Kept back for as long as their records say.
     kept: SequenceSet,
+    /// Of those below it is known that they were delivered.
+    delivered: u64,
 }
 
 impl Out {
@@ -72,7 +74,8 @@ impl Out {
         if messages.dues.members().contains(sequence) {
             self.kept.insert(sequence);
         } else {
-            let message = Outstanding { sequence, attempts: 0, due_ms: 0 };
+            let attempts = u16::from(sequence < self.delivered);
+            let message = Outstanding { sequence, attempts, due_ms: 0 };
             self.listed.insert(sequence, message);
         }
     }

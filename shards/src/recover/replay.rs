@@ -74,6 +74,8 @@ pub(super) struct ChannelLog {
     pub(super) base: u64,
     /// All from here on was never delivered.
     pub(super) top: u64,
+    /// All below that is not finished was delivered at least once, unless more is noted of it.
+    pub(super) delivered: u64,
     /// A deferred message between the base and this is finished, unless it is noted: the channel
     /// had it, and nothing else tells of one that is finished ahead of the cursor.
     pub(super) given: u64,
@@ -105,6 +107,9 @@ impl Replay {
             Entry::Index { .. } => {}
             Entry::ChannelDeleted { topic, channel } => {
                 self.topic(topic).delete_channel(channel, from);
+            }
+            Entry::Delivered { topic, channel, cursor } => {
+                self.topic(topic).changed(channel, from, |channel| channel.deliver(cursor));
             }
             Entry::Finished { topic, channel, ranges } => {
                 self.topic(topic).changed(channel, from, |channel| channel.finish(&ranges));
@@ -225,6 +230,11 @@ impl ChannelLog {
         self.mention.note(from, false);
         self.noted.extend(state.outstanding.iter().map(|message| (message.sequence, *message)));
         state.skips.iter().for_each(|&skip| self.pass(skip));
+    }
+
+    fn deliver(&mut self, cursor: u64) {
+        self.delivered = self.delivered.max(cursor);
+        self.top = self.top.max(cursor);
     }
 
     fn finish(&mut self, ranges: &[Range]) {

@@ -3,7 +3,7 @@
 use super::{Alarm, Effect, Shard};
 use crate::client::Phase;
 use crate::limits::TIMERS_PER_TURN_MAX;
-use crate::outstanding::Waiting;
+use crate::outstanding::{InFlight, Waiting};
 use crate::slots::Key;
 use crate::wheel::TimerId;
 use crate::wire::frame;
@@ -23,6 +23,9 @@ impl Shard {
                 }
                 Alarm::Client(key) => self.client_alarm(key),
                 Alarm::Topic(key) => self.waited_enough(key),
+                Alarm::Transfers(key) => self.unblock_transfers(key),
+                Alarm::Age(key) => self.age_alarm(key),
+                Alarm::Redrive(key) => self.redrive_step(key),
             }
         }
     }
@@ -36,9 +39,8 @@ impl Shard {
             client.in_flight = client.in_flight.saturating_sub(1);
         }
         self.queue_if_ready(message.client);
-        let attempts = message.attempts;
-        self.note_requeue(key, sequence, attempts, 0);
-        self.requeue(key, Waiting { sequence, at: message.at, attempts, behind: 0 });
+        let InFlight { at, attempts, .. } = message;
+        self.give_back(key, Waiting { sequence, at, attempts, behind: 0 }, 0);
     }
 
     fn client_alarm(&mut self, key: Key) {

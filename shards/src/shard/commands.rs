@@ -282,12 +282,7 @@ impl Shard {
         channel.requeue_count += 1;
         self.wheel.cancel(message.timer);
         let waiting = Waiting { sequence, at: message.at, attempts: message.attempts, behind: 0 };
-        self.note_requeue(channel_key, sequence, message.attempts, delay_ms);
-        if delay_ms == 0 {
-            self.requeue(channel_key, waiting);
-        } else {
-            self.defer(channel_key, waiting, delay_ms);
-        }
+        self.give_back(channel_key, waiting, delay_ms);
         if let Some(client) = self.clients.get_mut(key) {
             client.in_flight = client.in_flight.saturating_sub(1);
             client.requeue_count += 1;

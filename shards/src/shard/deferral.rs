@@ -79,6 +79,15 @@ impl Channel {
         };
     }
 
+    /// It is about to go.
+    pub(super) fn cancel_alarms(&self, wheel: &mut Wheel<Alarm>) {
+        wheel.cancel(self.alarm);
+        wheel.cancel(self.transfer_alarm);
+        if let Some(redrive) = &self.redrive {
+            wheel.cancel(redrive.alarm);
+        }
+    }
+
     /// Tells the pool what its requeued messages take.
     pub(super) fn settle_charge(&mut self, pool: &mut Pool) {
         let bytes = self.outstanding.requeued_bytes();

@@ -11,6 +11,7 @@ use crate::journal::state::Range;
 use crate::limits::{DELIVERIES_PER_TURN_MAX, DELIVERY_BATCH_MAX};
 use crate::log::{Cold, Position, Step};
 use crate::outstanding::{InFlight, Outstanding, Waiting};
+use crate::policy::Reason;
 use crate::slots::Key;
 use crate::topic::Topic;
 use crate::wheel::{TimerId, Wheel};
@@ -69,6 +70,8 @@ impl Shard {
             if self.deliver(key) {
                 self.mark(key);
             }
+            self.note_attempts(key);
+            self.note_transfers(key);
         }
         if self.marked.is_empty() {
             self.marked = marked;
@@ -80,12 +83,18 @@ impl Shard {
         let Some(topic_key) = self.channels.get(key).map(|channel| channel.topic) else {
             return false;
         };
+        if self.topics.get(topic_key).is_some_and(|topic| topic.bounded) {
+            self.expire(key);
+            self.touch(topic_key);
+        }
+        let mut expired = Vec::new();
         let mut left = DELIVERIES_PER_TURN_MAX;
         while left > 0 {
             let Some(channel) = self.channels.get_mut(key) else { return false };
             let Some(client_key) = channel.ready.front() else { return false };
             let Some(topic) = self.topics.get_mut(topic_key) else { return false };
-            if channel.paused || channel.depth(topic.handed) == 0 {
+            let waits = channel.outstanding.transfers.are_full();
+            if channel.paused || waits || channel.depth(topic.handed) == 0 {
                 return false;
             }
             let Some(client) = self.clients.get_mut(client_key) else {
@@ -95,13 +104,28 @@ impl Shard {
             let now_ms = self.now.mono_ms;
             client.lend(&mut self.spare_buffers);
             let watched = self.stopwatch.is_some();
-            let delivery = Delivery { key, channel, topic, client_key, client, now_ms, watched };
+            let expired_ns = channel.expired_ns(topic, self.now.wall_ns);
+            let gone = &mut expired;
+            let delivery = Delivery {
+                key,
+                channel,
+                topic,
+                client_key,
+                client,
+                now_ms,
+                watched,
+                expired_ns,
+                gone,
+            };
             let sampled = delivery.client.session.settings.sample_rate > 0;
             let done = if sampled {
                 self.deliver_sample(key, client_key)
             } else {
                 delivery.batch(left.min(DELIVERY_BATCH_MAX), &mut self.wheel)
             };
+            if !expired.is_empty() {
+                self.drop_expired(key, &mut expired);
+            }
             let done = match done {
                 Ok(done) => done,
                 Err(cold) => {
@@ -152,7 +176,10 @@ impl Shard {
         let wanted = roll <= u64::from(client.session.settings.sample_rate.unsigned_abs());
         let now_ms = self.now.mono_ms;
         let watched = self.stopwatch.is_some();
-        let mut delivery = Delivery { key, channel, topic, client_key, client, now_ms, watched };
+        let (expired_ns, mut gone) = (i64::MIN, Vec::new());
+        let gone = &mut gone;
+        let mut delivery =
+            Delivery { key, channel, topic, client_key, client, now_ms, watched, expired_ns, gone };
         if wanted {
             return delivery.batch(1, &mut self.wheel);
         }
@@ -239,6 +266,10 @@ impl Shard {
     fn settle(&mut self, key: Key) {
         let Some(topic) = self.topics.get_mut(key) else { return };
         topic.touched = false;
+        if topic.bounded {
+            self.enforce(key);
+        }
+        let Some(topic) = self.topics.get_mut(key) else { return };
         let max = self.options.mem_queue_size;
         if topic.name.is_ephemeral()
             && let Some(dropped) = topic.drop_above(max)
@@ -321,6 +352,10 @@ struct Delivery<'a> {
     now_ms: u64,
     /// Somebody measures messages.
     watched: bool,
+    /// What came back and could be delivered at this time or before is too old.
+    expired_ns: i64,
+    /// What was found to be.
+    gone: &'a mut Vec<(u64, Position)>,
 }
 
 impl Delivery<'_> {
@@ -335,6 +370,13 @@ impl Delivery<'_> {
         while done < max && self.client.is_ready() {
             let Some(next) = self.channel.next(self.topic.handed) else { break };
             let taken = match next {
+                Next::Again(message) if self.channel.is_spent(message.attempts) => {
+                    self.channel.give_up(message, Reason::Attempts);
+                    if self.channel.outstanding.transfers.are_full() {
+                        break;
+                    }
+                    continue;
+                }
                 Next::Again(message) => self.take_again(message),
                 Next::New => self.take_new(),
             };
@@ -344,9 +386,16 @@ impl Delivery<'_> {
                 Err(cold) => return Err(cold),
             };
             let attempts = attempts.wrapping_add(1);
+            if let Next::Again(_) = next {
+                self.channel.note_attempt(sequence, attempts);
+            }
             let record = match next {
                 Next::New => self.topic.log.settled(at),
                 Next::Again(_) => match self.topic.log.record(sequence, at) {
+                    Some(record) if record.since_ns() <= self.expired_ns => {
+                        self.gone.push((sequence, at));
+                        continue;
+                    }
                     Some(record) => record,
                     None => continue,
                 },
@@ -388,6 +437,7 @@ impl Delivery<'_> {
     fn take_new(&mut self) -> Result<(u64, Position, u16), Cold> {
         let (sequence, at) = self.pass()?;
         self.topic.log.pin(sequence, at);
+        self.channel.moved = true;
         Ok((sequence, at, 0))
     }
 
@@ -398,7 +448,8 @@ impl Delivery<'_> {
 }
 
 impl Channel {
-    fn pass(&mut self, topic: &mut Topic) -> Result<(u64, Position), Cold> {
+    /// Moves the cursor over the next message, and over all before it that are not waiting.
+    pub(super) fn pass(&mut self, topic: &mut Topic) -> Result<(u64, Position), Cold> {
         loop {
             if let Some(skip) = self.take_skip() {
                 self.not_waiting -= skip.to - skip.from;
@@ -417,6 +468,33 @@ impl Channel {
             // It is among the deferred ones, or was.
             self.not_waiting -= 1;
         }
+    }
+
+    /// Moves the cursor over all that are not waiting, to the next one that is. Where that is.
+    pub(super) fn come_to_next(&mut self, topic: &mut Topic) -> Result<Position, Cold> {
+        loop {
+            if let Some(skip) = self.take_skip() {
+                self.not_waiting -= skip.to - skip.from;
+                (self.cursor, self.at) = (skip.to, skip.at);
+                continue;
+            }
+            let at = topic.log.settle(self.cursor, self.at)?;
+            let record = topic.log.settled(at);
+            if record.delay_ms == 0 {
+                return Ok(at);
+            }
+            self.cursor += 1;
+            self.at = record.next;
+            self.not_waiting -= 1;
+        }
+    }
+
+    /// What could be delivered at this time or before is too old to be delivered again.
+    fn expired_ns(&self, topic: &Topic, now_ns: i64) -> i64 {
+        let ages = [&self.limit, &topic.limit].into_iter().filter(|limit| limit.expires());
+        let ages = ages.map(|limit| i64::try_from(limit.max_age_ms * 1_000_000));
+        let age_ns = ages.map(|age| age.unwrap_or(i64::MAX)).min();
+        age_ns.map_or(i64::MIN, |age_ns| now_ns.saturating_sub(age_ns))
     }
 
     /// Drops the oldest of more than `max` waiting messages.

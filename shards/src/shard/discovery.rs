@@ -246,8 +246,8 @@ mod tests {
     fn what_was_there_before_a_restart_is_told_and_does_not_wait() {
         let mut shard = shard();
         shard.discover(true);
-        let channel = ChannelMetadata { name: name("c"), paused: false };
-        let topic = TopicMetadata { name: name("t"), paused: false, channels: [channel].into() };
+        let channel = ChannelMetadata::new(name("c"), false);
+        let topic = TopicMetadata { channels: [channel].into(), ..TopicMetadata::new(name("t")) };
         shard.restore(&[topic]);
         let news = shard.take_discovery_news().unwrap();
         assert_eq!((news.topics.len(), news.questions.len()), (1, 0));

@@ -163,7 +163,10 @@ mod tests {
             exchange(&mut here, &mut there, 0);
             exchange(&mut there, &mut here, 1);
             let reply = here.take_reply();
-            let refused = matches!(&reply, Some((of, Reply::Refused(why))) if *of == ticket && why == "exiting");
+            let refused = matches!(
+                &reply,
+                Some((of, Reply::Refused(why))) if *of == ticket && why == "exiting"
+            );
             assert!(refused, "{topic}: {reply:?}");
         }
         assert_eq!((here.topics.iter().count(), there.topics.iter().count()), (0, 0));

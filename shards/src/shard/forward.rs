@@ -119,6 +119,18 @@ impl Shard {
         });
     }
 
+    /// Puts a message of a channel here into the batch for another topic's owner. False when too
+    /// much is under way.
+    pub(super) fn forward_transfer(&mut self, owner: u16, forward: Forward, bytes: &[u8]) -> bool {
+        let lane = &mut self.lanes[usize::from(owner)];
+        if lane.is_full() {
+            return false;
+        }
+        lane.batch.bytes.extend_from_slice(bytes);
+        lane.add(forward);
+        true
+    }
+
     /// Has a topic created by its owner; whether it was, nobody asks.
     pub(super) fn ask_to_create(&mut self, owner: u16, topic: Name) {
         self.letters.push_back((owner, Letter::Ask(NOBODY, Request::CreateTopic(topic))));
@@ -144,8 +156,12 @@ impl Shard {
         for forward in batch.forwards {
             let (mine, rest) = bytes.split_at(forward.length as usize);
             bytes = rest;
-            let messages = Messages { count: forward.count, bytes: mine };
-            let outcome = self.append_to(&forward.topic, forward.delay_ms, messages);
+            let outcome = if let Origin::Transfer(..) = forward.origin {
+                self.receive_transfer(&forward.topic, mine)
+            } else {
+                let messages = Messages { count: forward.count, bytes: mine };
+                self.append_to(&forward.topic, forward.delay_ms, messages)
+            };
             let (durability, refused) = match outcome {
                 Ok(durability) => (durability, None),
                 Err(reason) => (Durability::Memory, Some(reason)),
@@ -176,6 +192,9 @@ impl Shard {
             match (answer.origin, answer.refused) {
                 (Origin::Client(key, first), refused) => {
                     self.publish_answered(key, first, answer.count, refused.as_deref());
+                }
+                (Origin::Transfer(key, sequence), refused) => {
+                    self.transferred(key, sequence, refused.is_some());
                 }
                 (Origin::Ticket(ticket), None) => self.replies.push_back((ticket, Reply::Done)),
                 (Origin::Ticket(ticket), Some(reason)) => {

@@ -183,6 +183,17 @@ impl Shard {
         self.note_deltas(key);
     }
 
+    /// A channel that counts attempts has delivered something.
+    pub(super) fn note_attempts(&mut self, key: Key) {
+        if let Some(channel) = self.channels.get(key)
+            && channel.policy.max_attempts != 0
+            && channel.journaled
+            && (channel.moved || !channel.requeued.is_empty())
+        {
+            self.note_deltas(key);
+        }
+    }
+
     /// A channel has finishes or requeues of this turn.
     fn note_deltas(&mut self, key: Key) {
         if let Some(channel) = self.channels.get_mut(key)
@@ -203,6 +214,7 @@ impl Shard {
         let Some(channel) = self.channels.get_mut(key) else { return };
         channel.finished.clear();
         channel.requeued.clear();
+        channel.moved = false;
         let (name, topic_key) = (channel.name, channel.topic);
         let nonce = self.journal.nonce();
         let Some(topic) = self.topics.get(topic_key) else { return };
@@ -321,6 +333,9 @@ impl Shard {
             let topic_key = channel.topic;
             let Some(topic) = self.topics.get(topic_key) else { continue };
             let (notes, name) = (&mut self.journal.notes, &channel.name);
+            if core::mem::take(&mut channel.moved) && channel.policy.max_attempts != 0 {
+                entry::delivered(notes, nonce, &topic.name, name, channel.cursor);
+            }
             if !channel.requeued.is_empty() {
                 entry::requeued(notes, nonce, &topic.name, name, &channel.requeued);
                 channel.requeued.clear();

@@ -57,6 +57,15 @@ impl Shard {
                 }
             }
             Request::Peek(peek) => return self.begin_peek(from, ticket, &peek),
+            Request::Configure(topic, channel, change) => {
+                self.configure(&topic, channel.as_ref(), &change)
+            }
+            Request::Settings(topic, channel) => self.settings(&topic, channel.as_ref()),
+            Request::DeadLetterEdges => Reply::Edges(self.dead_letter_edges()),
+            Request::Redrive(topic, channel, rate, most) => {
+                self.redrive(&topic, &channel, rate, most)
+            }
+            Request::RedriveStatus(topic, channel) => self.redrive_status(&topic, &channel),
         })
     }
 
@@ -120,8 +129,10 @@ impl Shard {
         let mut channel = Channel::new(*name, topic_key, topic.handed, topic.handed_at);
         channel.journaled = topic.journaled && !name.is_ephemeral();
         channel.meter = self.stopwatch.as_mut().map_or(0, |stopwatch| stopwatch.open());
+        channel.limit = self.options.defaults.channel;
         let key = self.channels.insert(channel);
         topic.channels.push(key);
+        topic.bounded |= self.options.defaults.channel.is_set();
         self.note_channel_state(key);
         self.note_channel(topic_key, name);
         self.note_registration(topic_key);
@@ -223,11 +234,13 @@ impl Shard {
         self.forget_outstanding(key);
         let Some(channel) = self.channels.remove(key) else { return };
         self.stop_measuring(&channel);
-        self.wheel.cancel(channel.alarm);
+        channel.cancel_alarms(&mut self.wheel);
         self.note_channel_deleted(topic_key, &channel);
         self.disconnect_all(&channel.clients);
         let Some(topic) = self.topics.get_mut(topic_key) else { return };
         topic.channels.retain(|&other| other != key);
+        self.note_bounds(topic_key);
+        let Some(topic) = self.topics.get_mut(topic_key) else { return };
         self.discovery.note(&topic.name);
         if !channel.name.is_ephemeral() {
             self.structure.note(&topic.name);
@@ -248,6 +261,7 @@ impl Shard {
         if let Some(timer) = topic.waiting {
             self.wheel.cancel(timer);
         }
+        self.wheel.cancel(topic.age_alarm);
         self.note_topic_deleted(&topic);
         for channel in core::mem::take(&mut topic.channels) {
             let Some(mut channel) = self.channels.remove(channel) else { continue };
@@ -260,6 +274,7 @@ impl Shard {
             });
             channel.settle_charge(&mut space.pool);
             channel.set_alarm(Key::NONE, wheel, space);
+            channel.cancel_alarms(wheel);
             self.disconnect_all(&channel.clients);
         }
         topic.deferred.clear(&mut self.space);

@@ -6,10 +6,12 @@
 //! inputs alone.
 //!
 //! Reading order: `connection` (a client's life), `commands`, `identify` (and what it makes of the
-//! connection), `auth` (who may do what), `publish`, `deliver`, `forward` (other shards), `manage` (what HTTP and emptiness
-//! do), `structure` (what of that is written down), `discovery` (what lookup servers are told and
-//! asked), `alarm` (time), `deferral` (what is kept back), `report`, `drain`, `peek`. Then the disk: `journal` (what
-//! of a turn is written down), `promise` (who waits for that), `spill` (memory and disk), `retire`
+//! connection), `auth` (who may do what), `publish`, `deliver`, `forward` (other shards), `manage`
+//! (what HTTP and emptiness do), `structure` (what of that is written down), `discovery` (what
+//! lookup servers are told and asked), `alarm` (time), `deferral` (what is kept back), `transfer`
+//! (what goes to other topics), `redrive` (and comes back), `policy` (what operators ask), `limit`
+//! (how much there may be), `report`, `drain`, `peek`. Then the disk: `journal` (what of a turn is
+//! written down), `promise` (who waits for that), `spill` and `load` (memory and disk), `retire`
 //! (places that are given back), `checkpoint` (getting the journal's files back), `restore`.
 
 mod alarm;
@@ -24,18 +26,24 @@ mod drain;
 mod forward;
 mod identify;
 mod journal;
+mod limit;
+mod load;
 mod manage;
 mod peek;
+mod policy;
 mod promise;
 mod publish;
+mod redrive;
 mod report;
 mod restore;
 mod retire;
 mod spill;
 mod structure;
+mod transfer;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::vec::Vec;
 use hashbrown::HashMap;
 
@@ -122,6 +130,12 @@ enum Alarm {
     Client(Key),
     /// A topic has waited long enough for its channels.
     Topic(Key),
+    /// A channel's messages for other topics are tried again.
+    Transfers(Key),
+    /// A topic's oldest message may be too old.
+    Age(Key),
+    /// A channel's dead letters are brought back, a few at a time.
+    Redrive(Key),
 }
 
 /// One shard. See the module's text.
@@ -144,6 +158,8 @@ pub struct Shard {
     peeks: Peeks,
     /// Channels that may have something to deliver.
     marked: Vec<Key>,
+    /// Channels with messages for other topics.
+    transferring: Vec<Key>,
     /// Topics that something happened to.
     touched: Vec<Key>,
     /// Clients with something to send.
@@ -173,6 +189,8 @@ pub struct Shard {
     errors: ErrorCounts,
     /// Journal files that were made free.
     checkpoints: u64,
+    /// The disk has less free space than it is to have: publishes are refused, and why.
+    floor: Option<String>,
 }
 
 /// What a shard is made of.
@@ -218,6 +236,7 @@ impl Shard {
             channels: Slots::default(),
             wheel: Wheel::new(now.mono_ms),
             marked: Vec::new(),
+            transferring: Vec::new(),
             touched: Vec::new(),
             dirty: Vec::new(),
             effects: Vec::new(),
@@ -239,6 +258,7 @@ impl Shard {
             draining: false,
             errors: ErrorCounts::default(),
             checkpoints: 0,
+            floor: None,
         }
     }
 
@@ -258,6 +278,9 @@ impl Shard {
         // What goes on when there is room is written down in the next turn, and synced then.
         self.sync_journal();
         self.move_segments();
+        if !self.transferring.is_empty() {
+            self.send_transfers();
+        }
         self.seal_letters();
     }
 
@@ -275,6 +298,7 @@ impl Shard {
             && self.space.requests.is_empty()
             && self.touched.is_empty()
             && self.peeks.is_idle()
+            && self.transferring.is_empty()
             && self.dirty.is_empty()
             && !self.indexes.has_more_due()
             && self.effects.is_empty()
@@ -354,6 +378,8 @@ impl Shard {
             false => Durability::Memory,
         };
         let mut topic = Topic::new(*name, self.now.wall_ns, self.sequence_floor, durability);
+        topic.limit = self.options.defaults.topic;
+        topic.bounded = topic.limit.is_set();
         // That messages of an earlier topic of this name are not its own is written down.
         topic.journaled |= self.space.store.was_used() && topic.is_kept();
         let key = self.topics.insert(topic);

@@ -13,8 +13,9 @@ use crate::limits::{
     PEEK_BODY_BYTES_MAX, PEEK_BYTES_MAX, PEEK_INDEX_MAX, PEEK_MESSAGES_MAX, PEEK_MESSAGES_PER_TURN,
     PEEK_RECORDS_MAX, PEEK_RECORDS_PER_TURN, PEEKS_MAX,
 };
-use crate::log::{Cold, Position, record};
+use crate::log::{Cold, Position, Record, record};
 use crate::page_buffer::PageBuffer;
+use crate::policy::Note;
 use crate::request::{Peek, PeekState, Reply, Seen, SeenMessage};
 use crate::slots::Key;
 use crate::wire::frame::MESSAGE_HEADER_BYTES;
@@ -52,6 +53,8 @@ struct Job {
     wanted: VecDeque<Wanted>,
     /// Then those of this channel from this message on.
     ahead: Option<(Key, u64)>,
+    /// Only dead letters are shown.
+    only_dead: bool,
     /// Messages that may still be shown, and bytes of their bodies.
     messages_left: usize,
     bytes_left: usize,
@@ -98,9 +101,6 @@ impl Shard {
         let Some(key) = self.find_channel(topic, &peek.channel) else {
             return Some(Reply::ChannelNotFound);
         };
-        if peek.state == PeekState::Dead {
-            return Some(Reply::NoDeadLetters);
-        }
         if self.peeks.jobs.len() >= PEEKS_MAX {
             return Some(Reply::Refused("too many looks at messages at a time".into()));
         }
@@ -111,7 +111,8 @@ impl Shard {
             ticket,
             topic,
             wanted: self.peek_wanted(key, peek.state, limit),
-            ahead: ahead.filter(|_| peek.state == PeekState::Ready),
+            ahead: ahead.filter(|_| matches!(peek.state, PeekState::Ready | PeekState::Dead)),
+            only_dead: peek.state == PeekState::Dead,
             messages_left: limit,
             bytes_left: PEEK_BYTES_MAX,
             records_left: PEEK_RECORDS_MAX,
@@ -132,7 +133,7 @@ impl Shard {
             due_in_ms: None,
         };
         match state {
-            PeekState::Ready => {
+            PeekState::Ready | PeekState::Dead => {
                 let requeued = outstanding.first_requeued(limit).into_iter();
                 requeued.map(|found| wanted(found.sequence, found.at, found.attempts)).collect()
             }
@@ -141,7 +142,6 @@ impl Shard {
                 first.map(|(sequence, found)| wanted(sequence, found.at, found.attempts)).collect()
             }
             PeekState::Deferred => self.peek_deferred(key, limit),
-            PeekState::Dead => VecDeque::new(),
         }
     }
 
@@ -212,7 +212,7 @@ impl Shard {
         }
         job.wanted.pop_front();
         if let Some(record) = topic.log.record(wanted.sequence, at) {
-            job.show(record.frame, wanted.attempts, wanted.due_in_ms);
+            job.show(&record, wanted.attempts, wanted.due_in_ms);
         }
         // Else it is finished meanwhile; looking for it took as long.
         Step::Shown
@@ -244,7 +244,7 @@ impl Shard {
         if record.delay_ms > 0 || channel.behind_skips(sequence) != sequence {
             return Step::Passed;
         }
-        job.show(record.frame, Some(0), None);
+        job.show(&record, Some(0), None);
         Step::Shown
     }
 
@@ -299,10 +299,10 @@ impl Shard {
                 continue;
             }
             let at = Position { segment: 0, offset };
-            let frame = record::read(bytes, at).frame;
+            let record = record::read(bytes, at);
             if let Some(wanted) = wanted.get(&found.sequence) {
                 shown += 1;
-                job.show(frame, wanted.attempts, wanted.due_in_ms);
+                job.show(&record, wanted.attempts, wanted.due_in_ms);
             }
             let is_ready = channel.is_some_and(|(channel, next)| {
                 (next..topic.handed).contains(&found.sequence)
@@ -310,7 +310,7 @@ impl Shard {
                     && channel.behind_skips(found.sequence) == found.sequence
             });
             if is_ready {
-                job.show(frame, Some(0), None);
+                job.show(&record, Some(0), None);
             }
         }
         if !job.is_full() {
@@ -333,7 +333,13 @@ impl Job {
         self.messages_left == 0 || self.bytes_left == 0 || self.records_left == 0
     }
 
-    fn show(&mut self, frame: &[u8], attempts: Option<u16>, due_in_ms: Option<u64>) {
+    fn show(&mut self, record: &Record<'_>, attempts: Option<u16>, due_in_ms: Option<u64>) {
+        let note = Note::decode(record.note);
+        if self.only_dead && note.is_none() {
+            self.records_left = self.records_left.saturating_sub(1);
+            return;
+        }
+        let frame = record.frame;
         let body = &frame[MESSAGE_HEADER_BYTES..];
         let shown = &body[..body.len().min(PEEK_BODY_BYTES_MAX).min(self.bytes_left)];
         let timestamp = frame[TIMESTAMP].first_chunk().copied().unwrap_or_default();
@@ -346,6 +352,7 @@ impl Job {
             due_in_ms,
             body: shown.to_vec(),
             size: body.len(),
+            note,
         });
     }
 
@@ -503,7 +510,8 @@ mod tests {
         publish(&mut shard, &["a", "b"]);
         assert!(matches!(ask(&mut shard, PeekState::Ready, 1), Reply::ChannelNotFound));
         client(&mut shard, "SUB t c\n");
-        assert!(matches!(ask(&mut shard, PeekState::Dead, 1), Reply::NoDeadLetters));
+        let Reply::Seen(seen) = ask(&mut shard, PeekState::Dead, 1) else { panic!() };
+        assert!(seen.messages.is_empty(), "none of these is a dead letter");
         let empty = Request::Channel(name("t"), name("c"), ChannelAction::Empty);
         shard.ask(0, 9, empty);
         shard.finish_turn();

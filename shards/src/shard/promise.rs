@@ -24,11 +24,16 @@ pub(super) struct Owed {
     answers: Vec<(u16, Answer)>,
     /// Requests of HTTP, here or there, by worker and ticket.
     replies: Vec<(u16, u64)>,
+    /// Messages of channels here that went to a topic here.
+    transfers: Vec<(Key, u64)>,
 }
 
 impl Owed {
     fn is_empty(&self) -> bool {
-        self.clients.is_empty() && self.answers.is_empty() && self.replies.is_empty()
+        self.clients.is_empty()
+            && self.answers.is_empty()
+            && self.replies.is_empty()
+            && self.transfers.is_empty()
     }
 }
 
@@ -129,6 +134,11 @@ impl Shard {
         self.promises.owed(durability).replies.push((to, ticket));
     }
 
+    /// A message of a channel here went to a topic here, which promises something.
+    pub(super) fn owe_transfer(&mut self, channel: Key, sequence: u64, durability: Durability) {
+        self.promises.owed(durability).transfers.push((channel, sequence));
+    }
+
     /// The turn is written down.
     pub(super) fn keep_promises(&mut self) {
         let mut owed = core::mem::take(&mut self.promises.written);
@@ -161,6 +171,9 @@ impl Shard {
         for (to, ticket) in owed.replies.drain(..) {
             self.send_reply(to, ticket, Reply::Done);
         }
+        for (channel, sequence) in owed.transfers.drain(..) {
+            self.transferred(channel, sequence, false);
+        }
     }
 
     fn refuse_owed(&mut self, owed: Owed, reason: &str) {
@@ -183,6 +196,9 @@ impl Shard {
         }
         for (to, ticket) in owed.replies {
             self.send_reply(to, ticket, Reply::Refused(String::from(reason)));
+        }
+        for (channel, sequence) in owed.transfers {
+            self.transferred(channel, sequence, true);
         }
     }
 

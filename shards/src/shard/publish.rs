@@ -118,8 +118,25 @@ impl Shard {
         delay_ms: u64,
         messages: impl Iterator<Item = &'a [u8]>,
     ) -> Result<Durability, String> {
-        let stamp =
-            Stamp { timestamp_ns: self.now.wall_ns, node_id: self.options.node_id, delay_ms };
+        self.append_noted(topic_key, delay_ms, &[], messages)
+    }
+
+    /// The same for messages of which something is noted.
+    pub(super) fn append_noted<'a>(
+        &mut self,
+        topic_key: Key,
+        delay_ms: u64,
+        note: &[u8],
+        messages: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Durability, String> {
+        let (timestamp_ns, node_id) = (self.now.wall_ns, self.options.node_id);
+        let stamp = Stamp { timestamp_ns, node_id, delay_ms, note };
+        let Some(topic) = self.topics.get_mut(topic_key) else { return Err(String::new()) };
+        if (topic.full.is_some() || self.floor.is_some())
+            && let Some(reason) = self.bound_reason(topic_key)
+        {
+            return Err(reason);
+        }
         let Some(topic) = self.topics.get_mut(topic_key) else { return Err(String::new()) };
         let durability = topic.durability;
         if durability != Durability::Memory {

@@ -8,6 +8,7 @@ use crate::id;
 use crate::journal::state::{ChannelState, Outstanding, Range};
 use crate::log::{Position, Segment};
 use crate::outstanding::Waiting;
+use crate::policy::Reason;
 use crate::recover::{Dues, RecoveredTopic};
 use crate::sequences::SequenceSet;
 use crate::slots::Key;
@@ -145,6 +146,9 @@ impl Shard {
             let entry = Entry { due_ms: due, sequence, attempts };
             let fresh_max = self.options.deferred_fresh_max;
             channel.outstanding.put_off.insert(entry, fresh_max, &mut self.space.pool);
+        } else if channel.is_spent(attempts) && !channel.outstanding.transfers.are_full() {
+            channel.give_up(waiting, Reason::Attempts);
+            self.mark(key);
         } else {
             channel.outstanding.requeue(waiting);
             self.mark(key);

@@ -12,29 +12,25 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 
 use super::Shard;
+use super::load::Loads;
 use super::retire::Retiring;
 use crate::disk::{Content, DiskError, DiskEvent, DiskRequest, Place, Role};
-use crate::journal::state::Range;
 use crate::limits::{INDEX_LEAD_MS, JOURNAL_RETRY_MS, READ_AHEAD_SEGMENTS};
-use crate::log::Cold;
 use crate::log::pool::Block;
 use crate::mail::Batch;
-use crate::page_buffer::PageBuffer;
 use crate::request::Publish;
 use crate::slots::Key;
 use crate::stats::ShardGauges;
+use crate::wheel::TimerId;
 
 /// What is under way between memory and disk.
 #[derive(Debug, Default)]
 pub(super) struct Tiers {
     /// Segments to be stored, by topic and first message.
     to_store: VecDeque<(Key, u64)>,
-    /// Segments to be read.
-    to_load: VecDeque<(Key, u64)>,
     writes: HashMap<u32, Writing>,
-    loads: HashMap<u32, Loading>,
+    pub(super) loads: Loads,
     pub(super) retiring: Retiring,
-    reads: FailedReads,
     last_ticket: u32,
     /// The topic at which the search for memory goes on.
     hand: usize,
@@ -49,47 +45,11 @@ pub(super) struct Tiers {
     pub(super) trouble: Option<String>,
 }
 
-/// Reads that failed, which happens for other reasons than damage, too.
-#[derive(Debug, Default)]
-struct FailedReads {
-    /// Segments that are read again, and when, in order.
-    waiting: VecDeque<(Key, u64, u64)>,
-    /// How often each of them has failed.
-    times: HashMap<(Key, u64), u32>,
-}
-
-impl FailedReads {
-    /// Whether a segment is to be read again.
-    fn try_again(&mut self, key: Key, first: u64, now_ms: u64) -> bool {
-        let times = self.times.entry((key, first)).or_default();
-        *times += 1;
-        if *times > READS_MAX {
-            self.times.remove(&(key, first));
-            return false;
-        }
-        self.waiting.push_back((key, first, now_ms + JOURNAL_RETRY_MS));
-        true
-    }
-
-    fn next_due(&mut self, now_ms: u64) -> Option<(Key, u64)> {
-        let (key, first, _) = self.waiting.pop_front_if(|&mut (_, _, due_ms)| due_ms <= now_ms)?;
-        Some((key, first))
-    }
-}
-
 #[derive(Debug)]
 struct Writing {
     topic: Key,
     first: u64,
     place: Place,
-}
-
-#[derive(Debug)]
-struct Loading {
-    topic: Key,
-    first: u64,
-    /// Where to.
-    block: Block,
 }
 
 /// A publish that waits for room.
@@ -111,7 +71,7 @@ impl Tiers {
     pub(super) fn count(&self, gauges: &mut ShardGauges) {
         gauges.publishes_waiting = (self.waiting.len() + self.stalled.len()) as u64;
         gauges.stores_waiting = (self.to_store.len() + self.writes.len()) as u64;
-        gauges.loads_waiting = (self.to_load.len() + self.loads.len()) as u64;
+        gauges.loads_waiting = (self.loads.wanted.len() + self.loads.running.len()) as u64;
     }
 
     pub(super) fn next_ticket(&mut self) -> u32 {
@@ -171,7 +131,10 @@ impl Shard {
     /// memory back.
     #[must_use]
     pub fn waits_for_disk(&self) -> bool {
-        self.is_short() || !self.tiers.reads.waiting.is_empty() || self.indexes.wait_for_disk()
+        self.is_short()
+            || !self.tiers.loads.failed.waiting.is_empty()
+            || self.indexes.wait_for_disk()
+            || self.channels.iter().any(|(_, channel)| channel.transfer_alarm != TimerId::NONE)
     }
 
     /// Whether somebody waits for room.
@@ -181,7 +144,7 @@ impl Shard {
 
     /// When a read that failed is tried again.
     pub(super) fn read_deadline_ms(&self) -> Option<u64> {
-        self.tiers.reads.waiting.front().map(|&(_, _, due_ms)| due_ms)
+        self.tiers.loads.failed.waiting.front().map(|&(_, _, due_ms)| due_ms)
     }
 
     /// Whether segments are being stored, which a later turn is told of.
@@ -193,9 +156,9 @@ impl Shard {
 
     /// Whether segments are being read, which a later turn is told of.
     pub(super) fn is_loading(&self) -> bool {
-        !(self.tiers.loads.is_empty()
-            && self.tiers.to_load.is_empty()
-            && self.tiers.reads.waiting.is_empty())
+        !(self.tiers.loads.running.is_empty()
+            && self.tiers.loads.wanted.is_empty()
+            && self.tiers.loads.failed.waiting.is_empty())
     }
 
     /// When segments are stored that the disk did not take before.
@@ -331,54 +294,6 @@ impl Shard {
             let (file, offset, content) = (place.file, write.offset, write.content);
             space.requests.push_back(DiskRequest::Write { ticket, file, offset, content });
         }
-    }
-
-    /// Has a segment read that a channel has come to.
-    pub(super) fn want(&mut self, key: Key, cold: Cold) {
-        let Some(topic) = self.topics.get_mut(key) else { return };
-        let Some(segment) = topic.log.by_first(cold.first) else { return };
-        if !segment.is_resident() && !core::mem::replace(&mut segment.loading, true) {
-            self.tiers.to_load.push_back((key, cold.first));
-        }
-    }
-
-    fn start_loads(&mut self) {
-        while let Some((key, first)) = self.tiers.reads.next_due(self.now.mono_ms) {
-            self.tiers.to_load.push_back((key, first));
-        }
-        for _ in 0..self.tiers.to_load.len() {
-            if self.tiers.loads.len() >= LOADS_MAX {
-                return;
-            }
-            let Some((key, first)) = self.tiers.to_load.pop_front() else { return };
-            let segment = self.topics.get_mut(key).and_then(|topic| topic.log.by_first(first));
-            let Some(place) = segment.and_then(|segment| segment.home) else { continue };
-            let bytes = place.bytes as usize;
-            let block = match self.take_block(bytes) {
-                Some(block) => block,
-                // One at a time goes over the limit, or consumers might wait for ever.
-                None if self.tiers.loads.is_empty() => self.space.pool.take_anyway(bytes),
-                None => {
-                    self.tiers.to_load.push_front((key, first));
-                    return;
-                }
-            };
-            let ticket = self.tiers.next_ticket();
-            self.tiers.loads.insert(ticket, Loading { topic: key, first, block });
-            self.space.requests.push_back(DiskRequest::Read { ticket, place });
-        }
-    }
-
-    /// Reads ahead of a channel that has come to a segment.
-    pub(super) fn read_ahead(&mut self, topic_key: Key, segment: u32) {
-        if !self.journal.enabled || self.is_above(6) {
-            return;
-        }
-        let Some(topic) = self.topics.get(topic_key) else { return };
-        let ahead = topic.log.segments_from(segment + 1).take(READ_AHEAD_SEGMENTS);
-        let cold = ahead.filter(|(_, segment)| !segment.is_resident() && !segment.loading);
-        let cold: Vec<Cold> = cold.map(|(_, segment)| Cold { first: segment.first }).collect();
-        cold.into_iter().for_each(|cold| self.want(topic_key, cold));
     }
 
     /// Takes memory from segments that are on the disk, until there is room for so many bytes.
@@ -533,59 +448,6 @@ impl Shard {
             }
         }
     }
-
-    fn segment_read(&mut self, ticket: u32, result: Result<PageBuffer, DiskError>) {
-        let Some(result) = self.peek_read(ticket, result) else { return };
-        let Some(Loading { topic: key, first, block }) = self.tiers.loads.remove(&ticket) else {
-            return self.index_read(ticket, result);
-        };
-        let Shard { topics, space, tiers, .. } = self;
-        let salt = topics.get(key).map(|topic| topic.log.salt).unwrap_or_default();
-        let segment = topics.get_mut(key).and_then(|topic| topic.log.by_first(first));
-        let Some(segment) = segment.filter(|segment| segment.loading) else {
-            return space.pool.give_back(block);
-        };
-        let bytes = match result {
-            Ok(bytes) => bytes,
-            Err(_) if tiers.reads.try_again(key, first, self.now.mono_ms) => {
-                return space.pool.give_back(block);
-            }
-            // What cannot be read is as good as damaged: the rest goes on. Its place is not
-            // given back, so that the next start may find it.
-            Err(_) => {
-                segment.home = None;
-                PageBuffer::default()
-            }
-        };
-        let holes = segment.load(block, &bytes, salt);
-        tiers.reads.times.remove(&(key, first));
-        if !holes.is_empty() {
-            self.lose(key, &holes);
-        }
-        let channels = self.topics.get(key).map_or(Vec::new(), |topic| topic.channels.clone());
-        channels.into_iter().for_each(|channel| self.mark(channel));
-        self.touch(key);
-    }
-
-    /// Messages are damaged on the disk: no channel waits for them any more.
-    fn lose(&mut self, key: Key, holes: &[core::ops::Range<u64>]) {
-        let Some(topic) = self.topics.get_mut(key) else { return };
-        let ranges = holes.iter().map(|hole| Range { first: hole.start, last: hole.end - 1 });
-        for range in ranges.clone() {
-            topic.deferred.remove_range(range);
-        }
-        topic.add_holes(ranges.clone());
-        for channel in topic.channels.clone() {
-            ranges.clone().for_each(|range| self.drop_outstanding(channel, range));
-            let Some(topic) = self.topics.get(key) else { return };
-            let Some(channel) = self.channels.get_mut(channel) else { continue };
-            for hole in holes {
-                let to = hole.end.min(topic.handed);
-                channel.skip_rest(hole.start, to, |to| topic.log.locate(to));
-            }
-        }
-        self.note_whole_topic(key);
-    }
 }
 
 /// Topics looked at in one turn for something to store.
@@ -594,9 +456,5 @@ const STORE_TOPICS_PER_TURN: usize = 256;
 const STORE_QUEUE_MAX: usize = 64;
 /// Time in milliseconds between two looks for store files of which little is wanted.
 const TIDY_PAUSE_MS: u64 = 250;
-/// How often a segment is read, a second apart, before it is taken for damaged.
-const READS_MAX: u32 = 10;
-/// Reads under way.
-const LOADS_MAX: usize = 8;
 /// Bits of the tickets of reads and writes.
 const TICKETS: u32 = (1 << 30) - 1;

@@ -57,11 +57,13 @@ impl Shard {
             if let Some(restored) = self.topics.get_mut(key) {
                 restored.paused = topic.paused;
             }
+            self.set_topic_policy(key, topic.policy.clone());
             for channel in &topic.channels {
                 let key = self.channel(key, &channel.name);
                 if let Some(restored) = self.channels.get_mut(key) {
                     restored.paused = channel.paused;
                 }
+                self.set_channel_policy(key, channel.policy.clone());
             }
         }
         self.structure = Structure::default();
@@ -92,9 +94,13 @@ impl Shard {
         let channels = topic.channels.iter().filter_map(|&key| self.channels.get(key));
         let lasting = channels.filter(|channel| !channel.name.is_ephemeral());
         let channels = lasting
-            .map(|channel| ChannelMetadata { name: channel.name, paused: channel.paused })
+            .map(|channel| ChannelMetadata {
+                policy: channel.policy.clone(),
+                ..ChannelMetadata::new(channel.name, channel.paused)
+            })
             .collect();
-        TopicMetadata { name: topic.name, paused: topic.paused, channels }
+        let policy = topic.policy.clone();
+        TopicMetadata { name: topic.name, paused: topic.paused, policy, channels }
     }
 
     /// The changes up to this version are written down, or it was tried in vain: whoever waits

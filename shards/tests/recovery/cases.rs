@@ -33,8 +33,8 @@ fn start() -> (Disk, u32) {
 }
 
 fn metadata(channels: &[&str]) -> Vec<TopicMetadata> {
-    let channels = channels.iter().map(|text| ChannelMetadata { name: name(text), paused: false });
-    vec![TopicMetadata { name: name("t"), paused: false, channels: channels.collect() }]
+    let channels = channels.iter().map(|text| ChannelMetadata::new(name(text), false));
+    vec![TopicMetadata { channels: channels.collect(), ..TopicMetadata::new(name("t")) }]
 }
 
 fn topic(found: &Recovered) -> &RecoveredTopic {

@@ -370,14 +370,14 @@ impl World {
     pub fn metadata(&self) -> Vec<TopicMetadata> {
         let channels = |topic: &Topic| {
             let names = topic.channels.keys();
-            names.map(|&name| ChannelMetadata { name, paused: false }).collect()
+            names.map(|&name| ChannelMetadata::new(name, false)).collect()
         };
         let topics = self.topics.iter();
         topics
             .map(|(&name, topic)| TopicMetadata {
-                name,
                 paused: topic.paused,
                 channels: channels(topic),
+                ..TopicMetadata::new(name)
             })
             .collect()
     }

@@ -14,7 +14,7 @@ fn check_disk(canary: Canary, about: &str) {
     check_in(&Settings { destructive: false, ..log::killed() }, 2000, canary, about);
 }
 
-fn check_in(settings: &Settings, steps: u64, canary: Canary, about: &str) {
+pub fn check_in(settings: &Settings, steps: u64, canary: Canary, about: &str) {
     let mut complaints = Vec::new();
     for seed in 0..20 {
         let mut world = World::new(seed, Settings { canary: Some(canary), ..settings.clone() });

@@ -19,7 +19,7 @@ fn options(durability: Durability) -> Options {
     }
 }
 
-fn settings(durability: Durability) -> Settings {
+pub fn settings(durability: Durability) -> Settings {
     let disk = Some(DiskSettings::default());
     Settings { options: options(durability), disk, ..Settings::default() }
 }
@@ -33,7 +33,7 @@ fn mixed() -> Settings {
 }
 
 /// Little memory for large bodies.
-fn crowded(settings: Settings) -> Settings {
+pub fn crowded(settings: Settings) -> Settings {
     let options = Options { memory_limit_bytes: 2 << 20, ..settings.options };
     Settings { options, body_bytes_max: 50_000, connections: 12, ..settings }
 }
@@ -91,7 +91,7 @@ fn worlds_with_a_small_disk() {
 }
 
 /// The same where all shards end now and then.
-fn ending(settings: Settings, ends: &[End]) -> Settings {
+pub fn ending(settings: Settings, ends: &[End]) -> Settings {
     let power_cuts = ends.contains(&End::PowerCut);
     let disk = settings.disk.map(|disk| DiskSettings { power_cuts, ..disk });
     // Nobody promises that what operators did lasts over a power cut at once.

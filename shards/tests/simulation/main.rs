@@ -1,6 +1,7 @@
 //! Shards in a simulated world, everything from one seed; and the parser and the formats beside it.
 #![cfg(test)]
 
+mod beyond;
 mod canaries;
 mod every;
 mod formats;

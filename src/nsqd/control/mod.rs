@@ -30,6 +30,7 @@ use shards::metadata::DiscoveryNews;
 
 use super::doorbell::Doorbell;
 use super::http::facts::Facts;
+use crate::config::auth_address;
 use crate::config::nsqd::{LookupdTlsOptions, NsqdOptions};
 use crate::config::value::TlsVersion;
 use crate::http::client::{Client, ClientOptions};
@@ -259,7 +260,7 @@ fn auth_options(options: &NsqdOptions) -> Result<ClientOptions, String> {
         oldest: options.tls.min_version,
     };
     let addresses = &options.auth.http_addresses;
-    let is_needed = addresses.iter().any(|address| auth::check(address) == Ok(true));
+    let is_needed = addresses.iter().any(|address| auth_address::is_secure(address) == Ok(true));
     let tls = match files.load() {
         Ok(tls) => Some(tls),
         Err(_) if !is_needed && files.root_ca.is_none() => None,

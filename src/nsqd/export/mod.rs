@@ -171,11 +171,11 @@ fn now_ms() -> u64 {
 fn all_topics(mut topics: Topics, recovered: &Recovered) -> Topics {
     for found in &recovered.topics {
         let name = found.name;
-        let new = TopicMetadata { name, paused: false, channels: Vec::new() };
+        let new = TopicMetadata::new(name);
         let topic = topics.entry(name).or_insert(new);
         for (channel, _) in &found.channels {
             if !topic.channels.iter().any(|known| known.name == *channel) {
-                topic.channels.push(ChannelMetadata { name: *channel, paused: false });
+                topic.channels.push(ChannelMetadata::new(*channel, false));
             }
         }
     }

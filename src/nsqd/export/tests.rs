@@ -46,7 +46,7 @@ fn run(
         let body = sequence.to_string();
         let id = id::encode(sequence, 5);
         let header = &message_header(body.len() as u32, now_ns, &id);
-        let message = Message { header, body: body.as_bytes(), delay_ms };
+        let message = Message { header, body: body.as_bytes(), delay_ms, note: b"" };
         record::append(&mut records, &message, Salt::of(&name(topic)));
     }
     let run = Run {

@@ -19,6 +19,9 @@ pub const WAITING_REQUESTS_MAX: usize = 64 * 1024;
 
 /// What the turn loop offers to HTTP tasks. Cheap to clone; stays on its thread.
 pub trait Desk: Clone + 'static {
+    /// How many shards there are.
+    fn shards(&self) -> u16;
+
     /// The shard that owns a topic of this name, existing or not.
     fn owner(&self, topic: &[u8]) -> u16;
 

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
+use super::policy::Turnstile;
 use crate::log::LogLevel;
+use crate::nsqd::floor::Floor;
 use crate::nsqd::life::Life;
 
 /// The process as HTTP shows it.
@@ -43,12 +45,16 @@ pub struct Facts {
     pub topology_zone: String,
     /// Whether messages can be stored.
     pub health: Health,
+    /// Whether the disk has as much free space as it is to have.
+    pub floor: Floor,
     /// What `/config` shows.
     pub options: Options,
     /// Whether anybody may look at messages.
     pub shows_messages: bool,
     /// Whether it turns, and whether it drains.
     pub life: Arc<Life>,
+    /// Taken while somebody changes where dead letters go, which concerns all shards.
+    pub policy_changes: Turnstile,
 }
 
 /// Limits that HTTP applies or reports.

@@ -69,16 +69,27 @@ fn done(reply: Reply) -> Result<Response, Failure> {
     }
 }
 
-fn topic_argument<'q>(query: &Query<'q>) -> Result<Cow<'q, [u8]>, Failure> {
+/// The name of a topic, which may not be valid.
+///
+/// # Errors
+/// It is missing.
+pub fn topic_argument<'q>(query: &Query<'q>) -> Result<Cow<'q, [u8]>, Failure> {
     query.get("topic").ok_or(Failure::bad_request("MISSING_ARG_TOPIC"))
 }
 
-fn valid_topic(name: &[u8]) -> Result<Name, Failure> {
+/// The name of a topic.
+///
+/// # Errors
+/// It is not valid.
+pub fn valid_topic(name: &[u8]) -> Result<Name, Failure> {
     Name::parse(name).ok_or(Failure::bad_request("INVALID_TOPIC"))
 }
 
 /// Topic and channel, checked in this order; the codes differ from those of topics alone.
-pub(super) fn names(query: &Query<'_>) -> Result<(Name, Name), Failure> {
+///
+/// # Errors
+/// A missing or bad name.
+pub fn names(query: &Query<'_>) -> Result<(Name, Name), Failure> {
     let topic = topic_argument(query)?;
     let topic = Name::parse(&topic).ok_or(Failure::bad_request("INVALID_ARG_TOPIC"))?;
     let channel = query.get("channel").ok_or(Failure::bad_request("MISSING_ARG_CHANNEL"))?;

@@ -31,6 +31,8 @@ mod info;
 mod manage;
 pub mod memory;
 mod peek;
+pub mod policy;
+mod redrive;
 pub mod stats;
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
+use shards::policy::Note;
 use shards::request::{Peek, PeekState, Reply, Request, Seen, SeenMessage};
+
+use shards::wire::names::Name;
 
 use super::Call;
 use super::desk::Desk;
@@ -31,9 +34,6 @@ pub async fn messages<D: Desk>(call: &Call<'_, D>) -> Result<Response, Failure> 
     let shard = call.desk.owner(topic.as_bytes());
     match call.desk.ask(shard, Request::Peek(peek)).await {
         Reply::Seen(seen) => Ok(v1_json(&told(&seen, shown))),
-        Reply::NoDeadLetters => {
-            Err(Failure::new(StatusCode::NOT_IMPLEMENTED, "DEAD_LETTERS_NOT_KEPT"))
-        }
         Reply::Refused(_) => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_PEEKS")),
         reply => Err(refusal(reply)),
     }
@@ -79,6 +79,17 @@ fn shown(message: &SeenMessage, state: &str) -> Value {
     };
     said.insert("size".to_owned(), message.size.into());
     said.insert("truncated".to_owned(), truncated.into());
+    if let Some(Note { reason, attempts, origin }) = &message.note {
+        let origin = json!({
+            "reason": reason.as_str(),
+            "attempts": attempts,
+            "topic": origin.topic.as_str(),
+            "channel": origin.channel.as_ref().map(Name::as_str),
+            "id": String::from_utf8_lossy(&shards::id::text(origin.id)),
+            "timestamp": origin.timestamp_ns,
+        });
+        said.insert("dead_letter".to_owned(), origin);
+    }
     said.into()
 }
 
@@ -97,6 +108,7 @@ mod tests {
             due_in_ms: None,
             body: b"\xc3\xbc".to_vec(),
             size: 2,
+            note: None,
         };
         assert_eq!(
             shown(&message, "ready"),

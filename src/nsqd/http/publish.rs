@@ -4,7 +4,7 @@
 //! after. Here a publish creates it, so a request that fails later asks for that alone.
 
 use hyper::StatusCode;
-use shards::request::{Publish, Reply, Request};
+use shards::request::{LIMIT_REACHED, Publish, Reply, Request};
 use shards::wire::names::Name;
 
 use crate::http::query::Query;
@@ -40,7 +40,8 @@ pub async fn publish<D: Desk>(call: &Call<'_, D>, body: &mut Body) -> Result<Res
 /// Queues a body of several messages.
 ///
 /// # Errors
-/// In the order in which the original checks: declared size, query, topic, the body, the shard.
+/// In the order in which the original checks: declared size, query, topic, (the deferral, which
+/// it does not know here,) the body, the shard.
 pub async fn publish_many<D: Desk>(
     call: &Call<'_, D>,
     body: &mut Body,
@@ -52,6 +53,10 @@ pub async fn publish_many<D: Desk>(
     let query = call.query()?;
     let topic = topic(&query)?;
     authorize(call, &topic).await?;
+    let defer_ms = match defer_ms(&query, limits.req_timeout_max_ms) {
+        Ok(defer_ms) => defer_ms,
+        Err(failure) => return Err(create_and(call, topic, failure).await),
+    };
     let limits =
         BatchLimits { msg_size_max: limits.msg_size_max, body_size_max: limits.body_size_max };
     let batch = if is_binary(&query) {
@@ -65,7 +70,7 @@ pub async fn publish_many<D: Desk>(
             Ok(v1_text("OK"))
         }
         Ok(Batch { bytes, lengths }) => {
-            queue(call, Publish { topic, bytes, lengths, defer_ms: 0 }).await
+            queue(call, Publish { topic, bytes, lengths, defer_ms }).await
         }
         Err(failure) => Err(create_and(call, topic, failure).await),
     }
@@ -173,11 +178,20 @@ pub fn refusal(reply: Reply) -> Failure {
     match reply {
         Reply::TopicNotFound => Failure::not_found("TOPIC_NOT_FOUND"),
         Reply::ChannelNotFound => Failure::not_found("CHANNEL_NOT_FOUND"),
+        Reply::Refused(reason) if reason.starts_with(LIMIT_REACHED) => {
+            let message = format!("LIMIT_REACHED: {reason}").into();
+            Failure { status: StatusCode::SERVICE_UNAVAILABLE, message }
+        }
         Reply::Refused(reason) => {
             tracing::debug!("HTTP request refused - {reason}");
             Failure::new(StatusCode::SERVICE_UNAVAILABLE, "EXITING")
         }
-        Reply::Done | Reply::Seen(_) | Reply::NoDeadLetters => {
+        Reply::Unacceptable(problem) => Failure::invalid(problem.parameter, &problem.text),
+        Reply::Done
+        | Reply::Seen(_)
+        | Reply::Settings(_)
+        | Reply::Edges(_)
+        | Reply::Redriving(_) => {
             tracing::error!("a shard answered something that was not asked");
             Failure::internal()
         }

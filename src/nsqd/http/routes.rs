@@ -43,6 +43,10 @@ pub enum Endpoint {
     Drain,
     /// A profile.
     Profile(Profile),
+    /// Look at what is asked of a topic or channel, or set it.
+    Policy(Subject),
+    /// Bring dead letters back, or look how far that is.
+    Redrive,
     /// How often Go looks at blocked goroutines.
     SetBlockRate,
     /// Give memory back.
@@ -57,6 +61,15 @@ impl Endpoint {
         use Endpoint::{Healthz, Profile, Publish, PublishMany, Readyz};
         !matches!(self, Publish | PublishMany | Profile(_) | Healthz | Readyz)
     }
+}
+
+/// What something is asked of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A topic.
+    Topic,
+    /// A channel.
+    Channel,
 }
 
 /// All endpoints.
@@ -85,6 +98,12 @@ fn table() -> Vec<Route<Endpoint>> {
         (&post, "/channel/pause", E::Channel(ChannelAction::Pause)),
         (&post, "/channel/unpause", E::Channel(ChannelAction::Unpause)),
         (&get, "/channel/messages", E::Messages),
+        (&get, "/topic/config", E::Policy(Subject::Topic)),
+        (&post, "/topic/config", E::Policy(Subject::Topic)),
+        (&get, "/channel/config", E::Policy(Subject::Channel)),
+        (&post, "/channel/config", E::Policy(Subject::Channel)),
+        (&get, "/channel/redrive", E::Redrive),
+        (&post, "/channel/redrive", E::Redrive),
         (&get, "/config/{opt}", E::Config),
         (&put, "/config/{opt}", E::Config),
         (&get, "/config/drain", E::Drain),

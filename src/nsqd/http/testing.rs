@@ -88,6 +88,8 @@ pub fn facts_with(set_log_level: impl Fn(LogLevel) + Send + Sync + 'static) -> F
         options: Options::new(fixed, Vec::new(), LogLevel::Info, set_log_level),
         shows_messages: true,
         life: life(),
+        floor: crate::nsqd::floor::Floor::default(),
+        policy_changes: super::policy::Turnstile::default(),
     }
 }
 
@@ -143,6 +145,8 @@ pub fn topic(text: &str, channels: Vec<ChannelStats>) -> TopicStats {
         message_bytes: 0,
         dropped_count: 0,
         timing: None,
+        rejected_count: 0,
+        full: None,
         paused: false,
         channels,
     }
@@ -165,6 +169,8 @@ pub fn channel(text: &str) -> ChannelStats {
         processing_ms: 0,
         timing: None,
         dropped_count: 0,
+        dead_letter_count: 0,
+        dead_lettering_count: 0,
         client_count: 0,
         paused: false,
         clients: Some(Vec::new()),
@@ -193,6 +199,10 @@ struct Inner {
 }
 
 impl Desk for FakeDesk {
+    fn shards(&self) -> u16 {
+        2
+    }
+
     /// By the first letter, so that tests can tell.
     fn owner(&self, topic: &[u8]) -> u16 {
         u16::from(topic.first().is_some_and(|&first| first >= b'p'))
@@ -232,6 +242,11 @@ fn words(request: &Request) -> String {
         Request::Peek(peek) => {
             format!("peek {}/{} {:?} {}", peek.topic, peek.channel, peek.state, peek.limit)
         }
+        Request::Configure(topic, ..) => format!("configure {topic}"),
+        Request::Settings(topic, _) => format!("settings of {topic}"),
+        Request::DeadLetterEdges => "dead letters".to_owned(),
+        Request::Redrive(topic, channel, ..) => format!("redrive {topic}/{channel}"),
+        Request::RedriveStatus(topic, channel) => format!("redriving {topic}/{channel}"),
     }
 }
 
@@ -340,6 +355,11 @@ impl FakeDesk {
                 if known { Reply::Done } else { Reply::ChannelNotFound }
             }
             Request::Peek(_) => Reply::Seen(Seen::default()),
+            Request::DeadLetterEdges => Reply::Edges(Vec::new()),
+            Request::Configure(..)
+            | Request::Settings(..)
+            | Request::Redrive(..)
+            | Request::RedriveStatus(..) => Reply::TopicNotFound,
         }
     }
 

@@ -89,7 +89,8 @@ impl Shared {
     }
 }
 
-/// Makes a small file and removes it. A full disk refuses its block, one mounted read-only its name.
+/// Makes a small file and removes it. A full disk refuses its block, one mounted read-only its
+/// name.
 pub fn write(directory: &Path) -> io::Result<()> {
     let path = directory.join(FILE);
     let written = fs::write(&path, b"this file may be removed\n");

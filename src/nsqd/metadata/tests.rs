@@ -86,12 +86,12 @@ fn writes_what_the_original_writes() {
         String::from_utf8(text).unwrap()
     };
     let topic = |topic: &str, paused, channels: &[(&str, bool)]| TopicMetadata {
-        name: name(topic),
         paused,
         channels: channels
             .iter()
-            .map(|&(channel, paused)| ChannelMetadata { name: name(channel), paused })
+            .map(|&(channel, paused)| ChannelMetadata::new(name(channel), paused))
             .collect(),
+        ..TopicMetadata::new(name(topic))
     };
     let nothing = r#"{"topics":null,"version":"1.3.0"}"#;
     assert_eq!(written(&[]), nothing);

@@ -316,7 +316,7 @@ fn known<'t>(
     name: Name,
     with_messages: &BTreeSet<Name>,
 ) -> &'t TopicMetadata {
-    let new = TopicMetadata { name, paused: false, channels: Vec::new() };
+    let new = TopicMetadata::new(name);
     let topic = topics.entry(name).or_insert_with(|| {
         tracing::warn!("TAKEOVER: topic {name} has messages, but nsqd.dat lacks it: it is created");
         new
@@ -327,7 +327,7 @@ fn known<'t>(
                 "TAKEOVER: channel {channel} of topic {name} has messages, but nsqd.dat lacks it: \
                  it is created"
             );
-            topic.channels.push(ChannelMetadata { name: channel, paused: false });
+            topic.channels.push(ChannelMetadata::new(channel, false));
         }
     }
     topic

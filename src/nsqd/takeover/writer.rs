@@ -110,7 +110,7 @@ impl LogWriter {
         let body_bytes = u32::try_from(message.body.len()).expect("the reader bounds bodies");
         let id = id::encode(sequence, self.origin.node_id);
         let header = message_header(body_bytes, message.timestamp_ns, &id);
-        let record = Message { header: &header, body: message.body, delay_ms };
+        let record = Message { header: &header, body: message.body, delay_ms, note: b"" };
         record::append(&mut self.block, &record, Salt::of(&topic));
         let bytes = u32::try_from(self.block.len()).expect("a block is far below 4 GiB");
         let (first, last) = (sequence, sequence);

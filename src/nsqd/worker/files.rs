@@ -55,6 +55,16 @@ impl Worker {
         self.web.facts().health.set(self.me, self.told_trouble.clone());
     }
 
+    /// Tells the shard when the disk has less free space than it is to have, or enough again.
+    pub(super) fn look_at_floor(&mut self) {
+        let floor = &self.web.facts().floor;
+        let is_low = floor.is_low();
+        if is_low != self.is_low {
+            self.shard.hold_floor(is_low.then(|| floor.text()));
+            self.is_low = is_low;
+        }
+    }
+
     /// Has the disk do what the shard asks for.
     pub(super) fn ask_disk(&mut self) {
         let Worker { disk, ring, shard, .. } = self;

@@ -164,6 +164,8 @@ pub struct Worker {
     me: u16,
     /// What was last said to be wrong with the disk.
     told_trouble: Option<String>,
+    /// Whether the shard knows that the disk has too little free space.
+    is_low: bool,
 }
 
 impl Worker {
@@ -222,6 +224,7 @@ impl Worker {
             next_shard: 0,
             me,
             told_trouble: None,
+            is_low: false,
         })
     }
 }

@@ -21,6 +21,7 @@ impl Worker {
             self.sleep(present)?;
             let now = self.clock.tick();
             self.shard.begin_turn(now);
+            self.look_at_floor();
             self.take_events();
             self.after_events();
             self.take_mail();

@@ -100,6 +100,10 @@ struct LocalDesk {
 }
 
 impl Desk for LocalDesk {
+    fn shards(&self) -> u16 {
+        self.placement.shards
+    }
+
     fn owner(&self, topic: &[u8]) -> u16 {
         // A name that no topic can have: any shard can say that there is none.
         Name::parse(topic).map_or(0, |name| self.placement.owner(&name))

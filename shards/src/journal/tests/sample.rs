@@ -119,6 +119,10 @@ impl File {
                 entry::topic(out, nonce, topic, state);
                 [Some(topic), None]
             }
+            Entry::Delivered { topic, channel, cursor } => {
+                entry::delivered(out, nonce, topic, channel, *cursor);
+                [Some(topic), Some(channel)]
+            }
             Entry::Finished { topic, channel, ranges } => {
                 entry::finished(out, nonce, topic, channel, ranges);
                 [Some(topic), Some(channel)]

@@ -1,10 +1,13 @@
 //! Who acts at random: producers, consumers, operators, and clients that make no sense.
 
+use shards::policy::Change;
 use shards::request::{ChannelAction, Publish, Request, TopicAction};
 
 use super::wire::{self, Command, Frame};
-use super::{World, name};
+use super::{Canary, World, name};
 
+/// Where dead letters go.
+const DEAD: &str = "dead";
 /// Steps between two ends of all shards, about.
 const STEPS_BETWEEN_ENDS: usize = 300;
 /// Shards that there may be after one.
@@ -308,6 +311,31 @@ impl World {
         self.ask_owner(topic, request);
     }
 
+    /// The first channel of each topic gives messages up after so many deliveries in vain.
+    pub fn poison(&mut self) {
+        let more = u64::from(self.settings.canary == Some(Canary::OneMoreAttempt));
+        let change = Change {
+            max_attempts: Some(u64::from(self.settings.attempts) + more),
+            dead_letter_topic: Some(Some(name(DEAD))),
+            ..Change::default()
+        };
+        for topic in 0..self.settings.topics.len() {
+            let (t, c) = (self.settings.topics[topic], self.settings.channels[0]);
+            self.ask_owner(topic, Request::CreateTopic(name(t)));
+            self.quiesce();
+            self.ask_owner(topic, Request::CreateChannel(name(t), name(c)));
+            self.quiesce();
+            let change = Box::new(change.clone());
+            self.ask_owner(topic, Request::Configure(name(t), Some(name(c)), change));
+            self.quiesce();
+        }
+    }
+
+    /// Dead letters so far.
+    pub fn dead_letters(&self) -> usize {
+        self.ledger.dead_letters()
+    }
+
     fn publish_over_http(&mut self, topic: usize) {
         let (chance, delay_ms, count) = match self.settings.deferring {
             Some(delay_ms) => (80, delay_ms, 40),
@@ -345,6 +373,7 @@ impl World {
         }
         self.check();
         self.drain();
+        self.check_dead_letters();
         self.check_emptiness();
     }
 
@@ -382,6 +411,23 @@ impl World {
             self.advance((max_ms / 20).max(deferred_ms / 20));
         }
         self.check();
+    }
+
+    /// What the ledger knows to be dead is in the dead-letter topic, which goes now.
+    fn check_dead_letters(&mut self) {
+        let known = self.ledger.dead_letters() as u64;
+        let stats = self.stats();
+        let mut topics = stats.iter().flat_map(|shard| &shard.topics);
+        let found = topics.find(|topic| topic.name.as_str() == DEAD).map_or(0, |dead| dead.depth);
+        // Over a crash one may have gone twice, and of some it is not known that they were there.
+        let plain = !self.settings.sampling && self.settings.body_bytes_max < 1000;
+        let exact = self.settings.ends.is_empty() && plain;
+        if found < known || exact && found > known {
+            self.ledger.complain(format!("{found} dead letters, not {known}"));
+        }
+        let owner = self.placement_owner(DEAD);
+        self.ask(0, owner, Request::Topic(DEAD.to_owned(), TopicAction::Delete));
+        self.quiesce();
     }
 
     fn check_emptiness(&mut self) {

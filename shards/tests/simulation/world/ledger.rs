@@ -18,6 +18,8 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
+use shards::policy::Limit;
+
 use super::Settings;
 use super::disk::Fact;
 use super::wire::{Command, Frame};
@@ -100,6 +102,12 @@ pub struct Channel {
     emptied: Option<i64>,
     /// Messages may turn out to be damaged.
     shaky: bool,
+    /// Deliveries after which a message is a dead letter; 0 for any number.
+    attempts_max: u16,
+    /// Those that are.
+    dead: HashSet<u32>,
+    /// Messages that it may hold; 0 for any number.
+    messages_max: u64,
 }
 
 /// Messages of one publish: the number of the first, and how many.
@@ -164,6 +172,8 @@ pub struct Ledger {
     tickets: HashMap<u64, (u32, u32)>,
     topic_names: Vec<&'static str>,
     channel_names: Vec<&'static str>,
+    attempts_max: u16,
+    bound: Limit,
     msg_timeout_ms: u64,
     max_msg_timeout_ms: u64,
     /// Clients may seem silent.
@@ -198,6 +208,8 @@ impl Ledger {
             tickets: HashMap::new(),
             topic_names: settings.topics.clone(),
             channel_names: settings.channels.clone(),
+            attempts_max: settings.attempts,
+            bound: settings.options.defaults.channel,
             msg_timeout_ms: settings.options.msg_timeout_ms.unsigned_abs(),
             jumps: settings.jumps,
             faulty: settings.is_faulty(),

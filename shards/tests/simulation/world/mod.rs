@@ -88,6 +88,12 @@ pub enum Canary {
     ForgetChannel,
     /// It is not told that a topic is gone.
     ForgetToUnregister,
+    /// Dead letters between shards get lost.
+    LoseDeadLetter,
+    /// A message is delivered once more than it may be.
+    OneMoreAttempt,
+    /// A channel holds more than it may.
+    LooseBound,
 }
 
 /// What kind of world it is.
@@ -111,6 +117,9 @@ pub struct Settings {
     pub sampling: bool,
     /// Most publishes are deferred, up to so many milliseconds.
     pub deferring: Option<usize>,
+    /// Deliveries after which a message of the first channel of each topic is a dead letter; 0 for
+    /// any number.
+    pub attempts: u16,
     /// The clock sometimes jumps by seconds.
     pub jumps: bool,
     /// New topics wait for the channels that lookup servers know.
@@ -150,6 +159,7 @@ impl Default for Settings {
             destructive: true,
             sampling: false,
             deferring: None,
+            attempts: 0,
             jumps: true,
             discovery: false,
             ends: Vec::new(),
@@ -223,6 +233,9 @@ impl World {
             settings,
         };
         world.workers = (0..=world.settings.shards).map(|me| world.worker(me)).collect();
+        if world.settings.attempts > 0 {
+            world.poison();
+        }
         world
     }
 
@@ -230,8 +243,12 @@ impl World {
     fn worker(&self, me: u16) -> Worker {
         let Settings { shards, options, disk, .. } = &self.settings;
         let count = shards + 1;
+        let mut options = options.clone();
+        if self.settings.canary == Some(Canary::LooseBound) {
+            options.defaults.channel.max_messages *= 2;
+        }
         let parts = Parts {
-            options: options.clone(),
+            options,
             placement: Placement::new(me, *shards, &[]),
             workers: count,
             now: self.now,

@@ -1,6 +1,6 @@
 //! One turn of a worker, in the order in which the rim does it.
 
-use shards::mail::Letter;
+use shards::mail::{Batch, Letter, Origin};
 use shards::request::{ChannelAction, Reply, Request, TopicAction};
 use shards::shard::{Effect, Socket};
 
@@ -243,6 +243,9 @@ impl World {
                     for forward in &batch.forwards {
                         let (messages, behind) = bytes.split_at(forward.length as usize);
                         bytes = behind;
+                        if let Origin::Transfer(..) = forward.origin {
+                            continue;
+                        }
                         self.ledger.reached(forward.topic.as_str(), messages, self.now.mono_ms);
                     }
                 }
@@ -303,7 +306,13 @@ impl World {
 
     fn post(&mut self, worker: usize) {
         while let Some((to, letter)) = self.workers[worker].shard.take_letter() {
-            let lost = self.settings.canary == Some(Canary::LoseLetter) && !self.canary_done;
+            let canary = self.settings.canary.filter(|_| !self.canary_done);
+            let dead = |batch: &Batch| {
+                batch.forwards.iter().all(|one| matches!(one.origin, Origin::Transfer(..)))
+            };
+            let lost = canary == Some(Canary::LoseLetter)
+                || canary == Some(Canary::LoseDeadLetter)
+                    && matches!(&letter, Letter::Publishes(batch) if dead(batch));
             if lost && matches!(letter, Letter::Publishes(_)) {
                 self.canary_done = true;
                 continue;

@@ -22,7 +22,7 @@ use shards::slots::Key;
 use super::limits::{AUTH_QUERIES_AT_ONCE, AUTH_SECRET_BYTES_MAX, AUTH_WAITING_MAX};
 use super::line::End;
 use crate::net::shield::Shielded;
-pub use query::{Servers, check};
+pub use query::Servers;
 
 /// What came of a question.
 #[derive(Clone, Debug)]

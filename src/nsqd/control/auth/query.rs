@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Outcome, answer};
+use crate::config::auth_address::endpoint;
 use crate::http::client::{ACCEPT_V1, Cause, Client, Request, Url, V1Error};
 
 /// What a form leaves as it is.
@@ -84,22 +85,6 @@ impl Servers {
     }
 }
 
-/// An address as configured: a whole URL, or a host and a port.
-fn endpoint(address: &str) -> String {
-    match address.contains("://") {
-        true => address.to_owned(),
-        false => format!("http://{address}/auth"),
-    }
-}
-
-/// Whether a server can be asked at this address; why not, in words.
-///
-/// # Errors
-/// When it cannot.
-pub fn check(address: &str) -> Result<bool, String> {
-    Url::parse(&endpoint(address)).map(|url| url.https)
-}
-
 /// The same for the log: what follows the path, or stands in front of the host, may be secret.
 fn shown(address: &str) -> String {
     match Url::parse(&endpoint(address)) {
@@ -168,7 +153,8 @@ fn text(error: &V1Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{check, endpoint, form, json, shown};
+    use super::{endpoint, form, json, shown};
+    use crate::config::auth_address::is_secure;
     use shards::auth::{Question, Secret};
 
     fn question() -> Question {
@@ -197,10 +183,10 @@ mod tests {
     fn addresses_are_hosts_or_urls() {
         assert_eq!(endpoint("h:1"), "http://h:1/auth");
         assert_eq!(endpoint("https://h/x?a=1"), "https://h/x?a=1");
-        assert_eq!(check("h:1"), Ok(false));
-        assert_eq!(check("https://h"), Ok(true));
+        assert_eq!(is_secure("h:1"), Ok(false));
+        assert_eq!(is_secure("https://h"), Ok(true));
         for wrong in ["", "h:x", "ftp://h/", "http://"] {
-            assert!(check(wrong).is_err(), "{wrong:?}");
+            assert!(is_secure(wrong).is_err(), "{wrong:?}");
         }
     }
 

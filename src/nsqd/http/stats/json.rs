@@ -88,6 +88,13 @@ struct Topic<'a> {
     message_bytes: u64,
     paused: bool,
     e2e_processing_latency: Latency,
+    /// From here on only what the original does not have, and only where there is any.
+    #[serde(skip_serializing_if = "is_zero")]
+    dropped_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    rejected_count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    full: Option<&'a str>,
 }
 
 impl<'a> Topic<'a> {
@@ -102,6 +109,9 @@ impl<'a> Topic<'a> {
             message_bytes: topic.message_bytes,
             paused: topic.paused,
             e2e_processing_latency: Latency::new(topic.timing.as_ref(), percentiles),
+            dropped_count: topic.dropped_count,
+            rejected_count: topic.rejected_count,
+            full: topic.full.as_deref(),
         }
     }
 }
@@ -126,6 +136,13 @@ struct Channel<'a> {
     clients: Option<Vec<Client<'a>>>,
     paused: bool,
     e2e_processing_latency: Latency,
+    /// From here on only what the original does not have, and only where there is any.
+    #[serde(skip_serializing_if = "is_zero")]
+    dropped_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    dead_letter_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    dead_lettering_count: u64,
 }
 
 impl<'a> Channel<'a> {
@@ -146,6 +163,9 @@ impl<'a> Channel<'a> {
             clients: channel.clients.as_deref().map(clients),
             paused: channel.paused,
             e2e_processing_latency: Latency::new(channel.timing.as_ref(), percentiles),
+            dropped_count: channel.dropped_count,
+            dead_letter_count: channel.dead_letter_count,
+            dead_lettering_count: channel.dead_lettering_count,
         }
     }
 }

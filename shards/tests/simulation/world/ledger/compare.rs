@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use shards::stats::{ChannelStats, ShardStats, TopicStats};
 
-use super::{Channel, Expected, Ledger, State};
+use super::{Channel, Entry, Expected, Ledger, State};
 
 /// How many messages of a channel are where.
 #[derive(Debug, Default, PartialEq)]
@@ -106,6 +106,12 @@ impl Ledger {
             .sum()
     }
 
+    /// Messages that are dead letters.
+    pub fn dead_letters(&self) -> usize {
+        let channels = self.topics.iter().flatten().flat_map(|topic| topic.channels.values());
+        channels.map(|channel| channel.dead.len()).sum()
+    }
+
     /// Whether somebody is certainly still to get a message.
     pub fn is_wanted(&self, number: u32) -> bool {
         let topics = self.topics.iter().flatten();
@@ -139,6 +145,7 @@ impl Channel {
         damaged: &HashSet<u32>,
         complaints: &mut Vec<String>,
     ) {
+        self.bury(now_ms);
         let counts = self.counts(now_ms, damaged);
         let Counts { waiting, in_flight, deferred, unsure, perhaps_in_flight } = counts;
         let mut check = |what: &str, is: u64, least: u64, most: u64| {
@@ -151,12 +158,19 @@ impl Channel {
         check("deferred", stats.deferred_count, deferred, deferred + unsure);
         check("paused", stats.paused.into(), self.paused.into(), self.paused.into());
         let there = stats.depth + stats.deferred_count + stats.in_flight_count;
+        check("on their way to another topic", stats.dead_lettering_count, 0, 0);
+        if self.messages_max != 0 && stats.depth > 0 && there > self.messages_max {
+            let text = format!("{there} is above its bound of {}", self.messages_max);
+            complaints.push(text);
+            return;
+        }
         let known = waiting + deferred + in_flight;
         check("all of it", there, known, known + unsure + perhaps_in_flight);
         let clients = self.consumers.len() as u64;
         check("clients", stats.client_count, clients, clients);
         let gone = stats.message_count as i64
-            - (there + self.finished.len() as u64 + stats.dropped_count) as i64;
+            - (there + self.finished.len() as u64 + stats.dropped_count) as i64
+            - stats.dead_letter_count as i64;
         if !self.lossy {
             match self.emptied {
                 _ if self.shaky => {}
@@ -180,6 +194,24 @@ impl Channel {
             if stats.depth > 0 && !stats.paused && free {
                 complaints.push(format!("{} wait though a consumer is ready", stats.depth));
             }
+        }
+    }
+
+    /// What was delivered often enough, and came back, is here no more.
+    fn bury(&mut self, now_ms: u64) {
+        let max = self.attempts_max;
+        let back = |entry: &Entry| match entry.state {
+            State::InFlight { until_ms, .. } => until_ms <= now_ms,
+            _ => true,
+        };
+        for entry in self.live.values_mut().filter(|entry| entry.attempts >= max && entry.loose) {
+            // It may have been delivered less often than the ledger knows.
+            entry.unsure |= max != 0;
+        }
+        if max != 0 {
+            let spent = |entry: &Entry| entry.attempts >= max && !entry.unsure && back(entry);
+            let dead = self.live.extract_if(|_, entry| spent(entry));
+            self.dead.extend(dead.map(|(number, _)| number));
         }
     }
 

@@ -26,6 +26,12 @@ impl Ledger {
         if channel.finished.contains(&number) {
             return Err("delivered after FIN".to_owned());
         }
+        if channel.dead.contains(&number) {
+            return Err("delivered though it is a dead letter".to_owned());
+        }
+        if channel.attempts_max != 0 && message.attempts > channel.attempts_max {
+            return Err(format!("delivered more often than {} times", channel.attempts_max));
+        }
         let (turn, handed_ms) = handed.ok_or("delivered before it was published")?;
         let straggles = self.patient && outcome == Outcome::Unknown && turn >= self.rested;
         let under_way = outcome == Outcome::Open || turn == self.tick || straggles;

@@ -34,7 +34,7 @@ impl Ledger {
             Request::Channel(topic, channel, action) => {
                 self.channel_order(topic, channel, Some(*action))
             }
-            Request::Publish(_) | Request::Peek(_) => None,
+            _ => None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Where messages are: held by their topic, or on its channels.
 
 use super::super::disk::Fact;
+use shards::policy::OnFull;
+
 use super::{Channel, Entry, Ledger, Outcome, Published, State, Topic};
 
 impl Published {
@@ -112,7 +114,9 @@ impl Ledger {
 
     /// A channel is there from now on. The first one gets what its topic holds.
     pub(super) fn create_channel(&mut self, topic: usize, channel: usize) {
-        let lossy = self.channel_names[channel].ends_with("#ephemeral")
+        let drops = self.bound.is_set() && self.bound.on_full == OnFull::DropOldest;
+        let lossy = drops
+            || self.channel_names[channel].ends_with("#ephemeral")
             || self.topic_names[topic].ends_with("#ephemeral");
         let entry = self.topics[topic].get_or_insert_default();
         entry.doubtful = false;
@@ -121,7 +125,17 @@ impl Ledger {
         }
         let created = self.tick;
         let shaky = !self.damaged.is_empty();
-        let made = Channel { created, lossy, emptied: Some(0), shaky, ..Channel::default() };
+        let attempts_max = if channel == 0 { self.attempts_max } else { 0 };
+        let messages_max = if drops { self.bound.max_messages } else { 0 };
+        let made = Channel {
+            created,
+            lossy,
+            emptied: Some(0),
+            shaky,
+            attempts_max,
+            messages_max,
+            ..Channel::default()
+        };
         entry.channels.insert(channel, made);
         self.unwritten.push(Fact::Channel(topic, channel));
         self.give_stragglers(topic);

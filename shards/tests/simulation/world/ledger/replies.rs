@@ -136,7 +136,7 @@ impl Ledger {
         }
         match self.next_expected(index) {
             Some(Expected::Fatal) => {}
-            Some(Expected::Publish { first, count }) if text.contains("memory limit reached") => {
+            Some(Expected::Publish { first, count }) if text.contains("limit reached") => {
                 let outcome = if count == 1 { Outcome::Refused } else { Outcome::Unknown };
                 self.conclude(first, count, outcome);
                 self.clients[index].ended = true;

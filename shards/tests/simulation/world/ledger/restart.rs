@@ -170,7 +170,9 @@ impl Channel {
         self.consumers.clear();
         self.emptied = None;
         for (&number, entry) in &mut self.live {
-            entry.unsure |= !loss.keeps(number);
+            // What was delivered often enough may be a dead letter already.
+            let spent = self.attempts_max != 0 && entry.attempts >= self.attempts_max;
+            entry.unsure |= spent || !loss.keeps(number);
             entry.loose |= !stopped;
             entry.state = match entry.state {
                 State::Waiting | State::InFlight { .. } => State::Waiting,

@@ -1,0 +1,10 @@
+//! What Shoal has beyond NSQ: attempts and dead letters, limits, deferral, replay. Clients are as
+//! they always were.
+
+mod attempts;
+mod config;
+mod deferral;
+mod docs;
+mod limits;
+mod messages;
+mod redrive;
