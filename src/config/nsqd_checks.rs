@@ -32,13 +32,19 @@ const SHARDS_MAX: i64 = 1024;
 
 /// Turns settings into options; the checks that the original has come first, in its order.
 pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
-    let s = &settings;
+    let options = read_all(&settings)?;
+    // `/config` shows what holds, which is more than what was asked for.
+    settings.set("tls-required", Value::TlsRequired(options.tls.required));
+    Ok(NsqdOptions { settings, ..options })
+}
+
+fn read_all(s: &Settings) -> Result<NsqdOptions, String> {
     let max_deflate_level = check_range(s, "max-deflate-level", 1, 9, "[1,9]")?;
     let node_id = check_range(s, "node-id", 0, NODE_IDS - 1, "[0,1024)")?;
     let tls = read_tls(s)?;
     let auth = read_auth(s)?;
     let e2e_percentiles = read_percentiles(s)?;
-    let options = NsqdOptions {
+    Ok(NsqdOptions {
         check: s.bool("check"),
         log_level: s.log_level("log-level"),
         log_prefix: s.text("log-prefix"),
@@ -97,12 +103,9 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         e2e_percentiles,
         e2e_window_ms: read_ms(s, "e2e-processing-latency-window-time", 1)?,
         metrics: read_metrics(s)?,
-        settings: settings.clone(),
+        settings: s.clone(),
         tls,
-    };
-    // `/config` shows what holds, which is more than what was asked for.
-    settings.set("tls-required", Value::TlsRequired(options.tls.required));
-    Ok(NsqdOptions { settings, ..options })
+    })
 }
 
 fn read_mem_queue_size_given(s: &Settings) -> Result<Option<u64>, String> {

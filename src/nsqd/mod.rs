@@ -6,6 +6,7 @@
 //! that accepts, each with its `ring`, its `disk` and its `mailbox`, `control` talks to
 //! nsqlookupds, `life` tells how they all are, and `http` serves on all workers.
 
+mod crew;
 pub mod run;
 pub mod startup;
 

@@ -1,27 +1,21 @@
 //! nsqd from its options to its exit code: a thread per worker, and this one for signals.
 
-use std::io;
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use glommio::{LocalExecutorBuilder, Placement as CorePlacement, PoolPlacement};
 use shards::limits::Options;
 use shards::metadata::TopicMetadata;
 use shards::placement::Placement;
-use shards::shard::OldFiles;
 use shards::upgrade::Room;
 use shards::wire::names::Name;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-use super::control::line::Line;
 use super::control::{Control, Inbox, discovery_timeout};
+use super::crew::{Crew, PartsOf};
 use super::disk::limits::JOURNAL_BYTES;
 use super::doorbell::Doorbell;
 use super::floor::{self, Floor};
@@ -30,19 +24,16 @@ use super::http::memory::release as release_memory;
 use super::http::policy::Turnstile;
 use super::life::Life;
 use super::life::watch::{Event, Watch};
-use super::mailbox::{LaneCapacities, Mailbox};
 use super::metadata::file::is_for_want_of_room;
 use super::metadata::keeper::{Keeper, Reporter};
 use super::metadata::{self, Loaded, Topics};
-use super::recovery::{self, Part, Recovery};
+use super::recovery::{self, Recovery};
 use super::ring;
 use super::startup::{self, Prepared};
-use super::statistics::Outpost;
-use super::statistics::latency::Settings as Latency;
 use super::statistics::page::BesideMetrics;
 use super::statistics::start::{Statistics, Surroundings, complete_prefix, latency};
 use super::takeover;
-use super::worker::{Listening, Mail, Spoken, Worker, WorkerParts};
+use super::worker::{Listening, Spoken};
 use crate::config::host;
 use crate::config::nsqd::NsqdOptions;
 use crate::config::value::{TlsRequired, Value};
@@ -50,16 +41,9 @@ use crate::config::version::{self, NSQ_VERSION};
 use crate::log;
 use crate::net::listeners::{BoundListener, ListenerSocket, UnixFile};
 use crate::systemd;
-use crate::tls::ServerTls;
 
-/// Letters that fit between two workers; what finds no room waits with the sender.
-const LANES: LaneCapacities = LaneCapacities { data: 256, answer: 1024 };
-/// Entries of glommio's own rings, which stay nearly idle.
-const GLOMMIO_RING_ENTRIES: usize = 64;
 /// Journal files without which a shard cannot work: one to write to, one to be freed, the next.
 const JOURNAL_FILES_MIN: usize = 4;
-/// How long workers may take to stop before the process ends without them.
-const STOP_TIMEOUT: Duration = Duration::from_secs(65);
 
 /// What [runs beside](StartBeside) the broker.
 pub struct Beside {
@@ -346,161 +330,6 @@ fn listening(bound: BoundListener) -> (Listening, Option<UnixFile>) {
         _ => Spoken::Nsq,
     };
     (Listening { socket, spoken }, unix_file)
-}
-
-/// What differs from worker to worker.
-struct PartsOf {
-    options: Options,
-    placement: Placement,
-    listening: Vec<Listening>,
-    topics: Vec<TopicMetadata>,
-    part: Option<Part>,
-    sequence_floor: u64,
-    reporter: Reporter,
-    line: Line,
-    outpost: Outpost,
-    latency: Option<Latency>,
-    facts: Arc<Facts>,
-    tls: Option<Arc<ServerTls>>,
-    handshakes_max: usize,
-    started: Instant,
-}
-
-/// The workers before they run.
-struct Crew {
-    doorbells: Vec<Doorbell>,
-    mailboxes: Vec<Mailbox<Mail>>,
-}
-
-/// The workers while they run.
-struct RunningCrew {
-    doorbells: Vec<Doorbell>,
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-    finished: flume::Receiver<()>,
-}
-
-impl Crew {
-    fn new(workers: usize) -> io::Result<Crew> {
-        let doorbells = (0..workers).map(|_| Doorbell::new()).collect::<io::Result<Vec<_>>>()?;
-        let mailboxes = Mailbox::build(LANES, &doorbells);
-        Ok(Crew { doorbells, mailboxes })
-    }
-
-    /// Starts every worker on its core and waits until all are ready.
-    fn start(
-        self,
-        core_of: impl Fn(usize) -> Option<usize>,
-        mut parts_of: impl FnMut(usize) -> PartsOf,
-    ) -> Result<RunningCrew, String> {
-        let Crew { doorbells, mailboxes } = self;
-        let (ready, readiness) = flume::unbounded();
-        let (finish, finished) = flume::unbounded();
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut threads = Vec::new();
-        for (worker, mailbox) in mailboxes.into_iter().enumerate() {
-            let of = parts_of(worker);
-            let (disk, recovered, old_files) = match of.part {
-                Some(Part { disk, topics, old_files }) => (Some(disk), topics, old_files),
-                None => (None, Vec::new(), OldFiles::default()),
-            };
-            let seed = getrandom::u64().map_err(|error| format!("no random numbers - {error}"))?;
-            let parts = WorkerParts {
-                options: of.options,
-                placement: of.placement,
-                mailbox,
-                doorbell: doorbells[worker].clone(),
-                stop: stop.clone(),
-                listening: of.listening,
-                topics: of.topics,
-                disk,
-                recovered,
-                sequence_floor: of.sequence_floor,
-                old_files,
-                reporter: of.reporter,
-                line: of.line,
-                outpost: of.outpost,
-                latency: of.latency,
-                facts: of.facts,
-                tls: of.tls,
-                handshakes_max: of.handshakes_max,
-                started: of.started,
-                seed,
-            };
-            let (core, ready, finish) = (core_of(worker), ready.clone(), finish.clone());
-            let name = core.map_or("acceptor".to_owned(), |_| format!("shard-{worker}"));
-            let thread = thread::Builder::new().name(name).spawn(move || {
-                work(core, parts, &ready);
-                // Nobody listens any more when the process is ending anyway.
-                let _ = finish.send(());
-            });
-            threads.push(thread.map_err(|error| format!("cannot start a thread - {error}"))?);
-        }
-        drop(ready);
-        for _ in 0..threads.len() {
-            readiness.recv().unwrap_or_else(|_| Err("a worker ended at its start".to_owned()))?;
-        }
-        Ok(RunningCrew { doorbells, stop, threads, finished })
-    }
-}
-
-impl RunningCrew {
-    /// Stops every worker, and waits for them as long as that is reasonable.
-    fn stop(self) {
-        self.stop.store(true, Ordering::SeqCst);
-        self.doorbells.iter().for_each(Doorbell::ring);
-        let deadline = Instant::now() + STOP_TIMEOUT;
-        for _ in 0..self.threads.len() {
-            if self.finished.recv_deadline(deadline).is_err() {
-                tracing::warn!("a worker did not stop in time");
-                return;
-            }
-        }
-    }
-}
-
-/// A worker's thread.
-fn work(core: Option<usize>, parts: WorkerParts, ready: &flume::Sender<Result<(), String>>) {
-    // glommio panics where it finds no executor to be had, for example without /sys.
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let placement = core.map_or(CorePlacement::Unbound, CorePlacement::Fixed);
-        let executor = LocalExecutorBuilder::new(placement)
-            .io_memory(0)
-            .ring_depth(GLOMMIO_RING_ENTRIES)
-            .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
-            .make();
-        let executor = match executor {
-            Ok(executor) => executor,
-            Err(error) => {
-                report(ready, Err(format!("cannot start an executor - {error}")));
-                return Ok(());
-            }
-        };
-        executor.run(async {
-            match Worker::new(parts) {
-                Ok(worker) => {
-                    report(ready, Ok(()));
-                    worker.run().await
-                }
-                Err(error) => {
-                    report(ready, Err(format!("cannot start a worker - {error}")));
-                    Ok(())
-                }
-            }
-        })
-    }));
-    let problem = match outcome {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => format!("a worker's ring failed - {error}"),
-        Err(_) => "a worker panicked; messages in memory are lost".to_owned(),
-    };
-    log::fatal("nsqd", &problem);
-    std::process::exit(1);
-}
-
-fn report(ready: &flume::Sender<Result<(), String>>, outcome: Result<(), String>) {
-    // The main thread waits for every worker, or has given up because of another.
-    let _ = ready.send(outcome);
 }
 
 /// How many files the journal of each shard may have.

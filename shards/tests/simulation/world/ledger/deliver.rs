@@ -3,6 +3,18 @@
 use super::super::wire;
 use super::{Entry, Ledger, Outcome, Published, State};
 
+fn is_its_turn(entry: &Entry, now_ms: u64) -> Result<(), String> {
+    match entry.state {
+        State::InFlight { until_ms, .. } if until_ms > now_ms => {
+            Err("delivered while it is in flight".to_owned())
+        }
+        State::Deferred(due_ms, _) if due_ms > now_ms => {
+            Err(format!("delivered {} ms before its time", due_ms - now_ms))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Ledger {
     /// A message stands in a client's output: it must be its turn.
     pub(super) fn deliver(&mut self, index: usize, message: &wire::Message) -> Result<(), String> {
@@ -48,15 +60,7 @@ impl Ledger {
             }
             None => return Err("delivered though it is not on the channel".to_owned()),
         };
-        match entry.state {
-            State::InFlight { until_ms, .. } if until_ms > now_ms => {
-                return Err("delivered while it is in flight".to_owned());
-            }
-            State::Deferred(due_ms, _) if due_ms > now_ms => {
-                return Err(format!("delivered {} ms before its time", due_ms - now_ms));
-            }
-            _ => {}
-        }
+        is_its_turn(&entry, now_ms)?;
         let mut attempts = entry.attempts + 1;
         if entry.loose {
             attempts = attempts.min(message.attempts);
