@@ -15,6 +15,7 @@ mod folder;
 mod full;
 mod fuse;
 mod in_flight;
+mod large;
 mod ledger;
 mod load;
 mod mount;

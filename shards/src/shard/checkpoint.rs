@@ -196,7 +196,7 @@ impl Shard {
 
     /// Gives up all files when there is no message: on a full disk that makes room. False when
     /// there is one, or when journals have to stay: where other shards still need files of earlier
-    /// starts, it is our journals that say that nothing in them is wanted.
+    /// starts, it is our journals, old ones and new, that say that nothing in them is wanted.
     ///
     /// They go in an order that may be cut off anywhere: messages before what says that they are
     /// finished. So stores come first, then journals, the oldest of them first.
@@ -207,10 +207,11 @@ impl Shard {
             return false;
         }
         let stopping = self.checkpoint.file == ALL;
+        let says_nothing = self.topics.iter().next().is_none();
         let Shard { journal, checkpoint, space, .. } = self;
         let mut gone: Vec<u32> = space.store.abandon().into_iter().collect();
         gone.extend(checkpoint.old_files.stores.extract_if(.., |file| space.store.let_go(*file)));
-        let all = !checkpoint.others_have_old_files;
+        let all = says_nothing || !checkpoint.others_have_old_files;
         if all {
             gone.extend(checkpoint.old_files.drain().filter(|&file| space.store.let_go(file)));
             gone.extend(journal.files.drain(..).map(|file| file.number));

@@ -334,7 +334,8 @@ impl Shard {
     fn evict(&mut self, key: Key, bytes: usize, near_too: bool) {
         let Shard { topics, channels, space, .. } = self;
         let Some(topic) = topics.get_mut(key) else { return };
-        let near_ms = if near_too { 0 } else { self.now.mono_ms + 2 * INDEX_LEAD_MS };
+        // What is due soon would be read again at once, and so on.
+        let near_ms = self.now.mono_ms + 2 * INDEX_LEAD_MS;
         for &channel in &topic.channels {
             let Some(channel) = channels.get_mut(channel) else { continue };
             channel.outstanding.published.evict(bytes, near_ms, &mut space.pool);
