@@ -51,6 +51,15 @@ complete -c nsqd -l max-defer-time -d 'The longest a message may be put off by D
 complete -c nsqd -l max-body-size -d 'The largest body of a command, in bytes [default: 5242880]' -r
 complete -c nsqd -l peek -d 'Show messages at /channel/messages; never where --auth-http-address guards them [default: true]' -r
 complete -c nsqd -l max-channel-consumers -d 'Consumers of one channel; 0 for any number [default: 0]' -r
+complete -c nsqd -l topic-max-bytes -d 'Bytes of messages that a topic may hold; 0 for any [default: 0]' -r
+complete -c nsqd -l topic-max-messages -d 'Messages that a topic may hold; 0 for any number [default: 0]' -r
+complete -c nsqd -l topic-max-age -d 'Age of a topic\'s oldest message; 0 for any [default: 0]' -r
+complete -c nsqd -l topic-on-full -d 'What happens then: reject (publishes are refused) or drop-oldest [default: reject]' -r
+complete -c nsqd -l channel-max-bytes -d 'The same for each channel: bytes [default: 0]' -r
+complete -c nsqd -l channel-max-messages -d 'The same for each channel: messages [default: 0]' -r
+complete -c nsqd -l channel-max-age -d 'The same for each channel: age [default: 0]' -r
+complete -c nsqd -l channel-on-full -d 'What happens then: reject (publishes are refused) or drop-oldest [default: reject]' -r
+complete -c nsqd -l min-free-disk -d 'Free space of the data path\'s disk below which publishes are refused [default: 0]' -r
 complete -c nsqd -l max-heartbeat-interval -d 'The longest heartbeat interval [default: 1m]' -r
 complete -c nsqd -l max-rdy-count -d 'The highest RDY count [default: 2500]' -r
 complete -c nsqd -l max-output-buffer-size -d 'The largest output buffer, in bytes [default: 65536]' -r
@@ -73,13 +82,15 @@ complete -c nsqd -l tls-root-ca-file -d 'Path of the authorities\' certificates'
 complete -c nsqd -l tls-required -d 'Refuse clients without TLS [default: false]' -r
 complete -c nsqd -l tls-min-version -d 'The oldest TLS accepted: tls1.2, tls1.3; tls1.0 and tls1.1 mean tls1.2 [default: tls1.0]' -r
 complete -c nsqd -l tls-handshakes -d 'TLS handshakes that a thread has under way; further ones wait for their turn [default: 1024]' -r
-complete -c nsqd -l statsd-address -d 'UDP <host>:<port> of a statsd' -r
+complete -c nsqd -l statsd-address -d 'UDP <host>:<port> of a statsd; empty for none' -r
 complete -c nsqd -l statsd-interval -d 'Time between two reports [default: 1m]' -r
 complete -c nsqd -l statsd-mem-stats -d 'Report memory as well [default: true]' -r
 complete -c nsqd -l statsd-prefix -d 'What keys begin with; %s becomes the host [default: nsq.%s]' -r
 complete -c nsqd -l statsd-udp-packet-size -d 'Size of a packet, in bytes [default: 508]' -r
 complete -c nsqd -l statsd-exclude-ephemeral -d 'Leave out #ephemeral ones [default: false]' -r
 complete -c nsqd -l e2e-processing-latency-percentile -d 'Percentiles of the processing time, above 0 and up to 1.0, like 1.0,0.99; may be repeated' -r
-complete -c nsqd -l e2e-processing-latency-window-time -d 'Time that they look back [default: 10m]' -r
-complete -c nsqd -l enable-experiment -d 'Switch an experiment on: topology-aware-consumption; may be repeated' -r
+complete -c nsqd -l e2e-processing-latency-window-time -d 'Time that percentiles look back; a channel takes up to 70 KB for them [default: 10m]' -r
+complete -c nsqd -l metrics-max-series -d 'Series that /metrics tells at most; topics beyond that are left out [default: 100000]' -r
+complete -c nsqd -l metrics-legacy-names -d 'Tell counters under the names of NSQ\'s older dashboards, too [default: false]' -r
+complete -c nsqd -l enable-experiment -d 'Switch an experiment on: topology-aware-consumption (consumers of this node\'s zone first, then those of its region); may be repeated' -r
 complete -c nsqd -s h -l help -d 'Print help'
