@@ -67,8 +67,7 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         durability: read_durability("durability", &s.text("durability"))?,
         topic_durability: read_topic_durability(s)?,
         mem_queue_size: read_count(s, "mem-queue-size", 0)?,
-        mem_queue_size_given: Some(read_count(s, "mem-queue-size", 0)?)
-            .filter(|&messages| messages != MEM_QUEUE_SIZE_DEFAULT),
+        mem_queue_size_given: read_mem_queue_size(s)?,
         journal_limit_bytes: s.bytes_if_given("journal-limit").unwrap_or(u64::MAX),
         max_bytes_per_file: read_count(s, "max-bytes-per-file", 1)?,
         sync_every: read_count(s, "sync-every", 1)?,
@@ -208,6 +207,12 @@ fn read_statsd(s: &Settings) -> Result<StatsdOptions, String> {
         udp_packet_size_bytes: u32::try_from(packet_size).map_err(|error| error.to_string())?,
         exclude_ephemeral: s.bool("statsd-exclude-ephemeral"),
     })
+}
+
+/// Whoever writes the default down asks for nothing.
+fn read_mem_queue_size(s: &Settings) -> Result<Option<u64>, String> {
+    let messages = read_count(s, "mem-queue-size", 0)?;
+    Ok((messages != MEM_QUEUE_SIZE_DEFAULT).then_some(messages))
 }
 
 fn read_metrics(s: &Settings) -> Result<MetricsOptions, String> {

@@ -22,7 +22,6 @@ use crate::mail::Batch;
 use crate::page_buffer::PageBuffer;
 use crate::request::Publish;
 use crate::slots::Key;
-use crate::stats::ShardGauges;
 
 /// What is under way between memory and disk.
 #[derive(Debug, Default)]
@@ -107,11 +106,10 @@ impl Tiers {
         core::mem::take(&mut self.waiting)
     }
 
-    /// What waits.
-    pub(super) fn count(&self, gauges: &mut ShardGauges) {
-        gauges.publishes_waiting = (self.waiting.len() + self.stalled.len()) as u64;
-        gauges.stores_waiting = (self.to_store.len() + self.writes.len()) as u64;
-        gauges.loads_waiting = (self.to_load.len() + self.loads.len()) as u64;
+    /// Publishes, writes and reads that wait or are under way.
+    pub(super) fn counts(&self) -> [usize; 3] {
+        let publishes = self.waiting.len() + self.stalled.len();
+        [publishes, self.to_store.len() + self.writes.len(), self.to_load.len() + self.loads.len()]
     }
 
     pub(super) fn next_ticket(&mut self) -> u32 {
