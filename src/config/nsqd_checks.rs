@@ -30,6 +30,7 @@ const MEM_QUEUE_SIZE_DEFAULT: u64 = 10_000;
 const SHARDS_MAX: i64 = 1024;
 
 /// Turns settings into options; the checks that the original has come first, in its order.
+/// What they are left with is what holds, as `/config` shows it.
 pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
     let s = &settings;
     let max_deflate_level = check_range(s, "max-deflate-level", 1, 9, "[1,9]")?;
@@ -97,7 +98,6 @@ pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
         settings: settings.clone(),
         tls,
     };
-    // `/config` shows what holds, which is more than what was asked for.
     settings.set("tls-required", Value::TlsRequired(options.tls.required));
     Ok(NsqdOptions { settings, ..options })
 }
