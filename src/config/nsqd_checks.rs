@@ -31,6 +31,7 @@ const MEM_QUEUE_SIZE_DEFAULT: u64 = 10_000;
 const SHARDS_MAX: i64 = 1024;
 
 /// Turns settings into options; the checks that the original has come first, in its order.
+/// What they are left with is what holds, as `/config` shows it.
 pub fn read(mut settings: Settings) -> Result<NsqdOptions, String> {
     let options = read_all(&settings)?;
     // `/config` shows what holds, which is more than what was asked for.

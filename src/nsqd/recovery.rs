@@ -4,7 +4,7 @@
 //! it took over is written down anew, and longer on those that it still reads from.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use shards::disk::{DiskError, Place, Role};
 use shards::journal::entry::Run;
@@ -16,7 +16,9 @@ use shards::shard::OldFiles;
 use super::disk::listing::{self, Found};
 use super::disk::{BlockWriter, Clerk, Disk, FileDesk, FileReader, Folder, Shared};
 use super::doorbell::Doorbell;
-use super::metadata::Topics;
+use super::metadata::file::is_for_want_of_room;
+use super::metadata::{self, Loaded, Topics};
+use super::takeover;
 use crate::config::nsqd::NsqdOptions;
 use shards::limits::Durability;
 use std::sync::Arc;
@@ -49,8 +51,59 @@ pub struct Part {
     pub old_files: OldFiles,
 }
 
+/// Finds out what there was before, and has it written down that it is there. The error is a whole
+/// line.
+pub fn bring_back(
+    options: &NsqdOptions,
+    directory: &Path,
+    loaded: &mut Loaded,
+    placement: &Placement,
+    doorbells: &[Doorbell],
+) -> Result<Recovery, String> {
+    take_over(options, directory, &mut loaded.content.topics)?;
+    let metadata: Vec<TopicMetadata> = loaded.content.topics.values().cloned().collect();
+    persist(loaded)?;
+    // The last one is that of the worker without topics.
+    let doorbells = &doorbells[..usize::from(placement.shards)];
+    let recovery = recover(options, directory, &metadata, placement, doorbells)?;
+    // What only the journals know has to be in the file before new journals say anything: they
+    // might not come to say it of everything.
+    if complete(&mut loaded.content.topics, &recovery.parts) {
+        persist(loaded)?;
+    }
+    Ok(recovery)
+}
+
+/// Takes over what the original left in the data path, if there is anything.
+fn take_over(options: &NsqdOptions, directory: &Path, topics: &mut Topics) -> Result<(), String> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let request = takeover::Request {
+        directory,
+        node_id: u64::from(options.node_id),
+        max_msg_bytes: options.max_msg_size_bytes as usize,
+        max_bytes_per_file: options.max_bytes_per_file,
+        now_ns: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
+    };
+    takeover::take_over(&request, topics).map(|_| ())
+}
+
+/// Writes the metadata, at the start also to see that it can be.
+fn persist(loaded: &Loaded) -> Result<(), String> {
+    let Loaded { file, content } = loaded;
+    tracing::info!("NSQ: persisting topic/channel metadata to {}", file.path().display());
+    if let Err(problem) = file.write(&metadata::text(&content.topics)) {
+        let problem = format!("failed to persist metadata - {problem}");
+        if !is_for_want_of_room(&problem) {
+            return Err(problem);
+        }
+        // What is there can be served; the file is written when there is room.
+        tracing::error!("{problem}");
+    }
+    Ok(())
+}
+
 /// Recovers a data path that is locked. The error is a whole line.
-pub fn recover(
+fn recover(
     options: &NsqdOptions,
     data_path: &Path,
     metadata: &[TopicMetadata],
@@ -113,7 +166,7 @@ fn recover_files(
 
 /// Adds the topics and channels that only the journals know to the metadata. Whether there were
 /// any.
-pub fn complete(metadata: &mut Topics, parts: &[Part]) -> bool {
+fn complete(metadata: &mut Topics, parts: &[Part]) -> bool {
     let mut added = false;
     for topic in parts.iter().flat_map(|part| &part.topics) {
         let known = metadata.entry(topic.name).or_insert_with(|| {

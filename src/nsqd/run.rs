@@ -24,7 +24,6 @@ use super::http::memory::release as release_memory;
 use super::http::policy::Turnstile;
 use super::life::Life;
 use super::life::watch::{Event, Watch};
-use super::metadata::file::is_for_want_of_room;
 use super::metadata::keeper::{Keeper, Reporter};
 use super::metadata::{self, Loaded, Topics};
 use super::recovery::{self, Recovery};
@@ -32,7 +31,6 @@ use super::ring;
 use super::startup::{self, Prepared};
 use super::statistics::page::BesideMetrics;
 use super::statistics::start::{Statistics, Surroundings, complete_prefix, latency};
-use super::takeover;
 use super::worker::{Listening, Spoken};
 use crate::config::host;
 use crate::config::nsqd::NsqdOptions;
@@ -128,17 +126,14 @@ struct Start {
 /// Starts the workers, waits for a signal, stops them.
 fn serve(
     mut options: NsqdOptions,
-    prepared: Prepared,
+    Prepared { cores, memory_limit_bytes, data_path, tcp, http, https, tls, .. }: Prepared,
     mut loaded: Loaded,
-    start: Start,
+    Start { started, signals, metrics: beside }: Start,
 ) -> Result<(), String> {
-    let Start { started, signals, metrics: beside } = start;
-    let Prepared { cores, memory_limit_bytes, data_path, tcp, http, https, tls, .. } = prepared;
     complete_ports(&mut options, [tcp.as_ref(), http.as_ref()]);
     let directory = data_path.directory().to_owned();
     let bound = [&tcp, &http, &https].map(Option::as_ref);
     let inbox = Inbox::new();
-    complete_prefix(&mut options);
     let survey = inbox.survey();
     let listeners: Vec<_> = bound.into_iter().flatten().map(announcement).collect();
     let room = Room::new(options.compression_memory_bytes);
@@ -152,35 +147,37 @@ fn serve(
     let memory_limit_bytes = usize::try_from(memory_limit_bytes).unwrap_or(usize::MAX) / shards;
     let overrides = overrides(&options);
     let placement = |worker: usize| Placement::new(worker as u16, shards as u16, &overrides);
-    floor::watch(&facts, data_path.directory())?;
-    let Recovery { clerk, parts, sequence_floor } =
-        read_data(&options, &directory, &mut loaded, &placement(0), &crew.doorbells[..shards])?;
+    floor::watch(&facts, &directory)?;
+    let recovery =
+        recovery::bring_back(&options, &directory, &mut loaded, &placement(0), &crew.doorbells)?;
+    let Recovery { clerk, parts, sequence_floor } = recovery;
     let mut topics = topics_of_shards(&loaded.content.topics, &placement(0)).into_iter();
     let (keeper, reporters) = keep(loaded, &crew.doorbells)?;
     let (control, lines) = Control::start(inbox, &options, &facts, &crew.doorbells)?;
     let around = Surroundings { facts: &facts, survey, room: &room, beside };
     let (mut statistics, outposts) = Statistics::start(&options, around, &crew.doorbells)?;
-    let mut outposts = outposts.into_iter();
-    let (mut parts, mut reporters) = (parts.into_iter(), reporters.into_iter());
-    let mut lines = lines.into_iter();
-    let mut listening = Some(listening);
+    let mut ends = reporters.into_iter().zip(lines).zip(outposts);
+    let (mut parts, mut listening) = (parts.into_iter(), Some(listening));
     let core_of = |worker: usize| cores.of_shards.get(worker).copied();
-    let crew = crew.start(core_of, |worker| PartsOf {
-        options: shard_options(&options, memory_limit_bytes, shards, &room),
-        placement: placement(worker),
-        // Listeners belong to the last worker, which accepts and has no topics.
-        listening: if worker == shards { listening.take().unwrap_or_default() } else { Vec::new() },
-        topics: topics.next().unwrap_or_default(),
-        part: parts.next(),
-        sequence_floor,
-        reporter: reporters.next().expect("there is a reporter for each worker"),
-        line: lines.next().expect("there is a line for each worker"),
-        outpost: outposts.next().expect("there is an outpost for each worker"),
-        latency: latency(&options),
-        facts: facts.clone(),
-        tls: tls.clone(),
-        handshakes_max: options.tls.handshakes_max,
-        started,
+    let crew = crew.start(core_of, |worker| {
+        let ((reporter, line), outpost) = ends.next().expect("each worker has its ends");
+        PartsOf {
+            options: shard_options(&options, memory_limit_bytes, shards, &room),
+            placement: placement(worker),
+            // Listeners belong to the last worker, which accepts and has no topics.
+            listening: listening.take_if(|_| worker == shards).unwrap_or_default(),
+            topics: topics.next().unwrap_or_default(),
+            part: parts.next(),
+            sequence_floor,
+            reporter,
+            line,
+            outpost,
+            latency: latency(&options),
+            facts: facts.clone(),
+            tls: tls.clone(),
+            handshakes_max: options.tls.handshakes_max,
+            started,
+        }
     })?;
     let watch = Watch::start(life, events, signals, tls, drainer)?;
     announce(&listeners, started);
@@ -194,26 +191,6 @@ fn serve(
     clerk.stop();
     drop(data_path);
     Ok(())
-}
-
-/// Reads what an earlier start left, of this broker or of the original.
-fn read_data(
-    options: &NsqdOptions,
-    directory: &Path,
-    loaded: &mut Loaded,
-    placement: &Placement,
-    doorbells: &[Doorbell],
-) -> Result<Recovery, String> {
-    take_over(options, directory, &mut loaded.content.topics)?;
-    let metadata: Vec<TopicMetadata> = loaded.content.topics.values().cloned().collect();
-    persist(loaded)?;
-    let recovery = recovery::recover(options, directory, &metadata, placement, doorbells)?;
-    // What only the journals know has to be in the file before new journals say anything: they
-    // might not come to say it of everything.
-    if recovery::complete(&mut loaded.content.topics, &recovery.parts) {
-        persist(loaded)?;
-    }
-    Ok(recovery)
 }
 
 /// The topics whose shards were chosen by hand.
@@ -255,6 +232,7 @@ fn complete_ports(options: &mut NsqdOptions, listeners: [Option<&BoundListener>;
             options.settings.set(flag, Value::Int(real.into()));
         }
     }
+    complete_prefix(options);
 }
 
 /// The topics that were read, by the shard that owns them now.
@@ -264,34 +242,6 @@ fn topics_of_shards(topics: &Topics, placement: &Placement) -> Vec<Vec<TopicMeta
         of_shards[usize::from(placement.owner(&topic.name))].push(topic.clone());
     }
     of_shards
-}
-
-/// Takes over what the original left in the data path, if there is anything.
-fn take_over(options: &NsqdOptions, directory: &Path, topics: &mut Topics) -> Result<(), String> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let request = takeover::Request {
-        directory,
-        node_id: u64::from(options.node_id),
-        max_msg_bytes: options.max_msg_size_bytes as usize,
-        max_bytes_per_file: options.max_bytes_per_file,
-        now_ns: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
-    };
-    takeover::take_over(&request, topics).map(|_| ())
-}
-
-/// Writes the metadata, at the start also to see that it can be.
-fn persist(loaded: &Loaded) -> Result<(), String> {
-    let Loaded { file, content } = loaded;
-    tracing::info!("NSQ: persisting topic/channel metadata to {}", file.path().display());
-    if let Err(problem) = file.write(&metadata::text(&content.topics)) {
-        let problem = format!("failed to persist metadata - {problem}");
-        if !is_for_want_of_room(&problem) {
-            return Err(problem);
-        }
-        // What is there can be served; the file is written when there is room.
-        tracing::error!("{problem}");
-    }
-    Ok(())
 }
 
 /// Has the metadata kept from now on.

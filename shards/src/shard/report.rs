@@ -185,7 +185,8 @@ impl Shard {
         for lane in &self.lanes {
             lane.count(&mut gauges);
         }
-        self.tiers.count(&mut gauges);
+        let waiting = self.tiers.counts().map(|count| count as u64);
+        [gauges.publishes_waiting, gauges.stores_waiting, gauges.loads_waiting] = waiting;
         self.space.store.count(&mut gauges);
         self.count_journal(&mut gauges);
         gauges

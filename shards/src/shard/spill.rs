@@ -20,7 +20,6 @@ use crate::log::pool::Block;
 use crate::mail::Batch;
 use crate::request::Publish;
 use crate::slots::Key;
-use crate::stats::ShardGauges;
 use crate::wheel::TimerId;
 
 /// What is under way between memory and disk.
@@ -67,11 +66,14 @@ impl Tiers {
         core::mem::take(&mut self.waiting)
     }
 
-    /// What waits.
-    pub(super) fn count(&self, gauges: &mut ShardGauges) {
-        gauges.publishes_waiting = (self.waiting.len() + self.stalled.len()) as u64;
-        gauges.stores_waiting = (self.to_store.len() + self.writes.len()) as u64;
-        gauges.loads_waiting = (self.loads.wanted.len() + self.loads.running.len()) as u64;
+    /// Publishes, writes and reads that wait or are under way.
+    pub(super) fn counts(&self) -> [usize; 3] {
+        let publishes = self.waiting.len() + self.stalled.len();
+        [
+            publishes,
+            self.to_store.len() + self.writes.len(),
+            self.loads.wanted.len() + self.loads.running.len(),
+        ]
     }
 
     pub(super) fn next_ticket(&mut self) -> u32 {
