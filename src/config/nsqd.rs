@@ -387,19 +387,6 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_that_is_not_there_yet_is_said_when_its_flag_is_set() {
-        let warnings =
-            load("--statsd-exclude-ephemeral=false --statsd-interval=1m --statsd-address=")
-                .unwrap()
-                .settings
-                .warnings;
-        assert!(warnings.is_empty(), "{warnings:?}");
-        let warnings = load("--statsd-address=a:1").unwrap().settings.warnings;
-        assert_eq!(warnings.len(), 1);
-        assert!(warnings[0].starts_with("--statsd-address is set, but "), "{warnings:?}");
-    }
-
-    #[test]
     fn keys_of_the_file_are_the_originals() {
         for (name, key) in [
             ("node-id", Some("id")),
