@@ -20,7 +20,6 @@ use crate::log::pool::Block;
 use crate::mail::Batch;
 use crate::request::Publish;
 use crate::slots::Key;
-use crate::wheel::TimerId;
 
 /// What is under way between memory and disk.
 #[derive(Debug, Default)]
@@ -136,7 +135,7 @@ impl Shard {
         self.is_short()
             || !self.tiers.loads.failed.waiting.is_empty()
             || self.indexes.wait_for_disk()
-            || self.channels.iter().any(|(_, channel)| channel.transfer_alarm != TimerId::NONE)
+            || self.waits_to_transfer()
     }
 
     /// Whether somebody waits for room.

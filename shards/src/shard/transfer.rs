@@ -278,6 +278,22 @@ impl Shard {
         }
     }
 
+    /// A channel that counts attempts has delivered something.
+    pub(super) fn note_attempts(&mut self, key: Key) {
+        if let Some(channel) = self.channels.get(key)
+            && channel.policy.max_attempts != 0
+            && channel.journaled
+            && (channel.moved || !channel.requeued.is_empty())
+        {
+            self.note_deltas(key);
+        }
+    }
+
+    /// Whether messages for other topics are tried again later.
+    pub(super) fn waits_to_transfer(&self) -> bool {
+        self.channels.iter().any(|(_, channel)| channel.transfer_alarm != TimerId::NONE)
+    }
+
     /// The time has come to try again.
     pub(super) fn unblock_transfers(&mut self, key: Key) {
         let Some(channel) = self.channels.get_mut(key) else { return };

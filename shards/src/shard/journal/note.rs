@@ -47,19 +47,8 @@ impl Shard {
         self.note_deltas(key);
     }
 
-    /// A channel that counts attempts has delivered something.
-    pub(in crate::shard) fn note_attempts(&mut self, key: Key) {
-        if let Some(channel) = self.channels.get(key)
-            && channel.policy.max_attempts != 0
-            && channel.journaled
-            && (channel.moved || !channel.requeued.is_empty())
-        {
-            self.note_deltas(key);
-        }
-    }
-
     /// A channel has finishes or requeues of this turn.
-    fn note_deltas(&mut self, key: Key) {
+    pub(in crate::shard) fn note_deltas(&mut self, key: Key) {
         if let Some(channel) = self.channels.get_mut(key)
             && !core::mem::replace(&mut channel.noted, true)
         {

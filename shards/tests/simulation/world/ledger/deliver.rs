@@ -1,7 +1,23 @@
 //! Whether a message may be delivered here and now, and is the one that was published.
 
 use super::super::wire;
-use super::{Entry, Ledger, Outcome, Published, State};
+use super::{Channel, Entry, Ledger, Outcome, Published, State};
+
+impl Channel {
+    /// Whether a message is one that may come again.
+    fn may_deliver(&self, number: u32, attempts: u16) -> Result<(), String> {
+        if self.finished.contains(&number) {
+            return Err("delivered after FIN".to_owned());
+        }
+        if self.dead.contains(&number) {
+            return Err("delivered though it is a dead letter".to_owned());
+        }
+        if self.attempts_max != 0 && attempts > self.attempts_max {
+            return Err(format!("delivered more often than {} times", self.attempts_max));
+        }
+        Ok(())
+    }
+}
 
 fn is_its_turn(entry: &Entry, now_ms: u64) -> Result<(), String> {
     match entry.state {
@@ -35,15 +51,7 @@ impl Ledger {
         if waits && !old {
             return Err("delivered by a topic that waits".to_owned());
         }
-        if channel.finished.contains(&number) {
-            return Err("delivered after FIN".to_owned());
-        }
-        if channel.dead.contains(&number) {
-            return Err("delivered though it is a dead letter".to_owned());
-        }
-        if channel.attempts_max != 0 && message.attempts > channel.attempts_max {
-            return Err(format!("delivered more often than {} times", channel.attempts_max));
-        }
+        channel.may_deliver(number, message.attempts)?;
         let (turn, handed_ms) = handed.ok_or("delivered before it was published")?;
         let straggles = self.patient && outcome == Outcome::Unknown && turn >= self.rested;
         let under_way = outcome == Outcome::Open || turn == self.tick || straggles;
