@@ -63,7 +63,7 @@ impl Transfers {
         None
     }
 
-    /// The message that `next` gave is sent.
+    /// The message that `next_unsent` gave is sent.
     pub fn sent(&mut self) {
         self.unsent.pop_front();
     }
