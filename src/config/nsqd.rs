@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use shards::limits::Durability;
-use shards::policy::Defaults;
 use shards::wire::names::Name;
 
 use super::host;
 use super::nsqd_checks;
 use super::nsqd_flags::NSQD;
+use super::nsqd_policy::LimitOptions;
 use super::settings::Settings;
 use super::stop::Stop;
 use super::value::{TlsRequired, TlsVersion, Value};
@@ -75,10 +75,8 @@ pub struct NsqdOptions {
     pub durability: Durability,
     /// Topics with another promise.
     pub topic_durability: Vec<(Name, Durability)>,
-    /// What topics and channels may hold where nobody says anything else.
-    pub defaults: Defaults,
-    /// Free space of the disk below which publishes are refused; 0 for none.
-    pub min_free_disk_bytes: u64,
+    /// How much there may be.
+    pub limits: LimitOptions,
     /// Messages of an ephemeral topic or channel.
     pub mem_queue_size: u64,
     /// Messages of any topic that stay in memory, when somebody said so.

@@ -28,11 +28,20 @@ pub const LIMITS: &[Flag] = &[
 
 const ON_FULL: &str = "What happens then: reject (publishes are refused) or drop-oldest";
 
+/// What they set.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitOptions {
+    /// What topics and channels may hold where nobody says anything else.
+    pub defaults: Defaults,
+    /// Free space of the disk below which publishes are refused; 0 for none.
+    pub min_free_disk_bytes: u64,
+}
+
 /// Reads them.
 ///
 /// # Errors
 /// What is impossible, or contradicts something else.
-pub fn read(s: &Settings) -> Result<Defaults, String> {
+pub fn read(s: &Settings) -> Result<LimitOptions, String> {
     let defaults = Defaults { topic: read_limit(s, "topic")?, channel: read_limit(s, "channel")? };
     let (topic, channel) = (&defaults.topic, &defaults.channel);
     for (what, of_topic, of_channel) in [
@@ -44,15 +53,7 @@ pub fn read(s: &Settings) -> Result<Defaults, String> {
             return Err(format!("--channel-max-{what} must not be more than --topic-max-{what}"));
         }
     }
-    Ok(defaults)
-}
-
-/// Free space below which publishes are refused; 0 for none.
-///
-/// # Errors
-/// More than there can be.
-pub fn read_min_free_disk(s: &Settings) -> Result<u64, String> {
-    read_bytes(s, "min-free-disk")
+    Ok(LimitOptions { defaults, min_free_disk_bytes: read_bytes(s, "min-free-disk")? })
 }
 
 fn read_limit(s: &Settings, of: &str) -> Result<Limit, String> {
@@ -108,12 +109,12 @@ mod tests {
 
     #[test]
     fn bounds_are_read() {
-        let options = load("").unwrap();
+        let options = load("").unwrap().limits;
         assert_eq!(options.defaults, shards::policy::Defaults::default());
         assert_eq!(options.min_free_disk_bytes, 0);
         let line = "--topic-max-bytes=10GB --channel-max-messages=7 --channel-on-full=drop-oldest \
                     --topic-max-age=2h --channel-max-age=1ns --min-free-disk=1MB";
-        let options = load(line).unwrap();
+        let options = load(line).unwrap().limits;
         let defaults = options.defaults;
         assert_eq!((defaults.topic.max_bytes, defaults.topic.max_age_ms), (10 << 30, 7_200_000));
         assert_eq!(defaults.channel.max_messages, 7);

@@ -324,7 +324,7 @@ fn shard_options(
         memory_limit_bytes,
         durability: options.durability,
         topic_durability: options.topic_durability.clone(),
-        defaults: options.defaults,
+        defaults: options.limits.defaults,
         journal_files_max: journal_files(options, shards),
         journal_file_bytes: JOURNAL_BYTES as u32,
         store_file_bytes: u32::try_from(options.max_bytes_per_file).unwrap_or(u32::MAX / 2),
@@ -374,7 +374,7 @@ fn facts(
         // Who may consume is asked of servers, which nobody asks over HTTP.
         shows_messages: options.peek && options.auth.http_addresses.is_empty(),
         life,
-        floor: Floor::new(options.min_free_disk_bytes),
+        floor: Floor::new(options.limits.min_free_disk_bytes),
         policy_changes: Turnstile::default(),
     }
 }
