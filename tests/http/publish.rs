@@ -93,7 +93,6 @@ fn mpub_text() {
             ("/mpub?topic=a$b", b"x", 400, BAD_TOPIC),
             ("/mpub?topic=t&binary=false", b"a\nb", 200, "OK"),
             ("/mpub?topic=t&binary=0", b"a\nb", 200, "OK"),
-            ("/mpub?topic=t&defer=x", b"a", 200, "OK"),
         ],
     );
 }
