@@ -25,8 +25,11 @@ use crate::nsqd::http::facts::Facts;
 use crate::nsqd::http::memory::{self, MemoryStats};
 use crate::nsqd::http::stats::{self, Report};
 
-/// How long shards may take to say their numbers. Without them an answer would be wrong.
+/// How long all shards may be silent while numbers are missing: without them an answer would be
+/// wrong.
 pub const SHARD_ANSWER_MAX: Duration = Duration::from_secs(1);
+/// How long they may take to say all of them.
+const GATHER_MAX: Duration = Duration::from_secs(5);
 /// Orders that wait; others are refused.
 pub const ERRANDS_MAX: usize = 64;
 /// How long an order may wait: after that whoever gave it has lost patience.
@@ -237,14 +240,16 @@ impl Clerk {
         }
         let mut load = vec![shards::stats::ClientLoad::default(); self.ends.len()];
         let mut waiting = self.ends.len();
+        let mut deadline = began + SHARD_ANSWER_MAX;
         while waiting > 0 {
-            let Ok(told) = self.told.recv_deadline(began + SHARD_ANSWER_MAX) else { break };
+            let Ok(told) = self.told.recv_deadline(deadline.min(began + GATHER_MAX)) else { break };
             if told.serial != self.serial {
                 // Too late for the question that it answers.
                 continue;
             }
             let Told { worker, stats, worker_numbers: numbers, .. } = told;
             gathered.parts += 1;
+            deadline = Instant::now() + SHARD_ANSWER_MAX;
             load[worker].add(stats.load);
             match stats.next {
                 Some(next) => self.ask(worker, &query, next),
@@ -257,7 +262,8 @@ impl Clerk {
             gathered.stats.add(stats);
         }
         if waiting > 0 {
-            tracing::error!("{waiting} shards did not answer within {SHARD_ANSWER_MAX:?}");
+            let took = began.elapsed();
+            tracing::error!("{waiting} shards did not say their numbers within {took:?}");
         }
         gathered.stats.arrange(&query);
         gathered.took = began.elapsed();
