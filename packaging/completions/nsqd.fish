@@ -90,7 +90,7 @@ complete -c nsqd -l statsd-udp-packet-size -d 'Size of a packet, in bytes [defau
 complete -c nsqd -l statsd-exclude-ephemeral -d 'Leave out #ephemeral ones [default: false]' -r
 complete -c nsqd -l e2e-processing-latency-percentile -d 'Percentiles of the processing time, above 0 and up to 1.0, like 1.0,0.99; may be repeated' -r
 complete -c nsqd -l e2e-processing-latency-window-time -d 'Time that percentiles look back; a channel takes up to 70 KB for them [default: 10m]' -r
-complete -c nsqd -l metrics-max-series -d 'Series that /metrics tells at most; topics beyond that are left out [default: 100000]' -r
+complete -c nsqd -l metrics-max-series -d 'Series that /metrics tells at most; topics beyond that are left out [default: 200000]' -r
 complete -c nsqd -l metrics-legacy-names -d 'Tell counters under the names of NSQ\'s older dashboards, too [default: false]' -r
 complete -c nsqd -l enable-experiment -d 'Switch an experiment on: topology-aware-consumption (consumers of this node\'s zone first, then those of its region); may be repeated' -r
 complete -c nsqd -s h -l help -d 'Print help'

@@ -289,7 +289,7 @@ const STATISTICS: &[Flag] = &[
     Flag::new(
         "metrics-max-series",
         Int,
-        "100000",
+        "200000",
         "Series that /metrics tells at most; topics beyond that are left out",
     ),
     Flag::new(

@@ -25,7 +25,7 @@ struct OfChannel {
     value: fn(&ChannelStats) -> u64,
 }
 
-const OF_TOPICS: [OfTopic; 7] = [
+const OF_TOPICS: [OfTopic; 9] = [
     OfTopic {
         kind: GAUGE,
         name: "nsq_topic_depth",
@@ -65,12 +65,24 @@ const OF_TOPICS: [OfTopic; 7] = [
     OfTopic {
         kind: COUNTER,
         name: "nsq_topic_dropped_total",
-        help: "Messages dropped because an ephemeral topic was full.",
+        help: "Messages dropped before any channel was given them.",
         value: |topic| topic.dropped_count,
+    },
+    OfTopic {
+        kind: COUNTER,
+        name: "nsq_topic_rejected_total",
+        help: "Publishes refused because a bound of the topic or a channel was reached.",
+        value: |topic| topic.rejected_count,
+    },
+    OfTopic {
+        kind: GAUGE,
+        name: "nsq_topic_full",
+        help: "Whether publishes are refused now for that.",
+        value: |topic| topic.full.is_some().into(),
     },
 ];
 
-const OF_CHANNELS: [OfChannel; 11] = [
+const OF_CHANNELS: [OfChannel; 13] = [
     OfChannel {
         kind: GAUGE,
         name: "nsq_topic_channel_depth",
@@ -134,8 +146,20 @@ const OF_CHANNELS: [OfChannel; 11] = [
     OfChannel {
         kind: COUNTER,
         name: "nsq_topic_channel_dropped_total",
-        help: "Messages dropped because an ephemeral channel was full.",
+        help: "Messages dropped because the channel was full, or they were too old.",
         value: |channel| channel.dropped_count,
+    },
+    OfChannel {
+        kind: COUNTER,
+        name: "nsq_topic_channel_dead_letters_total",
+        help: "Messages that went to another topic as dead letters.",
+        value: |channel| channel.dead_letter_count,
+    },
+    OfChannel {
+        kind: GAUGE,
+        name: "nsq_topic_channel_dead_lettering",
+        help: "Messages on their way there.",
+        value: |channel| channel.dead_lettering_count,
     },
 ];
 
