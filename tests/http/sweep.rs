@@ -2,8 +2,8 @@
 //! answered stands in a file, which both programs have to agree with.
 //!
 //! `SHOAL_TEST_RECORD` with `SHOAL_TEST_PEER` writes that file anew, from what the original
-//! answers. Left out is only what the README names as different: Go's profiles and its switches for
-//! them, and `defer` of `/mpub`, which the original ignores.
+//! answers. Left out is only what the changelog names as different: Go's profiles and its switches
+//! for them, and `defer` of `/mpub`, which the original ignores.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
