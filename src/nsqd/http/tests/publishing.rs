@@ -95,7 +95,7 @@ fn chunked_bodies_are_messages_too() {
 fn lines_become_messages() {
     check("/mpub?topic=a", "x\r\n\n\ny", "200|OK", &["0 publish a x\r|y defer 0"]);
     check("/mpub?topic=a&binary=false", "x", "200|OK", &["0 publish a x defer 0"]);
-    check("/mpub?topic=a&binary=0&defer=5", "x", "200|OK", &["0 publish a x defer 0"]);
+    check("/mpub?topic=a&binary=0&defer=5", "x", "200|OK", &["0 publish a x defer 5"]);
     check("/mpub?topic=a", "", "200|OK", &["0 create a"]);
     check("/mpub?topic=a", "\n\n", "200|OK", &["0 create a"]);
 }
