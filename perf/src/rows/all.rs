@@ -4,6 +4,7 @@ use loadtest::connections::Connections;
 use loadtest::exchange::{Consuming, Pace, Publishing};
 use loadtest::flow::Flow;
 use loadtest::producer::{Publish, Request};
+use loadtest::wrap::Compression;
 
 use super::{Goal, Row, Setup};
 use crate::broker::Durability;
@@ -22,6 +23,7 @@ const PLAIN: Setup = Setup {
     has_floor: true,
     rests: false,
     tls: false,
+    compression: Compression::None,
 };
 
 /// Only with a real broker.
@@ -65,6 +67,11 @@ const BUSY: Setup = Setup { topics: 1000, original: &["--mem-queue-size=10000"],
 const DEFERRED: Setup = Setup { rests: true, ..REAL };
 
 const TLS: Setup = Setup { tls: true, ..REAL };
+
+const SNAPPY: Setup = Setup { compression: Compression::Snappy, ..REAL };
+
+/// At the level that the original chooses when it is not told one.
+const DEFLATE: Setup = Setup { compression: Compression::Deflate(6), ..REAL };
 
 /// Enough outstanding that both sides always have work, little enough to stay in cache.
 const OUTSTANDING_MAX: u64 = 10_000;
@@ -137,6 +144,8 @@ pub const ROWS: &[Row] = &[
     ),
     row("tls-pub", "PUB over TLS, 64 pipelined", Goal::Told, Load::Publish(PUB), TLS),
     row("tls-flow", "steady flow MPUB → SUB over TLS", Goal::Told, flow(MPUB, 2), TLS),
+    row("snappy-flow", "steady flow MPUB → SUB, snappy", Goal::Told, flow(MPUB, 2), SNAPPY),
+    row("deflate-flow", "steady flow MPUB → SUB, deflate", Goal::Told, flow(MPUB, 2), DEFLATE),
     row(
         "memory-pub",
         "PUB, memory, 20 × 64 under way",

@@ -2,6 +2,7 @@
 
 mod all;
 
+use loadtest::wrap::{Compression, Wrap};
 use loadtest::{Target, numbered};
 use serde_json::json;
 
@@ -65,13 +66,16 @@ pub struct Setup {
     pub rests: bool,
     /// The load comes over TLS.
     pub tls: bool,
+    /// The load comes compressed.
+    pub compression: Compression,
 }
 
 impl Row {
     /// The topics and channels of this row on a broker.
     pub fn target(&self, broker: &Target) -> Target {
-        let Setup { topics, channels, .. } = self.setup;
-        Target { topics, channels, ..broker.clone() }
+        let Setup { topics, channels, compression, .. } = self.setup;
+        let wrap = Wrap { compression, ..broker.wrap.clone() };
+        Target { topics, channels, wrap, ..broker.clone() }
     }
 
     /// What `nsqd.dat` says when a broker starts that is to have many topics: made one by one,
