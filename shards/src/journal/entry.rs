@@ -85,6 +85,13 @@ pub fn reseal(mut entries: &mut [u8], nonce: u64) {
     }
 }
 
+/// The run that ends in front of these bytes, when its trailer stands here; no trailer is longer
+/// than [`run_end_bytes_max`].
+#[must_use]
+pub(crate) fn ended_run(bytes: &[u8], nonce: u64) -> Option<Run> {
+    Head::read(bytes, nonce).filter(Head::is_trailer).map(|trailer| trailer.run())
+}
+
 /// Bytes that stand in front of a run's records.
 #[must_use]
 pub fn run_start_bytes(topic: &Name) -> usize {

@@ -14,6 +14,7 @@ use super::records::{self, Loaded};
 use super::writer::Writer;
 use super::{BlockSink, LogFile, Progress, Report, StoredSegment};
 use crate::disk::Place;
+use crate::journal::entry::{self, ALIGN, run_end_bytes_max};
 use crate::journal::scan::ReadAt;
 use crate::journal::state::Range;
 use crate::log::record::Salt;
@@ -168,13 +169,35 @@ impl<R: ReadAt, S: BlockSink> Blocks<'_, '_, R, S> {
     }
 
     fn read(&mut self, piece: &Piece) -> Loaded {
-        let Some(file) = self.files.get(&piece.place.file) else {
-            return Loaded::new(piece, Vec::new());
+        let Some(&file) = self.files.get(&piece.place.file) else {
+            return Loaded::new(piece, Vec::new(), true);
         };
-        let (bytes, refused) = records::read(&file.bytes, piece.place);
+        let bytes = self.read_at(file, piece.place);
+        // Only what is written last is torn, and only a journal has something old behind a tear.
+        let is_whole = !piece.in_journal || !piece.is_last || self.has_trailer(file, piece);
+        Loaded::new(piece, bytes, is_whole)
+    }
+
+    /// Whether what stands behind a run is there: who wrote that has written the run.
+    fn has_trailer(&mut self, file: &LogFile<R>, piece: &Piece) -> bool {
+        let Place { offset, bytes, .. } = piece.place;
+        let padded = bytes.checked_next_multiple_of(ALIGN as u32);
+        let Some(offset) = padded.and_then(|padded| offset.checked_add(padded)) else {
+            return false;
+        };
+        let place = Place { offset, bytes: run_end_bytes_max() as u32, ..piece.place };
+        let trailer = self.read_at(file, place);
+        entry::ended_run(&trailer, file.header.nonce).is_some_and(|run| {
+            (run.first, run.last, run.count) == (piece.first, piece.last, piece.count)
+        })
+    }
+
+    /// The bytes at a place, as far as the disk gives them.
+    fn read_at(&mut self, file: &LogFile<R>, place: Place) -> Vec<u8> {
+        let (bytes, refused) = records::read(&file.bytes, place);
         if self.report.read_error.is_none() {
             self.report.read_error = refused;
         }
-        Loaded::new(piece, bytes)
+        bytes
     }
 }

@@ -28,9 +28,10 @@ pub(super) struct Loaded {
 type Found = Result<(u32, Checked), Bytes<u32>>;
 
 impl Loaded {
-    pub(super) fn new(piece: &Piece, bytes: Vec<u8>) -> Loaded {
+    /// `is_whole`: all of the piece was written once, whatever became of it since.
+    pub(super) fn new(piece: &Piece, bytes: Vec<u8>, is_whole: bool) -> Loaded {
         let found: Vec<Found> = record::walk(&bytes, piece.salt).collect();
-        let records = genuine(piece, &found);
+        let records = genuine(piece, &found, is_whole);
         let damaged = (found.len() - records.len()) as u64;
         Loaded { bytes, records, damaged }
     }
@@ -49,13 +50,13 @@ impl Loaded {
 }
 
 /// The records among what was found that are the piece's own.
-fn genuine(piece: &Piece, found: &[Found]) -> Vec<(u32, Checked)> {
+fn genuine(piece: &Piece, found: &[Found], is_whole: bool) -> Vec<(u32, Checked)> {
     let (front, back) = (front(piece, found), back(piece, found));
     if front == found.len() {
         return found.iter().flatten().cloned().collect();
     }
     let mut records: Vec<(u32, Checked)> = found[..front].iter().flatten().cloned().collect();
-    if piece.is_last && back == 0 {
+    if !is_whole && back == 0 {
         // Nothing says that the append came to its end.
         return records;
     }

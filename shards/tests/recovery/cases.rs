@@ -92,6 +92,35 @@ fn a_damaged_record_is_a_hole() {
     );
 }
 
+/// The last run of a file, with damage in front of what is good and behind it.
+#[test]
+fn what_is_good_between_two_damaged_records_stays() {
+    for role in [Role::Store, Role::Journal] {
+        let (mut disk, _) = start();
+        let file = disk.open(role, 0, 0);
+        run(&mut disk, file, 1..=9, 20);
+        damage(&mut disk, file, "00000000000000000003");
+        damage(&mut disk, file, "00000000000000000009");
+        let found = recovered(&mut disk, &metadata(&["c"]), EVERYTHING);
+        assert_eq!(sequences(&disk, &found), [1, 2, 4, 5, 6, 7, 8], "{role:?}");
+        assert_eq!(found.report.records_lost, 2);
+    }
+}
+
+/// Nothing says that an append came to its end: what lies behind the first damage may be of an
+/// earlier use of the file.
+#[test]
+fn of_a_torn_append_only_the_start_counts() {
+    let (mut disk, journal) = start();
+    run(&mut disk, journal, 1..=9, 20);
+    damage(&mut disk, journal, "00000000000000000003");
+    damage(&mut disk, journal, "00000000000000000009");
+    let bytes = &mut disk.files.get_mut(&journal).unwrap().bytes;
+    *bytes.last_mut().unwrap() ^= 1;
+    let found = recovered(&mut disk, &metadata(&["c"]), EVERYTHING);
+    assert_eq!(sequences(&disk, &found), [1, 2]);
+}
+
 #[test]
 fn a_copy_makes_good_for_what_is_damaged() {
     for room in [EVERYTHING, 0] {
