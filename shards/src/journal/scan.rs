@@ -162,6 +162,8 @@ pub struct Scan<'a, R> {
     resume: u64,
     /// Where the records are of the last run that starts within it and would have led further.
     cut_short: u64,
+    /// It is looked for runs within runs.
+    thorough: bool,
     /// Comes after the damage in front of it.
     pending: Option<Entry>,
     buffer: Vec<u8>,
@@ -186,12 +188,19 @@ impl<'a, R: ReadAt> Scan<'a, R> {
             unproven: None,
             resume: 0,
             cut_short: 0,
+            thorough: false,
             pending: None,
             buffer: Vec::new(),
             buffer_at: 0,
             error: None,
             unreadable_to: 0,
         }
+    }
+
+    /// The same, but whatever begins with a page within a run of a store is found as well. That
+    /// reads all of the file.
+    pub fn thorough(file: &'a R, header: &FileHeader) -> Scan<'a, R> {
+        Scan { thorough: true, ..Scan::new(file, header) }
     }
 
     /// The first error of the disk so far. What it did not give is taken for zeros, and reported
@@ -245,11 +254,27 @@ impl<'a, R: ReadAt> Scan<'a, R> {
             let nonce = self.nonce;
             let trailer = Head::read(self.window(end, HEAD_BYTES_MAX), nonce);
             if trailer.is_some_and(|trailer| trailer.is_trailer() && trailer.run() == head.run()) {
+                if let Some(inside) = self.head_within(payload_at, end) {
+                    (self.at, self.cut_short) = (inside, payload_at);
+                }
                 return;
             }
             self.at = end;
         }
         self.unproven = Some(payload_at);
+    }
+
+    /// Where something else was written into the middle of a run, whose ends are still there.
+    fn head_within(&mut self, from: u64, to: u64) -> Option<u64> {
+        let (nonce, page) = (self.nonce, PAGE_BYTES as u64);
+        let mut at = from.next_multiple_of(page);
+        while self.thorough && at < to {
+            if Head::read(self.window(at, HEAD_BYTES_MAX), nonce).is_some() {
+                return Some(at);
+            }
+            at += page;
+        }
+        None
     }
 
     /// Whether this place is not empty, as one is to which nothing was written yet.

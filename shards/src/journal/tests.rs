@@ -118,6 +118,35 @@ fn what_is_written_over_the_end_of_a_run_in_a_store_is_found() {
     }
 }
 
+/// A run that came to a wrong place, where what belongs there was then written into its middle.
+#[test]
+fn what_is_written_into_the_middle_of_a_run_in_a_store_is_found_where_one_looks() {
+    let store = FileHeader { role: Role::Store, ..HEADER };
+    let mut bytes = File::new(NONCE).bytes;
+    let append = |bytes: &mut Vec<u8>, first: u64, messages: &[(u64, usize)]| {
+        let mut file = File::new(NONCE);
+        file.run("t", first, messages);
+        bytes.extend_from_slice(&file.bytes[FILE_HEADER_BYTES..]);
+        bytes.resize(bytes.len().next_multiple_of(PAGE_BYTES), 0);
+    };
+    append(&mut bytes, 10, &[(0, 9000), (0, 9000), (0, 10)]);
+    let at = FILE_HEADER_BYTES + PAGE_BYTES;
+    let mut inner = Vec::new();
+    append(&mut inner, 20, &[(0, 1000), (0, 10)]);
+    append(&mut inner, 30, &[(0, 5000)]);
+    bytes[at..at + inner.len()].copy_from_slice(&inner);
+    append(&mut bytes, 40, &[(0, 10)]);
+    let firsts = |scan: Scan<'_, &[u8]>| {
+        let runs = scan.filter_map(|found| match found {
+            Found::Entry(Entry::Run(run, _)) => Some(run.first),
+            _ => None,
+        });
+        runs.collect::<Vec<u64>>()
+    };
+    assert_eq!(firsts(Scan::new(&&bytes[..], &store)), [10, 40]);
+    assert_eq!(firsts(Scan::thorough(&&bytes[..], &store)), [10, 20, 30, 40]);
+}
+
 #[test]
 fn one_flipped_bit_costs_one_entry_or_one_record_of_a_run() {
     let file = sample(NONCE);
