@@ -178,6 +178,11 @@ fn what_is_written_over_a_misplaced_segment_is_found_after_a_restart() {
 }
 
 #[test]
+fn what_is_good_between_two_damaged_records_is_found_after_a_restart() {
+    live(418, log::rotten_and_ending());
+}
+
+#[test]
 fn a_write_that_is_misplaced_when_all_ends_excuses_what_it_hits() {
     for seed in [97, 99, 193, 460] {
         live(seed, log::rotten_and_ending());
