@@ -14,8 +14,9 @@ use crate::harness::{Client, End, Frame, Message, dpub, identify, mpub, publish}
 const WINDOW: usize = 32;
 /// The least time from one burst of commands to the next: it bounds the load.
 const BURSTS: Duration = Duration::from_millis(5);
-/// Messages are given to somebody else after this time.
-const TIMEOUT_MS: u64 = 1000;
+/// Messages are given to somebody else after this time, which a broker has to get some of the
+/// processor in.
+const TIMEOUT_MS: u64 = 3000;
 /// A touched message is finished after this time.
 const HELD: Duration = Duration::from_millis(300);
 /// How long clients wait before they look again at what they are to do.
