@@ -4,15 +4,13 @@
 //! While there is less, publishes are refused, and `/ping` says why. Consumers go on: what they
 //! finish makes room.
 
-use std::ffi::CString;
-use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::disk::Space;
 use super::http::facts::Facts;
 
 /// Time between two looks.
@@ -59,7 +57,7 @@ pub fn watch(facts: &Arc<Facts>, data_path: &Path) -> Result<(), String> {
         return Ok(());
     }
     let shown = data_path.display();
-    let (_, size) = space(data_path)
+    let Space { size_bytes: size, .. } = Space::of(data_path)
         .map_err(|error| format!("cannot ask for the space of {shown} - {error}"))?;
     if least_bytes >= size {
         return Err(format!(
@@ -80,7 +78,7 @@ pub fn watch(facts: &Arc<Facts>, data_path: &Path) -> Result<(), String> {
 
 fn look(facts: &Facts, data_path: &Path) {
     // A disk that does not answer is not one that is full: writes to it will say what is wrong.
-    let Ok((free, _)) = space(data_path) else { return };
+    let Ok(Space { free_bytes: free, .. }) = Space::of(data_path) else { return };
     let is_low = free < facts.floor.least_bytes;
     if facts.floor.is_low.swap(is_low, Ordering::Relaxed) == is_low {
         return;
@@ -91,28 +89,4 @@ fn look(facts: &Facts, data_path: &Path) {
         false => tracing::info!("the disk has enough free space again: {free} bytes"),
     }
     facts.health.set(WATCHER, is_low.then_some(text));
-}
-
-/// Bytes that are free for us, and all bytes, of the disk of a path.
-fn space(path: &Path) -> io::Result<(u64, u64)> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: statvfs is plain numbers, for which zeros are a value.
-    let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: the path ends with a zero byte, and the result is ours.
-    if unsafe { libc::statvfs(path.as_ptr(), &raw mut found) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok((found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::space;
-
-    #[test]
-    fn a_disk_has_some_space() {
-        let (free, size) = space(&std::env::temp_dir()).unwrap();
-        assert!(free > 0 && free <= size);
-        assert!(space(std::path::Path::new("/no such path")).is_err());
-    }
 }

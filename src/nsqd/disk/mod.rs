@@ -23,6 +23,7 @@ mod metrics;
 mod names;
 mod reader;
 mod shared;
+mod space;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -50,6 +51,7 @@ pub use metrics::DiskMetrics;
 pub use reader::FileReader;
 pub use shared::Shared;
 use shared::Watch;
+pub use space::Space;
 pub use usage::FolderUse;
 
 /// The disk of one shard, on the shard's thread.

@@ -1,10 +1,7 @@
 //! The process and the machine: memory, time, descriptors, the data path.
 
-use std::ffi::CString;
 use std::fs;
-use std::io;
 use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -14,7 +11,7 @@ use prometheus::proto::MetricType;
 use super::exposition::{Exposition, f64_of, metric};
 use crate::config::version::{NSQ_VERSION, SHOAL_VERSION};
 use crate::log;
-use crate::nsqd::disk::FolderUse;
+use crate::nsqd::disk::{FolderUse, Space};
 use crate::nsqd::statistics::office::Sources;
 
 /// Writes it.
@@ -49,9 +46,9 @@ fn write_process(page: &mut Exposition) -> Result<()> {
 
 fn write_data_path(page: &mut Exposition, data_path: &Path) -> Result<()> {
     // What cannot be told is left out: that the data path is not well is told elsewhere.
-    if let Ok((free, size)) = space(data_path) {
-        page.gauge("nsq_data_path_free_bytes", "Room on the disk of the data path.", free)?;
-        page.gauge("nsq_data_path_size_bytes", "Size of the disk of the data path.", size)?;
+    if let Ok(Space { free_bytes, size_bytes }) = Space::of(data_path) {
+        page.gauge("nsq_data_path_free_bytes", "Room on the disk of the data path.", free_bytes)?;
+        page.gauge("nsq_data_path_size_bytes", "Size of the disk of the data path.", size_bytes)?;
     }
     let Ok(files) = FolderUse::read(data_path) else { return Ok(()) };
     let kind = MetricType::GAUGE;
@@ -64,20 +61,6 @@ fn write_data_path(page: &mut Exposition, data_path: &Path) -> Result<()> {
     let help = "Files of messages on the disk; bad ones made no sense and were set aside.";
     page.family(kind, "nsq_disk_queue_files", help, rows(|(files, _)| files))?;
     page.family(kind, "nsq_disk_queue_bytes", "Their sizes.", rows(|(_, bytes)| bytes))
-}
-
-/// Free and whole space of a file system, as far as it is ours to use.
-fn space(path: &Path) -> io::Result<(u64, u64)> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    let mut found = MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: the path ends with a zero, and the call fills the value when it returns 0.
-    if unsafe { libc::statvfs(path.as_ptr(), found.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call returned 0.
-    let found = unsafe { found.assume_init() };
-    Ok((found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize))
 }
 
 /// What the kernel counts.
@@ -123,8 +106,7 @@ impl Process {
 
 #[cfg(test)]
 mod tests {
-    use super::{Process, space};
-    use std::path::Path;
+    use super::Process;
 
     #[test]
     fn the_kernel_tells_of_the_process() {
@@ -132,12 +114,5 @@ mod tests {
         assert!(process.threads >= 1 && process.open_fds >= 3, "{}", process.threads);
         assert!((1 << 20..1 << 40).contains(&process.resident_bytes), "{}", process.resident_bytes);
         assert!(process.max_fds >= process.open_fds && process.cpu_seconds < 1e6);
-    }
-
-    #[test]
-    fn disks_have_room() {
-        let (free, size) = space(Path::new("")).unwrap();
-        assert!(free <= size && size > 1 << 20, "{free} of {size}");
-        assert!(space(Path::new("/nowhere/at/all")).is_err());
     }
 }
