@@ -97,13 +97,18 @@ impl<T> Writer<T> {
         Err(message)
     }
 
-    /// Whether there is room that the writer waited for. Says so once.
+    /// Whether there is room that the writer waited for. Says so once; until then the reader
+    /// knows that the writer waits.
     fn found_room(&mut self) -> bool {
-        let found = self.waits_for_room && !self.messages.is_full();
-        if found {
-            self.waits_for_room = false;
+        if !self.waits_for_room {
+            return false;
         }
-        found
+        // Said again before looking: the reader may have taken it for a wait that ended, when the
+        // writer filled the room that the reader was just about to tell it of.
+        self.turned_away.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.waits_for_room = self.messages.is_full();
+        !self.waits_for_room
     }
 }
 

@@ -144,6 +144,24 @@ fn a_sender_that_was_turned_away_is_woken_by_room() {
     assert!(!doorbells[0].is_asleep());
 }
 
+/// The reader makes room, the writer fills it and is turned away before the reader looks for whom
+/// to wake: it wakes somebody awake, and has still to wake the writer that sleeps after that.
+#[test]
+fn a_sender_that_filled_the_room_made_for_it_is_woken_by_more() {
+    let doorbells: Vec<_> = (0..2).map(|_| Doorbell::new().unwrap()).collect();
+    let mut boxes = Mailbox::build(LaneCapacities { data: 1, answer: 1 }, &doorbells);
+    let [writer, reader] = &mut boxes[..] else { unreachable!() };
+    writer.try_post(1, Lane::Data, 1).unwrap();
+    reader.drain(1, |_, _| {
+        writer.try_post(1, Lane::Data, 2).unwrap();
+        writer.try_post(1, Lane::Data, 3).unwrap_err();
+    });
+    doorbells[0].fall_asleep();
+    assert!(writer.is_idle(), "the lane is full");
+    assert_eq!(drained(reader, 1), [(0, 2)]);
+    assert!(!doorbells[0].is_asleep(), "there is room, and nobody says so");
+}
+
 #[test]
 fn what_was_never_taken_is_dropped_with_the_lanes() {
     let token = Arc::new(());

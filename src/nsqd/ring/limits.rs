@@ -43,9 +43,9 @@ pub const TRANSFER_BYTES_MAX: usize = 1 << 30;
 /// left to the kernel's own threads.
 pub const INLINE_WRITE_BYTES_MAX: usize = 64 << 10;
 
-/// Longest single sleep. A wake-up that got lost costs no more than this: among hundreds of threads
-/// on two cores it was seen that one did.
-pub const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// Longest single sleep. Nothing depends on waking after it; it keeps every `Duration` within what
+/// the kernel takes.
+pub const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
 /// How often, and for how long each time, a ring that is dropped waits for the kernel to let go of
 /// its buffers before it leaves them to the kernel for good.
