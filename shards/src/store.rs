@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::disk::{Content, DiskRequest, Opened, Place, Role};
-use crate::journal::entry::{self, Run};
+use crate::journal::entry::{self, At, Run};
 use crate::journal::file::FILE_HEADER_BYTES;
 use crate::log::{Pool, Segment};
 use crate::page_buffer::PageBuffer;
@@ -54,6 +54,13 @@ struct Current {
     number: u32,
     nonce: u64,
     offset: u32,
+}
+
+impl Current {
+    /// Where the next write starts.
+    fn at(&self) -> At {
+        At { nonce: self.nonce, offset: u64::from(self.offset) }
+    }
 }
 
 /// What this shard has in one file.
@@ -167,12 +174,13 @@ impl Space {
         if !self.is_open() {
             return None;
         }
-        let nonce = self.store.current.as_ref()?.nonce;
+        let at = self.store.current.as_ref()?.at();
         let mut bytes = self.store.spare.pop().unwrap_or_default();
         let mut head = 0;
         bytes.refill(entry::run_overhead_max() + part.len(), |out| {
             let start = out.len();
-            entry::index(out, nonce, topic, part);
+            entry::index(out, topic, part);
+            entry::seal(&mut out[start..], at);
             head = (out.len() - start - part.len().next_multiple_of(entry::ALIGN)) as u32;
         });
         let write = self.store.take_in(bytes.into(), head, part.len() as u32);
@@ -190,22 +198,22 @@ impl Store {
     }
 
     fn write(&mut self, segment: &mut Segment, topic: Name) -> Option<Write> {
-        let nonce = self.current.as_ref()?.nonce;
-        match segment.lend(topic, nonce) {
+        let at = self.current.as_ref()?.at();
+        match segment.lend(topic, at) {
             Some((content, head)) => self.take_in(content, head, segment.used()),
-            None => self.copy(&segment.run(topic), segment.bytes()?, nonce),
+            None => self.copy(&segment.run(topic), segment.bytes()?, at),
         }
     }
 
-    fn copy(&mut self, run: &Run, records: &[u8], nonce: u64) -> Option<Write> {
+    fn copy(&mut self, run: &Run, records: &[u8], at: At) -> Option<Write> {
         let mut bytes = self.spare.pop().unwrap_or_default();
         let mut head = 0;
         bytes.refill(entry::run_overhead_max() + records.len(), |out| {
             let start = out.len();
-            entry::run_start(out, nonce, run);
+            entry::run_start(out, at, run);
             head = (out.len() - start) as u32;
             out.extend_from_slice(records);
-            entry::run_end(out, nonce, run);
+            entry::run_end(out, at, run);
         });
         self.take_in(bytes.into(), head, run.bytes)
     }
@@ -364,7 +372,7 @@ mod tests {
 
     use super::{Content, Space, Write};
     use crate::disk::Opened;
-    use crate::journal::entry;
+    use crate::journal::entry::{self, At};
     use crate::log::pool::CHUNK_BYTES;
     use crate::log::record::Salt;
     use crate::log::{Message, Pool, Segment};
@@ -401,12 +409,13 @@ mod tests {
         segment
     }
 
-    /// What a store file gets of a segment, made by hand.
-    fn wanted(segment: &Segment) -> Vec<u8> {
+    /// What a store file gets of a segment at this place, made by hand.
+    fn wanted(segment: &Segment, offset: u32) -> Vec<u8> {
+        let at = At { nonce: NONCE, offset: u64::from(offset) };
         let mut bytes = Vec::new();
-        entry::run_start(&mut bytes, NONCE, &segment.run(name()));
+        entry::run_start(&mut bytes, at, &segment.run(name()));
         bytes.extend_from_slice(segment.bytes().unwrap());
-        entry::run_end(&mut bytes, NONCE, &segment.run(name()));
+        entry::run_end(&mut bytes, at, &segment.run(name()));
         bytes.resize(bytes.len().next_multiple_of(PAGE_BYTES), 0);
         bytes
     }
@@ -417,13 +426,13 @@ mod tests {
         for sizes in [&[1][..], &[1, 2, 3], &[500; 1000], &[3800], &[4 << 20]] {
             let mut segment = segment(&mut space, sizes);
             let used_bytes = space.pool.used_bytes();
-            let bytes = wanted(&segment);
             let lent = sizes[0] < 4 << 20;
             // The second time the first write has failed.
             for succeeds in [false, true] {
                 let write = space.place(&mut segment, name()).unwrap();
                 let Write { place: at, content, offset } = write;
                 assert_eq!(matches!(content, Content::Lent(..)), lent, "{}", sizes.len());
+                let bytes = wanted(&segment, offset);
                 assert!(content[..] == bytes[..] && offset % PAGE_BYTES as u32 == 0);
                 let records = &bytes[(at.offset - offset) as usize..][..at.bytes as usize];
                 assert!(segment.bytes().unwrap() == records);
@@ -440,11 +449,12 @@ mod tests {
     fn memory_that_is_lent_is_not_used_for_anything_else() {
         let mut space = space();
         let mut segment = segment(&mut space, &[500; 1000]);
-        let bytes = wanted(&segment);
         let write = space.place(&mut segment, name()).unwrap();
+        let bytes = wanted(&segment, write.offset);
         // Asked for once more meanwhile, it is copied.
         let copy = space.place(&mut segment, name()).unwrap();
-        assert!(matches!(copy.content, Content::Copy(_)) && copy.content[..] == bytes[..]);
+        let copied = wanted(&segment, copy.offset);
+        assert!(matches!(copy.content, Content::Copy(_)) && copy.content[..] == copied[..]);
         space.written(1, copy.content, true);
         space.free(segment);
         assert!(space.pool.used_bytes() > 0);

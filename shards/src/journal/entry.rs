@@ -1,7 +1,8 @@
 //! One entry of a file: a head and its payload.
 //!
 //! ```text
-//! 0   u32  CRC-32 of the file's nonce (8 bytes), the rest of the head, and the names
+//! 0   u32  CRC-32 of the file's nonce (8 bytes), the head's offset in the file (8 bytes), the
+//!          rest of the head, and the names
 //! 4   u8   kind: 1 run, 2 channel, 3 topic, 4 finished, 5 requeued, 6 channel deleted,
 //!          7 topic deleted, 8 part of the channel behind, 9 index of deferred messages, of no
 //!          use after a restart, 10 how far a channel has delivered
@@ -18,8 +19,12 @@
 //! checksums of their own. A trailer is the head again with flag 2 in place of 1, so that a
 //! damaged head does not cost a whole run; a run of one record has none.
 //!
+//! What a disk has written to a wrong place is no entry there: it would hide what it covers, and
+//! what it says would come at a wrong time.
+//!
 //! Everything here appends to `out`, and pads by what it appends, not by how long `out` is: the
-//! records between [`run_start`] and [`run_end`] may be somewhere else.
+//! records between [`run_start`] and [`run_end`] may be somewhere else. Entries of state have no
+//! checksum before [`seal`] gives it to them.
 
 use alloc::vec::Vec;
 
@@ -39,6 +44,22 @@ pub(super) const KIND_OFFSET: usize = 4;
 const HAS_TRAILER: u8 = 1;
 const IS_TRAILER: u8 = 2;
 const DEFERRED: u8 = 4;
+
+/// Where an entry starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    /// The nonce of its file.
+    pub nonce: u64,
+    /// Bytes of the file in front of it.
+    pub offset: u64,
+}
+
+impl At {
+    /// So many bytes further on.
+    fn behind(self, bytes: usize) -> At {
+        At { offset: self.offset + bytes as u64, ..self }
+    }
+}
 
 /// Records of one topic, one behind the other.
 ///
@@ -60,36 +81,37 @@ pub struct Run {
     pub deferred: bool,
 }
 
-/// Appends what stands in front of a run's records.
-pub fn run_start(out: &mut Vec<u8>, nonce: u64, run: &Run) {
-    Head::of_run(run).append(out, nonce);
+/// Appends what stands in front of a run's records. The run's entry starts at `at`.
+pub fn run_start(out: &mut Vec<u8>, at: At, run: &Run) {
+    Head::of_run(run).append(out, at);
 }
 
-/// Appends what stands behind a run's records.
-pub fn run_end(out: &mut Vec<u8>, nonce: u64, run: &Run) {
+/// Appends what stands behind a run's records. The run's entry starts at `at`.
+pub fn run_end(out: &mut Vec<u8>, at: At, run: &Run) {
     pad(out, run.bytes as usize);
     let head = Head::of_run(run);
     if head.flags & HAS_TRAILER != 0 {
-        Head { flags: head.flags & !HAS_TRAILER | IS_TRAILER, ..head }.append(out, nonce);
+        let at = at.behind(head.length() + head.padded() as usize);
+        Head { flags: head.flags & !HAS_TRAILER | IS_TRAILER, ..head }.append(out, at);
     }
 }
 
-/// Gives entries of state another nonce: they go to another file than was thought.
-pub fn reseal(mut entries: &mut [u8], nonce: u64) {
+/// Gives entries of state, one behind the other, their checksums: now it is known where the first
+/// one starts.
+pub fn seal(mut entries: &mut [u8], mut at: At) {
     while let Some(names) = entries.get(5..7) {
         let names = usize::from(names[0]) + usize::from(names[1]);
         let (head, bytes) = (HEAD_BYTES + names.next_multiple_of(ALIGN), u32_at(entries, 8));
-        let crc = checksum(nonce, &entries[CRC_BYTES..head]);
-        entries[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
-        entries = &mut entries[head + (bytes as usize).next_multiple_of(ALIGN)..];
+        seal_head(&mut entries[..head], at);
+        let length = head + (bytes as usize).next_multiple_of(ALIGN);
+        (entries, at) = (&mut entries[length..], at.behind(length));
     }
 }
 
-/// The run that ends in front of these bytes, when its trailer stands here; no trailer is longer
-/// than [`run_end_bytes_max`].
+/// The run whose trailer starts here; no trailer is longer than [`run_end_bytes_max`].
 #[must_use]
-pub(crate) fn ended_run(bytes: &[u8], nonce: u64) -> Option<Run> {
-    Head::read(bytes, nonce).filter(Head::is_trailer).map(|trailer| trailer.run())
+pub(crate) fn ended_run(bytes: &[u8], at: At) -> Option<Run> {
+    Head::read(bytes, at).filter(Head::is_trailer).map(|trailer| trailer.run())
 }
 
 /// Bytes that stand in front of a run's records.
@@ -112,78 +134,78 @@ pub const fn run_overhead_max() -> usize {
 
 /// Appends all of a channel's state: what does not fit into an entry of bounded size comes in
 /// front of it, in entries of its own.
-pub fn channel(out: &mut Vec<u8>, nonce: u64, topic: &Name, channel: &Name, state: &ChannelState) {
+pub fn channel(out: &mut Vec<u8>, topic: &Name, channel: &Name, state: &ChannelState) {
     let mut parts = 0;
     state.split(|part| {
         let head = Head::of_state(Kind::ChannelPart, topic, Some(channel));
-        append_state(out, nonce, head, |out| part.encode(parts, out));
+        append_state(out, head, |out| part.encode(parts, out));
         parts += 1;
     });
     let head = Head::of_state(Kind::Channel, topic, Some(channel));
-    append_state(out, nonce, head, |out| state.encode(parts, out));
+    append_state(out, head, |out| state.encode(parts, out));
 }
 
 /// Appends one part of a channel's state.
 #[cfg(test)]
 pub(super) fn channel_part(
     out: &mut Vec<u8>,
-    nonce: u64,
     (topic, channel): (&Name, &Name),
     number: u64,
     list: &[Outstanding],
 ) {
     let head = Head::of_state(Kind::ChannelPart, topic, Some(channel));
-    append_state(out, nonce, head, |out| state::PartOf::Outstanding(list).encode(number, out));
+    append_state(out, head, |out| state::PartOf::Outstanding(list).encode(number, out));
 }
 
 /// Appends a part of an index of deferred messages, which nobody reads after a restart.
-pub fn index(out: &mut Vec<u8>, nonce: u64, topic: &Name, part: &[u8]) {
+pub fn index(out: &mut Vec<u8>, topic: &Name, part: &[u8]) {
     let head = Head::of_state(Kind::Index, topic, None);
-    append_state(out, nonce, head, |out| out.extend_from_slice(part));
+    append_state(out, head, |out| out.extend_from_slice(part));
 }
 
 /// Appends all of a topic's state.
-pub fn topic(out: &mut Vec<u8>, nonce: u64, topic: &Name, state: &TopicState) {
-    append_state(out, nonce, Head::of_state(Kind::Topic, topic, None), |out| state.encode(out));
+pub fn topic(out: &mut Vec<u8>, topic: &Name, state: &TopicState) {
+    append_state(out, Head::of_state(Kind::Topic, topic, None), |out| state.encode(out));
 }
 
 /// Appends which messages a channel has finished.
-pub fn finished(out: &mut Vec<u8>, nonce: u64, topic: &Name, channel: &Name, ranges: &[Range]) {
+pub fn finished(out: &mut Vec<u8>, topic: &Name, channel: &Name, ranges: &[Range]) {
     let head = Head::of_state(Kind::Finished, topic, Some(channel));
-    append_state(out, nonce, head, |out| state::encode_ranges(out, ranges));
+    append_state(out, head, |out| state::encode_ranges(out, ranges));
 }
 
 /// Appends which messages a channel has taken back, to deliver them again.
-pub fn requeued(out: &mut Vec<u8>, nonce: u64, topic: &Name, channel: &Name, list: &[Outstanding]) {
+pub fn requeued(out: &mut Vec<u8>, topic: &Name, channel: &Name, list: &[Outstanding]) {
     let head = Head::of_state(Kind::Requeued, topic, Some(channel));
-    append_state(out, nonce, head, |out| state::encode_outstanding(out, list));
+    append_state(out, head, |out| state::encode_outstanding(out, list));
 }
 
 /// Appends that a channel has delivered what is below `cursor`, as far as it was there to be
 /// delivered: where attempts are counted.
-pub fn delivered(out: &mut Vec<u8>, nonce: u64, topic: &Name, channel: &Name, cursor: u64) {
+pub fn delivered(out: &mut Vec<u8>, topic: &Name, channel: &Name, cursor: u64) {
     let head = Head::of_state(Kind::Delivered, topic, Some(channel));
-    append_state(out, nonce, head, |out| state::put(out, cursor));
+    append_state(out, head, |out| state::put(out, cursor));
 }
 
 /// Appends that a channel is gone.
-pub fn channel_deleted(out: &mut Vec<u8>, nonce: u64, topic: &Name, channel: &Name) {
-    append_state(out, nonce, Head::of_state(Kind::ChannelDeleted, topic, Some(channel)), |_| ());
+pub fn channel_deleted(out: &mut Vec<u8>, topic: &Name, channel: &Name) {
+    append_state(out, Head::of_state(Kind::ChannelDeleted, topic, Some(channel)), |_| ());
 }
 
 /// Appends that a topic is gone, with its messages below `floor`.
-pub fn topic_deleted(out: &mut Vec<u8>, nonce: u64, topic: &Name, floor: u64) {
+pub fn topic_deleted(out: &mut Vec<u8>, topic: &Name, floor: u64) {
     let head = Head::of_state(Kind::TopicDeleted, topic, None);
-    append_state(out, nonce, head, |out| state::put(out, floor));
+    append_state(out, head, |out| state::put(out, floor));
 }
 
-fn append_state(out: &mut Vec<u8>, nonce: u64, head: Head, payload: impl FnOnce(&mut Vec<u8>)) {
+/// Without a checksum: [`seal`] puts that in.
+fn append_state(out: &mut Vec<u8>, head: Head, payload: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.resize(start + head.length(), 0);
     payload(out);
     let (to, payload) = out[start..].split_at_mut(head.length());
     let bytes = u32::try_from(payload.len()).expect("the state of one channel is below 4 GiB");
-    Head { bytes, count_or_crc: crc32fast::hash(payload), ..head }.write(to, nonce);
+    Head { bytes, count_or_crc: crc32fast::hash(payload), ..head }.write(to);
     pad(out, bytes as usize);
 }
 
@@ -306,14 +328,15 @@ impl Head {
         self.length() as u64 + self.padded() + trailer
     }
 
-    fn append(&self, out: &mut Vec<u8>, nonce: u64) {
+    fn append(&self, out: &mut Vec<u8>, at: At) {
         let start = out.len();
         out.resize(start + self.length(), 0);
-        self.write(&mut out[start..], nonce);
+        self.write(&mut out[start..]);
+        seal_head(&mut out[start..], at);
     }
 
-    /// Writes the head to zeroed bytes that are exactly as long.
-    fn write(&self, to: &mut [u8], nonce: u64) {
+    /// Writes the head to zeroed bytes that are exactly as long, without its checksum.
+    fn write(&self, to: &mut [u8]) {
         let topic = self.topic.as_bytes();
         let channel = self.channel.as_ref().map_or(&[][..], Name::as_bytes);
         to[KIND_OFFSET..8].copy_from_slice(&[
@@ -329,13 +352,11 @@ impl Head {
         let (topic_to, rest) = to[HEAD_BYTES..].split_at_mut(topic.len());
         topic_to.copy_from_slice(topic);
         rest[..channel.len()].copy_from_slice(channel);
-        let crc = checksum(nonce, &to[CRC_BYTES..]);
-        to[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
     }
 
-    /// The head at the start of `bytes`; `None` when there is none for this nonce. What fails
-    /// most often comes first: this is asked at every eighth byte behind damage.
-    pub(super) fn read(bytes: &[u8], nonce: u64) -> Option<Head> {
+    /// The head at the start of `bytes`, which are here; `None` when there is none that belongs
+    /// here. What fails most often comes first: this is asked at every eighth byte behind damage.
+    pub(super) fn read(bytes: &[u8], at: At) -> Option<Head> {
         let fixed: &[u8; HEAD_BYTES] = bytes.first_chunk()?;
         let [raw_kind, topic_bytes, channel_bytes, flags] = *fixed[KIND_OFFSET..].first_chunk()?;
         let kind = Kind::parse(raw_kind)?;
@@ -348,7 +369,7 @@ impl Head {
         }
         let names_end = HEAD_BYTES + topic_bytes + channel_bytes;
         let head = bytes.get(..names_end.next_multiple_of(ALIGN))?;
-        if checksum(nonce, &head[CRC_BYTES..]) != u32_at(head, 0) {
+        if checksum(at, &head[CRC_BYTES..]) != u32_at(head, 0) {
             return None;
         }
         let (topic, channel) = head[HEAD_BYTES..names_end].split_at(topic_bytes);
@@ -379,9 +400,16 @@ fn flags_are_possible(kind: Kind, flags: u8) -> bool {
     }
 }
 
-fn checksum(nonce: u64, head: &[u8]) -> u32 {
+/// Gives a head its checksum.
+fn seal_head(head: &mut [u8], at: At) {
+    let crc = checksum(at, &head[CRC_BYTES..]);
+    head[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn checksum(at: At, head: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&nonce.to_le_bytes());
+    hasher.update(&at.nonce.to_le_bytes());
+    hasher.update(&at.offset.to_le_bytes());
     hasher.update(head);
     hasher.finalize()
 }

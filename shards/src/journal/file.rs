@@ -19,7 +19,7 @@ use crate::disk::Role;
 pub const FILE_HEADER_BYTES: usize = 4096;
 
 const MAGIC: &[u8; 8] = b"SHOALLOG";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const COPY_BYTES: usize = 64;
 const COPY_OFFSETS: [usize; 2] = [0, 2048];
 /// What the checksum covers.
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_format_never_changes() {
-        let copy = b"SHOALLOG\xd6\x68\x8c\x92\x01\0\x01\0\x04\x03\x02\x01\x22\x21\0\0\
+        let copy = b"SHOALLOG\xc1\x6c\xd9\x28\x02\0\x01\0\x04\x03\x02\x01\x22\x21\0\0\
             \x18\x17\x16\x15\x14\x13\x12\x11\x38\x37\x36\x35\x34\x33\x32\x31\
             HGFEDCBA\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
         let header = HEADER.encode();

@@ -8,8 +8,9 @@
 //! and what changed in topics and channels. A *store* holds whole segments of topics. Both have
 //! this one format, so a journal can serve as a store for as long as somebody wants a run in it.
 //!
-//! The checksum of every head starts with the file's nonce. What an earlier use of a file left
-//! behind its end is therefore never taken for an entry, and neither is what clients publish.
+//! The checksum of every head starts with the file's nonce and the head's place in the file. What
+//! an earlier use of a file left behind its end is therefore never taken for an entry, nor is what
+//! clients publish, nor what a disk has put to a wrong place.
 
 pub mod entry;
 pub mod file;

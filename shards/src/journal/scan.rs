@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::entry::{ALIGN, HEAD_BYTES_MAX, Head, KIND_OFFSET, Kind, Run};
+use super::entry::{ALIGN, At, HEAD_BYTES_MAX, Head, KIND_OFFSET, Kind, Run};
 use super::file::{FILE_HEADER_BYTES, FileHeader};
 use super::state::{self, ChannelPart, ChannelState, Outstanding, Range, TopicState};
 use crate::disk::{DiskError, Place, Role};
@@ -154,16 +154,8 @@ pub struct Scan<'a, R> {
     at: u64,
     /// Where sense ended, while it has not come back.
     damaged_from: Option<u64>,
-    /// Where the records of the run start that ends at the current place, if there is no trailer
-    /// that says so.
-    unproven: Option<u64>,
-    /// Where a run ends that was looked into, since it does not end there as it should. What
-    /// starts within it leads no further.
-    resume: u64,
-    /// Where the records are of the last run that starts within it and would have led further.
-    cut_short: u64,
-    /// It is looked for runs within runs.
-    thorough: bool,
+    /// Where the last entry ends whose head or trailer is good.
+    good_to: u64,
     /// Comes after the damage in front of it.
     pending: Option<Entry>,
     buffer: Vec<u8>,
@@ -185,22 +177,13 @@ impl<'a, R: ReadAt> Scan<'a, R> {
             length: file.length().min(u64::from(u32::MAX)),
             at: FILE_HEADER_BYTES as u64,
             damaged_from: None,
-            unproven: None,
-            resume: 0,
-            cut_short: 0,
-            thorough: false,
+            good_to: FILE_HEADER_BYTES as u64,
             pending: None,
             buffer: Vec::new(),
             buffer_at: 0,
             error: None,
             unreadable_to: 0,
         }
-    }
-
-    /// The same, but whatever begins with a page within a run of a store is found as well. That
-    /// reads all of the file.
-    pub fn thorough(file: &'a R, header: &FileHeader) -> Scan<'a, R> {
-        Scan { thorough: true, ..Scan::new(file, header) }
     }
 
     /// The first error of the disk so far. What it did not give is taken for zeros, and reported
@@ -213,14 +196,11 @@ impl<'a, R: ReadAt> Scan<'a, R> {
     /// Takes the entry at the current place and goes behind it, or behind what is none.
     fn step(&mut self) -> Option<Found> {
         self.skip_rest_of_page();
-        let (at, nonce, unproven) = (self.at, self.nonce, self.unproven.take());
-        let Some(head) = Head::read(self.window(at, HEAD_BYTES_MAX), nonce) else {
-            let mut from = at;
-            if let Some(inside) = unproven.filter(|_| self.has_something(at)) {
-                (from, self.resume) = (inside, at);
-            }
-            self.damaged_from.get_or_insert(from);
-            self.at = self.next_candidate(from + ALIGN as u64);
+        let here = At { nonce: self.nonce, offset: self.at };
+        let at = here.offset;
+        let Some(head) = Head::read(self.window(at, HEAD_BYTES_MAX), here) else {
+            self.damaged_from.get_or_insert(at);
+            self.at = self.next_candidate(at + ALIGN as u64);
             return None;
         };
         if head.is_trailer() {
@@ -228,58 +208,13 @@ impl<'a, R: ReadAt> Scan<'a, R> {
             return self.run_before(at, &head);
         }
         self.at = at + head.entry_bytes();
+        self.good_to = self.at;
         let payload_at = at + head.length() as u64;
         let entry = match head.kind {
-            Kind::Run => {
-                self.look_for_end(payload_at, &head);
-                self.run(payload_at, &head)
-            }
+            Kind::Run => self.run(payload_at, &head),
             _ => self.state(payload_at, &head),
         };
-        if at < self.resume && self.resume < self.at {
-            (self.at, self.unproven, self.cut_short) = (self.resume, None, payload_at);
-        }
         self.report(at, entry)
-    }
-
-    /// In a store something else may have been written over the end of a run: first the run came
-    /// to a wrong place, and then what belongs there. The latter is good, and starts within the
-    /// run.
-    fn look_for_end(&mut self, payload_at: u64, head: &Head) {
-        if self.role != Role::Store {
-            return;
-        }
-        let end = payload_at + head.padded();
-        if self.at > end && end < self.length {
-            let nonce = self.nonce;
-            let trailer = Head::read(self.window(end, HEAD_BYTES_MAX), nonce);
-            if trailer.is_some_and(|trailer| trailer.is_trailer() && trailer.run() == head.run()) {
-                if let Some(inside) = self.head_within(payload_at, end) {
-                    (self.at, self.cut_short) = (inside, payload_at);
-                }
-                return;
-            }
-            self.at = end;
-        }
-        self.unproven = Some(payload_at);
-    }
-
-    /// Where something else was written into the middle of a run, whose ends are still there.
-    fn head_within(&mut self, from: u64, to: u64) -> Option<u64> {
-        let (nonce, page) = (self.nonce, PAGE_BYTES as u64);
-        let mut at = from.next_multiple_of(page);
-        while self.thorough && at < to {
-            if Head::read(self.window(at, HEAD_BYTES_MAX), nonce).is_some() {
-                return Some(at);
-            }
-            at += page;
-        }
-        None
-    }
-
-    /// Whether this place is not empty, as one is to which nothing was written yet.
-    fn has_something(&mut self, at: u64) -> bool {
-        self.window(at, HEAD_BYTES_MAX).iter().take(HEAD_BYTES_MAX).any(|&byte| byte != 0)
     }
 
     /// What is written to a store ends with a page, and not only where an entry does.
@@ -299,10 +234,10 @@ impl<'a, R: ReadAt> Scan<'a, R> {
         let records_at = at.checked_sub(trailer.padded());
         let start = records_at.and_then(|start| start.checked_sub(trailer.length() as u64));
         let damaged_from = *self.damaged_from.get_or_insert(at);
-        // In a store what came to a wrong place may end within the run.
-        let whole = start.is_some_and(|start| start >= damaged_from);
-        let is_new = |&at: &u64| whole || self.role == Role::Store && at != self.cut_short;
-        let records_at = records_at.filter(is_new)?;
+        let (records_at, start) = (records_at?, start.filter(|&start| start >= self.good_to)?);
+        // Zeros in the place of its head were passed over as the rest of a page.
+        self.damaged_from = Some(damaged_from.min(start));
+        self.good_to = self.at;
         let entry = self.run(records_at, trailer);
         self.report(records_at, entry)
     }

@@ -2,7 +2,7 @@
 
 mod sample;
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range as Span;
@@ -10,7 +10,7 @@ use core::ops::Range as Span;
 use proptest::prelude::*;
 
 use self::sample::{File, HEADER, NONCE, Piece, name, recovered, sample, scan};
-use super::entry::{self, Run};
+use super::entry::{self, At, Run};
 use super::file::{FILE_HEADER_BYTES, FileHeader};
 use super::scan::{Entry, Found, ReadAt, Scan};
 use super::state::{ChannelPart, ChannelState, Outstanding, Range, TopicState};
@@ -22,30 +22,32 @@ fn the_format_never_changes() {
     let topic = name("t");
     let mut out = Vec::new();
     let range = Range { first: 3, last: 5 };
-    entry::finished(&mut out, NONCE, &topic, &name("channel9"), &[range]);
-    let finished = b"\x41\x20\x96\x20\x04\x01\x08\0\x03\0\0\0\x8f\x75\xd7\x46\0\0\0\0\0\0\0\0\
+    entry::finished(&mut out, &topic, &name("channel9"), &[range]);
+    let at = At { nonce: NONCE, offset: 4096 };
+    entry::seal(&mut out, at);
+    let finished = b"\x40\xc6\xe6\x63\x04\x01\x08\0\x03\0\0\0\x8f\x75\xd7\x46\0\0\0\0\0\0\0\0\
         \0\0\0\0\0\0\0\0tchannel9\0\0\0\0\0\0\0\x01\x06\x02\0\0\0\0\0";
     assert_eq!(out, finished);
 
     let mut run = Run { topic, count: 1, first: 0x102, last: 0x102, bytes: 51, deferred: true };
     out.clear();
-    entry::run_start(&mut out, NONCE, &run);
-    let start = b"\x05\x1c\xd6\xe4\x01\x01\0\x04\x33\0\0\0\x01\0\0\0\x02\x01\0\0\0\0\0\0\
+    entry::run_start(&mut out, at, &run);
+    let start = b"\xde\x98\xd4\x79\x01\x01\0\x04\x33\0\0\0\x01\0\0\0\x02\x01\0\0\0\0\0\0\
         \x02\x01\0\0\0\0\0\0t\0\0\0\0\0\0\0";
     assert_eq!(out, start);
     out.clear();
-    entry::run_end(&mut out, NONCE, &run);
+    entry::run_end(&mut out, at, &run);
     assert_eq!(out, [0; 5]);
 
     (run.count, run.last, run.deferred) = (2, 0x103, false);
     out.clear();
-    entry::run_end(&mut out, NONCE, &run);
-    let end = b"\0\0\0\0\0\x99\xe8\x4f\xfe\x01\x01\0\x02\x33\0\0\0\x02\0\0\0\x02\x01\0\0\0\0\0\0\
+    entry::run_end(&mut out, at, &run);
+    let end = b"\0\0\0\0\0\xcb\x4c\xbd\xac\x01\x01\0\x02\x33\0\0\0\x02\0\0\0\x02\x01\0\0\0\0\0\0\
         \x03\x01\0\0\0\0\0\0t\0\0\0\0\0\0\0";
     assert_eq!(out, end);
 
     let file = sample(NONCE);
-    assert_eq!((file.bytes.len(), crc32fast::hash(&file.bytes)), (5520, 0xecc8_23f0));
+    assert_eq!((file.bytes.len(), crc32fast::hash(&file.bytes)), (5520, 0x068c_c2e2));
 }
 
 #[test]
@@ -60,20 +62,22 @@ fn what_is_written_is_found() {
 
 #[test]
 fn a_store_goes_on_at_the_next_page() {
-    let file = sample(NONCE);
-    let store = FileHeader { role: Role::Store, ..HEADER };
-    let mut bytes = file.bytes[..FILE_HEADER_BYTES].to_vec();
-    let mut expected = Vec::new();
-    for piece in &file.pieces {
-        let end = piece.trailer.as_ref().map_or(piece.payload.end, |trailer| trailer.end);
-        let mut entry = piece.entry.clone();
-        if let Entry::Run(_, place) = &mut entry {
-            place.offset = (bytes.len() + piece.head.len()) as u32;
+    let mut file = File::new(NONCE);
+    for piece in sample(NONCE).pieces {
+        match piece.entry {
+            Entry::Run(Run { topic, first, count, .. }, _) => {
+                let topic = topic.to_string();
+                file.run(&topic, first, &vec![(0, 5); count as usize]);
+            }
+            state => file.state(state),
         }
-        bytes.extend_from_slice(&file.bytes[piece.head.start..end]);
-        bytes.resize(bytes.len().next_multiple_of(PAGE_BYTES), 0);
-        expected.push(Found::Entry(entry));
+        let page = file.bytes.len().next_multiple_of(PAGE_BYTES);
+        file.bytes.resize(page, 0);
     }
+    let store = FileHeader { role: Role::Store, ..HEADER };
+    let mut bytes = file.bytes;
+    let expected: Vec<Found> =
+        file.pieces.into_iter().map(|piece| Found::Entry(piece.entry)).collect();
     let found: Vec<Found> = Scan::new(&&bytes[..], &store).collect();
     assert_eq!(found, expected);
     // Anything but zeros there is damage.
@@ -84,67 +88,49 @@ fn a_store_goes_on_at_the_next_page() {
     assert_eq!([&found[..1], &found[2..]].concat(), expected);
 }
 
-/// A run that came to a wrong place, where what belongs there was then written over its end.
+/// What a disk wrote to a wrong place is no entry there, wherever that is: not its head, nor its
+/// trailer, nor an entry of state.
 #[test]
-fn what_is_written_over_the_end_of_a_run_in_a_store_is_found() {
-    let store = FileHeader { role: Role::Store, ..HEADER };
-    let run_of = |first: u64, messages: &[(u64, usize)]| {
-        let mut file = File::new(NONCE);
-        file.run("t", first, messages);
-        file.bytes.split_off(FILE_HEADER_BYTES)
-    };
-    let inner = run_of(20, &[(0, 6000), (0, 10)]);
-    for outer in [&[(0, 9000), (0, 1000)][..], &[(0, 10_000)]] {
-        let mut bytes = File::new(NONCE).bytes;
-        bytes.extend_from_slice(&run_of(10, outer));
-        let at = FILE_HEADER_BYTES + PAGE_BYTES;
-        bytes.resize(at, 0);
-        bytes.truncate(at);
-        bytes.extend_from_slice(&inner);
-        // Sequence numbers at which what was found starts.
-        let firsts = |bytes: &[u8]| {
-            let runs = Scan::new(&bytes, &store).filter_map(|found| match found {
-                Found::Entry(Entry::Run(run, _)) => Some(run.first),
-                _ => None,
+fn what_came_to_a_wrong_place_hides_nothing() {
+    let file = sample(NONCE);
+    for role in [Role::Journal, Role::Store] {
+        let header = FileHeader { role, ..HEADER };
+        let found = |bytes: &[u8]| {
+            let entries = Scan::new(&bytes, &header).filter_map(|found| match found {
+                Found::Entry(entry) => Some(entry),
+                Found::Damage { .. } => None,
             });
-            runs.collect::<Vec<u64>>()
+            entries.collect::<Vec<Entry>>()
         };
-        assert_eq!(firsts(&bytes[..at]), [10]);
-        // The file ends behind it, or goes on.
-        bytes.resize(bytes.len().next_multiple_of(PAGE_BYTES), 0);
-        assert_eq!(firsts(&bytes), [10, 20]);
-        bytes.extend_from_slice(&run_of(30, &[(0, 10)]));
-        assert_eq!(firsts(&bytes), [10, 20, 30]);
+        for piece in &file.pieces {
+            let end = piece.trailer.as_ref().map_or(piece.payload.end, |trailer| trailer.end);
+            let misplaced = &file.bytes[piece.head.start..end];
+            for at in (FILE_HEADER_BYTES..file.bytes.len()).step_by(8) {
+                let mut bytes = file.bytes.clone();
+                bytes.resize(bytes.len().max(at + misplaced.len()), 0);
+                bytes[at..at + misplaced.len()].copy_from_slice(misplaced);
+                assert_eq!(found(&bytes), file.expected(&bytes).0, "{role:?}, {at}");
+            }
+        }
     }
 }
 
-/// A run that came to a wrong place, where what belongs there was then written into its middle.
 #[test]
-fn what_is_written_into_the_middle_of_a_run_in_a_store_is_found_where_one_looks() {
-    let store = FileHeader { role: Role::Store, ..HEADER };
-    let mut bytes = File::new(NONCE).bytes;
-    let append = |bytes: &mut Vec<u8>, first: u64, messages: &[(u64, usize)]| {
-        let mut file = File::new(NONCE);
-        file.run("t", first, messages);
-        bytes.extend_from_slice(&file.bytes[FILE_HEADER_BYTES..]);
-        bytes.resize(bytes.len().next_multiple_of(PAGE_BYTES), 0);
-    };
-    append(&mut bytes, 10, &[(0, 9000), (0, 9000), (0, 10)]);
-    let at = FILE_HEADER_BYTES + PAGE_BYTES;
-    let mut inner = Vec::new();
-    append(&mut inner, 20, &[(0, 1000), (0, 10)]);
-    append(&mut inner, 30, &[(0, 5000)]);
-    bytes[at..at + inner.len()].copy_from_slice(&inner);
-    append(&mut bytes, 40, &[(0, 10)]);
-    let firsts = |scan: Scan<'_, &[u8]>| {
-        let runs = scan.filter_map(|found| match found {
-            Found::Entry(Entry::Run(run, _)) => Some(run.first),
-            _ => None,
-        });
-        runs.collect::<Vec<u64>>()
-    };
-    assert_eq!(firsts(Scan::new(&&bytes[..], &store)), [10, 40]);
-    assert_eq!(firsts(Scan::thorough(&&bytes[..], &store)), [10, 20, 30, 40]);
+fn a_run_whose_head_is_zeros_is_found_by_its_trailer() {
+    let mut file = File::new(NONCE);
+    file.run("orders", 10, &[(0, 700), (0, 10)]);
+    file.run("orders", 20, &[(0, 9000), (0, 10)]);
+    let lost = file.pieces[1].head.start..FILE_HEADER_BYTES + PAGE_BYTES;
+    file.bytes[lost.clone()].fill(0);
+    for role in [Role::Journal, Role::Store] {
+        let found: Vec<Found> =
+            Scan::new(&&file.bytes[..], &FileHeader { role, ..HEADER }).collect();
+        let entries = file.pieces.iter().map(|piece| Found::Entry(piece.entry.clone()));
+        let mut expected: Vec<Found> = entries.collect();
+        let (from, to) = (lost.start as u64, file.pieces[1].payload.start as u64);
+        expected.insert(1, Found::Damage { from, to });
+        assert_eq!(found, expected, "{role:?}");
+    }
 }
 
 #[test]
@@ -215,23 +201,20 @@ fn what_another_use_of_the_file_left_is_never_found() {
 #[test]
 fn a_trailer_without_its_run_yields_nothing() {
     let file = sample(NONCE);
-    let run = file.pieces.iter().rfind(|piece| piece.trailer.is_some()).unwrap();
-    let trailer = &file.bytes[run.trailer.clone().unwrap()];
-    // By its length, the run would reach into the entries in front.
-    for missing in [run.payload.len() + run.head.len(), run.head.len(), 8] {
-        let kept = &file.bytes[..run.head.start];
-        let stump = vec![0xee; (run.payload.len() + run.head.len() - missing).next_multiple_of(8)];
-        let last = &file.bytes[file.pieces.last().unwrap().head.start..];
-        let found = scan(&[kept, &stump, trailer, last].concat());
-        let from = kept.len() as u64;
-        let to = from + (stump.len() + trailer.len()) as u64;
-        let good = file.pieces.iter().filter(|piece| piece.head.end <= kept.len());
-        let mut expected: Vec<Found> =
-            good.map(|piece| Found::Entry(piece.entry.clone())).collect();
-        expected.push(Found::Damage { from, to });
-        expected.push(Found::Entry(file.pieces.last().unwrap().entry.clone()));
-        assert_eq!(found, expected, "{missing} bytes missing");
+    let last = file.pieces.iter().rfind(|piece| piece.trailer.is_some()).unwrap();
+    let mut kept = file.bytes[..last.head.start].to_vec();
+    let entries = file.pieces.iter().filter(|piece| piece.head.end <= kept.len());
+    let entries: Vec<Found> = entries.map(|piece| Found::Entry(piece.entry.clone())).collect();
+    kept.resize(kept.len() + 64, 0xee);
+    // By its length, the run would reach into the entries in front, or in front of the file.
+    for bytes in [last.payload.len() as u32, kept.len() as u32, u32::MAX] {
+        let trailer = forged_head(kept.len(), 1, [6, 0, 2], [7, 8], [bytes, 2]);
+        let found = scan(&[&kept, &trailer[..], &[0; 100]].concat());
+        assert_eq!(found, entries, "{bytes} bytes");
     }
+    // It does where there is room for it.
+    let trailer = forged_head(kept.len(), 1, [6, 0, 2], [7, 8], [8, 2]);
+    assert_eq!(scan(&[&kept[..], &trailer].concat()).len(), entries.len() + 2);
 }
 
 #[test]
@@ -353,20 +336,33 @@ fn what_the_disk_does_not_give_is_damage() {
     assert_eq!(found, [Found::Damage { from: FILE_HEADER_BYTES as u64, to: claimed }]);
 }
 
-/// An entry put together from its documentation, right in nothing but its checksums.
-fn forged(kind: u8, lengths: [u8; 3], numbers: [u64; 2], payload: &[u8]) -> Vec<u8> {
+/// A head put together from its documentation, right in nothing but its checksum.
+fn forged_head(
+    offset: usize,
+    kind: u8,
+    lengths: [u8; 3],
+    numbers: [u64; 2],
+    rest: [u32; 2],
+) -> Vec<u8> {
     let [topic, channel, flags] = lengths;
     let names = (usize::from(topic) + usize::from(channel)).next_multiple_of(8);
     let mut head = vec![0, 0, 0, 0, kind, topic, channel, flags];
-    head.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-    head.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    head.extend(rest.map(u32::to_le_bytes).concat());
     head.extend(numbers.map(u64::to_le_bytes).concat());
     head.extend(vec![b'n'; names]);
-    let crc = crc32fast::hash(&[&NONCE.to_le_bytes()[..], &head[4..]].concat());
+    let at = [NONCE.to_le_bytes(), (offset as u64).to_le_bytes()].concat();
+    let crc = crc32fast::hash(&[&at, &head[4..]].concat());
     head[..4].copy_from_slice(&crc.to_le_bytes());
-    head.extend_from_slice(payload);
-    head.resize(head.len().next_multiple_of(8), 0);
     head
+}
+
+/// The same, and a payload.
+fn forged(offset: usize, kind: u8, lengths: [u8; 3], numbers: [u64; 2], payload: &[u8]) -> Vec<u8> {
+    let rest = [payload.len() as u32, crc32fast::hash(payload)];
+    let mut entry = forged_head(offset, kind, lengths, numbers, rest);
+    entry.extend_from_slice(payload);
+    entry.resize(entry.len().next_multiple_of(8), 0);
+    entry
 }
 
 fn damaged_bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -460,11 +456,11 @@ proptest! {
             0..8,
         ),
     ) {
-        let forged: Vec<Vec<u8>> = list
-            .iter()
-            .map(|(kind, lengths, numbers, payload)| forged(*kind, *lengths, *numbers, payload))
-            .collect();
-        let bytes = [vec![0; FILE_HEADER_BYTES], forged.concat()].concat();
+        let mut bytes = vec![0; FILE_HEADER_BYTES];
+        for (kind, lengths, numbers, payload) in &list {
+            let forged = forged(bytes.len(), *kind, *lengths, *numbers, payload);
+            bytes.extend(forged);
+        }
         let (entries, _) = recovered(&bytes);
         prop_assert!(entries.len() <= list.len());
         for entry in entries {

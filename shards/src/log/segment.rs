@@ -8,7 +8,7 @@ use super::pool::Block;
 use super::record::{self, Checked, Record, Salt};
 use super::{Message, Position};
 use crate::disk::{Content, Place};
-use crate::journal::entry::{self, Run};
+use crate::journal::entry::{self, At, Run};
 use crate::page_buffer::PAGE_BYTES;
 use crate::wire::names::Name;
 
@@ -238,8 +238,8 @@ impl Segment {
     }
 
     /// Lends its memory to a write to a store, with what stands around its records there; `None`
-    /// where there is no room for that. The records start behind so many bytes.
-    pub fn lend(&mut self, topic: Name, nonce: u64) -> Option<(Content, u32)> {
+    /// where there is no room for that. The write starts at `at`, the records behind so many bytes.
+    pub fn lend(&mut self, topic: Name, at: At) -> Option<(Content, u32)> {
         let run = self.run(topic);
         let (start, end) = (self.base as usize, self.base as usize + self.used as usize);
         if let Memory::Lent(block) = &mut self.memory
@@ -249,8 +249,8 @@ impl Segment {
         }
         let mut block = self.memory.take()?;
         let mut around = Vec::with_capacity(entry::run_overhead_max());
-        entry::run_start(&mut around, nonce, &run);
-        entry::run_end(&mut around, nonce, &run);
+        entry::run_start(&mut around, at, &run);
+        entry::run_end(&mut around, at, &run);
         let whole = (end + around.len() - start).next_multiple_of(PAGE_BYTES);
         if start == 0 || whole > block.len() || !block.is_pooled() {
             self.memory = Memory::Own(block);

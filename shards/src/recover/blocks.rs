@@ -14,7 +14,7 @@ use super::records::{self, Loaded};
 use super::writer::Writer;
 use super::{BlockSink, LogFile, Progress, Report, StoredSegment};
 use crate::disk::Place;
-use crate::journal::entry::{self, ALIGN, run_end_bytes_max};
+use crate::journal::entry::{self, ALIGN, At, run_end_bytes_max};
 use crate::journal::scan::ReadAt;
 use crate::journal::state::Range;
 use crate::log::record::Salt;
@@ -187,7 +187,8 @@ impl<R: ReadAt, S: BlockSink> Blocks<'_, '_, R, S> {
         };
         let place = Place { offset, bytes: run_end_bytes_max() as u32, ..piece.place };
         let trailer = self.read_at(file, place);
-        entry::ended_run(&trailer, file.header.nonce).is_some_and(|run| {
+        let at = At { nonce: file.header.nonce, offset: u64::from(offset) };
+        entry::ended_run(&trailer, at).is_some_and(|run| {
             (run.first, run.last, run.count) == (piece.first, piece.last, piece.count)
         })
     }

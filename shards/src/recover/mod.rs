@@ -29,7 +29,7 @@ use blocks::Blocks;
 use channels::Messages;
 use replay::{ChannelLog, Replay, TopicLog};
 
-use crate::disk::{DiskError, Place, Role};
+use crate::disk::{DiskError, Place};
 use crate::journal::entry::Run;
 use crate::journal::file::FileHeader;
 use crate::journal::scan::{Entry, Found, ReadAt, Scan};
@@ -175,17 +175,8 @@ fn replay_all<R: ReadAt>(
         report.files += 1;
         let start = progress.done;
         let mut scan = Scan::new(&file.bytes, &file.header);
-        let mut stored = Vec::new();
-        if file.header.role == Role::Store {
-            stored.extend(scan.by_ref());
-            if stored.iter().any(|found| matches!(found, Found::Damage { .. })) {
-                // What is not in its place may hide what is, and was written over it.
-                stored.clear();
-                scan = Scan::thorough(&file.bytes, &file.header);
-            }
-        }
         let mut last_run = None;
-        for found in stored.into_iter().chain(scan.by_ref()) {
+        for found in scan.by_ref() {
             match found {
                 Found::Entry(entry) => {
                     last_run = None;

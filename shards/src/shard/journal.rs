@@ -14,7 +14,7 @@ use core::ops::Range;
 
 use super::Shard;
 use crate::disk::{DiskError, DiskRequest, Opened, Role};
-use crate::journal::entry::{self, Run};
+use crate::journal::entry::{self, At, Run};
 use crate::journal::file::FILE_HEADER_BYTES;
 use crate::limits::JOURNAL_RETRY_MS;
 use crate::log::UNCOVERED;
@@ -33,7 +33,7 @@ pub(super) struct Journal {
     opening: bool,
     /// Not before then is another file asked for, because the last time failed.
     retry_at_ms: u64,
-    /// State entries of this turn.
+    /// State entries of this turn, without checksums before it is known where they come to stand.
     notes: Vec<u8>,
     /// Topics with messages, channels with finishes and requeues, of this turn.
     topics: Vec<Key>,
@@ -130,8 +130,11 @@ impl Journal {
         news && self.files.back().is_some_and(|file| !file.broken)
     }
 
-    fn nonce(&mut self) -> u64 {
-        self.current().map_or(0, |file| file.nonce)
+    /// Where the next batch starts.
+    fn end(&mut self) -> At {
+        let end = |file: &mut JournalFile| (file.nonce, u64::from(file.offset));
+        let (nonce, offset) = self.current().map_or((0, 0), end);
+        At { nonce, offset }
     }
 
     /// Forgets the entries of state that are not written yet.
@@ -142,7 +145,6 @@ impl Journal {
     /// Goes on in the next file, if it is there.
     fn switch(&mut self) -> bool {
         let Some(Opened { number, nonce }) = self.next.take() else { return false };
-        entry::reseal(&mut self.notes, nonce);
         let offset = FILE_HEADER_BYTES as u32;
         let (unsynced, broken, spoiled) = (false, false, false);
         self.files.push_back(JournalFile { number, nonce, offset, unsynced, broken, spoiled });
@@ -194,7 +196,6 @@ impl Shard {
 
     /// Turns what channels noted into entries.
     fn gather_deltas(&mut self) {
-        let nonce = self.journal.nonce();
         let mut channels = core::mem::take(&mut self.journal.channels);
         for key in channels.drain(..) {
             let Some(channel) = self.channels.get_mut(key) else { continue };
@@ -203,14 +204,14 @@ impl Shard {
             let Some(topic) = self.topics.get(topic_key) else { continue };
             let (notes, name) = (&mut self.journal.notes, &channel.name);
             if core::mem::take(&mut channel.moved) && channel.policy.max_attempts != 0 {
-                entry::delivered(notes, nonce, &topic.name, name, channel.cursor);
+                entry::delivered(notes, &topic.name, name, channel.cursor);
             }
             if !channel.requeued.is_empty() {
-                entry::requeued(notes, nonce, &topic.name, name, &channel.requeued);
+                entry::requeued(notes, &topic.name, name, &channel.requeued);
                 channel.requeued.clear();
             }
             if !channel.finished.is_empty() {
-                entry::finished(notes, nonce, &topic.name, name, &channel.finished);
+                entry::finished(notes, &topic.name, name, &channel.finished);
                 channel.finished.clear();
             }
             self.cover(topic_key);
@@ -221,7 +222,7 @@ impl Shard {
     /// Puts headers around the records that topics got.
     fn gather_runs(&mut self) {
         let Shard { journal, topics, .. } = self;
-        let nonce = journal.nonce();
+        let mut at = journal.end();
         let Journal { heads, pieces, .. } = journal;
         heads.clear();
         pieces.clear();
@@ -242,18 +243,26 @@ impl Shard {
                 let count = (last + 1 - first) as u32;
                 let run = Run { topic: topic.name, count, first, last, bytes, deferred };
                 let start = heads.len();
-                entry::run_start(heads, nonce, &run);
-                pieces.push(Piece::Heads(start..heads.len()));
-                let bytes = from..found.used();
-                pieces.push(Piece::Records { topic: key, segment, bytes, first: found.first });
-                let start = heads.len();
-                entry::run_end(heads, nonce, &run);
-                pieces.push(Piece::Heads(start..heads.len()));
+                entry::run_start(heads, at, &run);
+                let middle = heads.len();
+                entry::run_end(heads, at, &run);
+                pieces.push(Piece::Heads(start..middle));
+                let records = from..found.used();
+                let first_there = found.first;
+                pieces.push(Piece::Records {
+                    topic: key,
+                    segment,
+                    bytes: records,
+                    first: first_there,
+                });
+                pieces.push(Piece::Heads(middle..heads.len()));
+                at.offset += (heads.len() - start) as u64 + u64::from(bytes);
                 first = last + 1;
             }
         }
         // Behind the messages: a batch that is torn must not say of some that they were given.
         pieces.push(Piece::Notes);
+        entry::seal(&mut journal.notes, at);
         let records = pieces.iter().map(|piece| match piece {
             Piece::Records { bytes, .. } => u64::from(bytes.end - bytes.start),
             Piece::Notes | Piece::Heads(_) => 0,

@@ -217,17 +217,17 @@ fn a_journal_of_an_earlier_start_does_not_bring_topics_and_channels_back() {
     let (mut disk, old) = start();
     let other = name("other");
     run(&mut disk, old, 1..=100, 1000);
-    disk.append(old, |out, nonce| {
-        entry::channel(out, nonce, &name("t"), &name("gone"), &ChannelState::default());
-        entry::topic(out, nonce, &other, &TopicState { handed: Some(1), head: 9 });
+    disk.append(old, |out| {
+        entry::channel(out, &name("t"), &name("gone"), &ChannelState::default());
+        entry::topic(out, &other, &TopicState { handed: Some(1), head: 9 });
     });
     assert_eq!(recovered(&mut disk, &[], EVERYTHING).topics.len(), 2, "they were there");
     disk.generation = 2;
     let journal = disk.open(Role::Journal, 0, 0);
-    disk.append(journal, |out, nonce| {
+    disk.append(journal, |out| {
         let state = ChannelState { cursor: 90, ..ChannelState::default() };
-        entry::topic(out, nonce, &name("t"), &TopicState { handed: None, head: 101 });
-        entry::channel(out, nonce, &name("t"), &name("c"), &state);
+        entry::topic(out, &name("t"), &TopicState { handed: None, head: 101 });
+        entry::channel(out, &name("t"), &name("c"), &state);
     });
     let found = recovered(&mut disk, &[], EVERYTHING);
     let names = topic(&found).channels.iter().map(|(name, _)| *name);
@@ -238,8 +238,8 @@ fn a_journal_of_an_earlier_start_does_not_bring_topics_and_channels_back() {
 fn a_topic_keeps_what_came_after_its_last_channel() {
     let (mut disk, journal) = start();
     run(&mut disk, journal, 1..=10, 20);
-    disk.append(journal, |out, nonce| {
-        entry::channel_deleted(out, nonce, &name("t"), &name("c"));
+    disk.append(journal, |out| {
+        entry::channel_deleted(out, &name("t"), &name("c"));
     });
     run(&mut disk, journal, 11..=12, 20);
     let found = recovered(&mut disk, &metadata(&[]), EVERYTHING);
@@ -252,9 +252,9 @@ fn a_topic_keeps_what_came_after_its_last_channel() {
 fn a_paused_topic_keeps_its_messages_from_a_channel_that_comes_back() {
     let (mut disk, journal) = start();
     run(&mut disk, journal, 1..=10, 20);
-    disk.append(journal, |out, nonce| {
-        entry::topic(out, nonce, &name("t"), &TopicState { handed: Some(5), head: 11 });
-        entry::channel_deleted(out, nonce, &name("t"), &name("c"));
+    disk.append(journal, |out| {
+        entry::topic(out, &name("t"), &TopicState { handed: Some(5), head: 11 });
+        entry::channel_deleted(out, &name("t"), &name("c"));
     });
     let found = recovered(&mut disk, &metadata(&["c"]), EVERYTHING);
     assert_eq!(topic(&found).state, TopicState { handed: Some(5), head: 11 });
@@ -270,8 +270,8 @@ fn a_lost_snapshot_of_a_long_backlog_costs_no_memory() {
     }
     let finished = [(1, 10), (150_000, 150_010), (299_990, 299_998)];
     let finished = finished.map(|(first, last)| Range { first, last });
-    disk.append(journal, |out, nonce| {
-        entry::finished(out, nonce, &name("t"), &name("c"), &finished);
+    disk.append(journal, |out| {
+        entry::finished(out, &name("t"), &name("c"), &finished);
     });
     let found = recovered(&mut disk, &metadata(&["c"]), EVERYTHING);
     let state = &topic(&found).channels[0].1;
@@ -289,9 +289,9 @@ fn a_deferred_message_that_was_finished_ahead_of_the_cursor_stays_finished() {
     disk.append_run(journal, name("t"), &messages.iter().collect::<Vec<_>>());
     let outstanding = vec![Outstanding { sequence: 3, attempts: 2, due_ms: 0 }];
     let state = ChannelState { cursor: 1, outstanding, ..ChannelState::default() };
-    disk.append(journal, |out, nonce| {
-        entry::topic(out, nonce, &name("t"), &TopicState { handed: None, head: 5 });
-        entry::channel(out, nonce, &name("t"), &name("c"), &state);
+    disk.append(journal, |out| {
+        entry::topic(out, &name("t"), &TopicState { handed: None, head: 5 });
+        entry::channel(out, &name("t"), &name("c"), &state);
     });
     let late = Message { delay_ms: 250, ..message(5, 20) };
     disk.append_run(journal, name("t"), &[&late]);
@@ -307,8 +307,8 @@ fn an_outstanding_message_that_is_gone_is_counted() {
     let messages = [3, 9].map(|sequence| Outstanding { sequence, attempts: 1, due_ms: 0 });
     let outstanding = messages.into();
     let state = ChannelState { cursor: 11, outstanding, ..ChannelState::default() };
-    disk.append(journal, |out, nonce| {
-        entry::channel(out, nonce, &name("t"), &name("c"), &state);
+    disk.append(journal, |out| {
+        entry::channel(out, &name("t"), &name("c"), &state);
     });
     run(&mut disk, journal, 9..=10, 20);
     let found = recovered(&mut disk, &[], EVERYTHING);
@@ -328,8 +328,8 @@ fn a_snapshot_without_one_of_its_parts_is_none() {
     let state = ChannelState { cursor: count + 1, outstanding, ..ChannelState::default() };
     let length = |disk: &Disk| disk.files[&journal].bytes.len();
     let before = length(&disk);
-    disk.append(journal, |out, nonce| {
-        entry::channel(out, nonce, &name("t"), &name("c"), &state);
+    disk.append(journal, |out| {
+        entry::channel(out, &name("t"), &name("c"), &state);
     });
     let waiting = |disk: &mut Disk| {
         let found = recovered(disk, &metadata(&["c"]), EVERYTHING);
@@ -358,12 +358,12 @@ fn what_is_kept_back_is_due_when_its_record_says() {
     disk.append_run(journal, name("t"), &messages.iter().collect::<Vec<_>>());
     let kept = (1..=100).filter(|sequence| sequence % 3 > 0).collect();
     let state = ChannelState { cursor: 101, kept, ..ChannelState::default() };
-    disk.append(journal, |out, nonce| {
-        entry::topic(out, nonce, &name("t"), &TopicState { handed: None, head: 101 });
-        entry::channel(out, nonce, &name("t"), &name("c"), &state);
-        entry::finished(out, nonce, &name("t"), &name("c"), &[Range { first: 1, last: 9 }]);
+    disk.append(journal, |out| {
+        entry::topic(out, &name("t"), &TopicState { handed: None, head: 101 });
+        entry::channel(out, &name("t"), &name("c"), &state);
+        entry::finished(out, &name("t"), &name("c"), &[Range { first: 1, last: 9 }]);
         let again = Outstanding { sequence: 11, attempts: 1, due_ms: 7 };
-        entry::requeued(out, nonce, &name("t"), &name("c"), &[again]);
+        entry::requeued(out, &name("t"), &name("c"), &[again]);
     });
     disk.append_run(journal, name("t"), &[&deferred(101)]);
     let found = recovered(&mut disk, &[], EVERYTHING);
@@ -406,15 +406,11 @@ fn a_backlog_in_blocks_costs_nothing() {
         let first = 1 + block * MESSAGES;
         let (count, last) = (MESSAGES as u32, first + MESSAGES - 1);
         let run = Run { topic: name("t"), count, first, last, bytes, deferred: false };
-        disk.append(store, |out, nonce| {
-            entry::run_start(out, nonce, &run);
-            out.resize(out.len() + bytes as usize, 0);
-            entry::run_end(out, nonce, &run);
-        });
+        disk.put(store, &run, &vec![0; bytes as usize]);
     }
     // The last entry of a file may be torn: only it is looked at.
     let state = TopicState { handed: None, head: BLOCKS * MESSAGES + 1 };
-    disk.append(store, |out, nonce| entry::topic(out, nonce, &name("t"), &state));
+    disk.append(store, |out| entry::topic(out, &name("t"), &state));
     let file = disk.files.remove(&store).unwrap();
     let (header, length) = (file.header, file.length());
     let bytes = Counted { file, read: Cell::new(0) };

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use shards::disk::{DiskError, Place, Role};
 use shards::id;
-use shards::journal::entry::{Run, run_end, run_start};
+use shards::journal::entry::{At, Run, run_end, run_start, seal};
 use shards::journal::file::FileHeader;
 use shards::journal::scan::ReadAt;
 use shards::log::record::{self, Salt};
@@ -90,9 +90,12 @@ impl Disk {
         number
     }
 
-    pub fn append(&mut self, file: u32, write: impl FnOnce(&mut Vec<u8>, u64)) {
+    /// Appends entries of state.
+    pub fn append(&mut self, file: u32, write: impl FnOnce(&mut Vec<u8>)) {
         let file = self.files.get_mut(&file).unwrap();
-        write(&mut file.bytes, file.header.nonce);
+        let at = At { nonce: file.header.nonce, offset: file.bytes.len() as u64 };
+        write(&mut file.bytes);
+        seal(&mut file.bytes[at.offset as usize..], at);
     }
 
     pub fn append_run(&mut self, file: u32, topic: Name, messages: &[&Message]) -> Place {
@@ -108,14 +111,14 @@ impl Disk {
         self.put(file, &run, &records)
     }
 
-    fn put(&mut self, file: u32, run: &Run, records: &[u8]) -> Place {
-        let mut offset = 0;
-        self.append(file, |out, nonce| {
-            run_start(out, nonce, run);
-            offset = out.len() as u32;
-            out.extend_from_slice(records);
-            run_end(out, nonce, run);
-        });
+    /// Appends a run with these records.
+    pub fn put(&mut self, file: u32, run: &Run, records: &[u8]) -> Place {
+        let File { header, bytes, .. } = self.files.get_mut(&file).unwrap();
+        let at = At { nonce: header.nonce, offset: bytes.len() as u64 };
+        run_start(bytes, at, run);
+        let offset = bytes.len() as u32;
+        bytes.extend_from_slice(records);
+        run_end(bytes, at, run);
         Place { file, offset, bytes: run.bytes }
     }
 

@@ -120,7 +120,7 @@ impl World {
         self.journals[shard] = self.disk.open(Role::Journal, shard as u16, floor);
     }
 
-    fn log(&mut self, topic: &Name, write: impl FnOnce(&mut Vec<u8>, u64)) {
+    fn log(&mut self, topic: &Name, write: impl FnOnce(&mut Vec<u8>)) {
         let file = self.journal_of(topic);
         self.disk.append(file, write);
     }
@@ -133,13 +133,13 @@ impl World {
         let created = Topic { head, handed: head, ..Topic::default() };
         let state = created.state();
         self.topics.insert(topic, created);
-        self.log(&topic, |out, nonce| entry::topic(out, nonce, &topic, &state));
+        self.log(&topic, |out| entry::topic(out, &topic, &state));
     }
 
     pub fn delete_topic(&mut self, topic: Name) {
         let Some(gone) = self.topics.remove(&topic) else { return };
         self.floors.insert(topic, gone.head);
-        self.log(&topic, |out, nonce| entry::topic_deleted(out, nonce, &topic, gone.head));
+        self.log(&topic, |out| entry::topic_deleted(out, &topic, gone.head));
     }
 
     /// Publishes in one turn: body lengths and delays.
@@ -172,9 +172,9 @@ impl World {
         to.channels.insert(channel, Channel { cursor: to.handed, ..Channel::default() });
         to.hand_over();
         let topic_state = to.state();
-        self.log(&topic, |out, nonce| {
-            entry::channel(out, nonce, &topic, &channel, &state);
-            entry::topic(out, nonce, &topic, &topic_state);
+        self.log(&topic, |out| {
+            entry::channel(out, &topic, &channel, &state);
+            entry::topic(out, &topic, &topic_state);
         });
     }
 
@@ -184,9 +184,9 @@ impl World {
             return;
         }
         let state = from.state();
-        self.log(&topic, |out, nonce| {
-            entry::channel_deleted(out, nonce, &topic, &channel);
-            entry::topic(out, nonce, &topic, &state);
+        self.log(&topic, |out| {
+            entry::channel_deleted(out, &topic, &channel);
+            entry::topic(out, &topic, &state);
         });
     }
 
@@ -195,7 +195,7 @@ impl World {
         paused.paused = !paused.paused;
         paused.hand_over();
         let state = paused.state();
-        self.log(&topic, |out, nonce| entry::topic(out, nonce, &topic, &state));
+        self.log(&topic, |out| entry::topic(out, &topic, &state));
     }
 
     /// Drops what no channel has been given.
@@ -222,7 +222,7 @@ impl World {
         let Some(emptied) = of.channels.get_mut(&channel) else { return };
         *emptied = Channel { cursor: handed, ..Channel::default() };
         let state = emptied.snapshot(&BTreeMap::new());
-        self.log(&topic, |out, nonce| entry::channel(out, nonce, &topic, &channel, &state));
+        self.log(&topic, |out| entry::channel(out, &topic, &channel, &state));
     }
 
     fn channel(&mut self, topic: &Name, channel: &Name) -> Option<&mut Channel> {
@@ -265,7 +265,7 @@ impl World {
             }
         }
         if !ranges.is_empty() {
-            self.log(&topic, |out, nonce| entry::finished(out, nonce, &topic, &channel, &ranges));
+            self.log(&topic, |out| entry::finished(out, &topic, &channel, &ranges));
         }
     }
 
@@ -280,7 +280,7 @@ impl World {
             list.push(Outstanding { sequence, attempts: live.attempts, due_ms });
         }
         if !list.is_empty() {
-            self.log(&topic, |out, nonce| entry::requeued(out, nonce, &topic, &channel, &list));
+            self.log(&topic, |out| entry::requeued(out, &topic, &channel, &list));
         }
     }
 
@@ -292,10 +292,10 @@ impl World {
         let states: Vec<(Name, ChannelState)> =
             channels.map(|(name, channel)| (*name, channel.snapshot(&dues))).collect();
         let state = of.state();
-        self.log(&topic, |out, nonce| {
-            entry::topic(out, nonce, &topic, &state);
+        self.log(&topic, |out| {
+            entry::topic(out, &topic, &state);
             for (channel, state) in &states {
-                entry::channel(out, nonce, &topic, channel, state);
+                entry::channel(out, &topic, channel, state);
             }
         });
     }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use shards::disk::{DiskError, Place, Role};
-use shards::journal::entry::{Run, run_end, run_overhead_max, run_start};
+use shards::journal::entry::{At, Run, run_end, run_overhead_max, run_start};
 use shards::journal::file::FILE_HEADER_BYTES;
 
 use super::append::append;
@@ -70,9 +70,10 @@ impl BlockWriter {
         assert!(current.at <= u64::from(u32::MAX) - run_overhead_max() as u64, "a place is lost");
         self.start.clear();
         self.end.clear();
-        run_start(&mut self.start, current.nonce, run);
-        run_end(&mut self.end, current.nonce, run);
         let at = current.at;
+        let start = At { nonce: current.nonce, offset: at };
+        run_start(&mut self.start, start, run);
+        run_end(&mut self.end, start, run);
         let pieces = [self.start.as_slice(), records, &self.end];
         match append(&current.file, at, pieces) {
             Ok(written) => {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use shards::disk::{Content, Opened, Place, Role};
-use shards::journal::entry::{Run, run_end, run_start};
+use shards::journal::entry::{At, Run, run_end, run_start};
 use shards::journal::file::{FILE_HEADER_BYTES, FileHeader};
 use shards::journal::scan::{ReadAt, Scan};
 use shards::wire::names::Name;
@@ -200,13 +200,14 @@ fn a_store_is_read_from_anywhere_and_when_it_was_closed_meanwhile() {
 }
 
 /// A run of one record, which is no good record; scans do not look at it.
-fn run_entry(nonce: u64, sequence: u64) -> Vec<u8> {
+fn run_entry(nonce: u64, offset: u32, sequence: u64) -> Vec<u8> {
     let topic = Name::parse(b"topic").unwrap();
     let run = Run { topic, count: 1, first: sequence, last: sequence, bytes: 64, deferred: false };
     let mut bytes = Vec::new();
-    run_start(&mut bytes, nonce, &run);
+    let at = At { nonce, offset: u64::from(offset) };
+    run_start(&mut bytes, at, &run);
     bytes.extend_from_slice(&[7; 64]);
-    run_end(&mut bytes, nonce, &run);
+    run_end(&mut bytes, at, &run);
     bytes
 }
 
@@ -230,7 +231,7 @@ fn a_released_journal_is_used_again_and_nothing_old_is_found_in_it() {
     let used = inode(&path);
     let mut at = FILE_HEADER_BYTES as u32;
     for sequence in 1..=3 {
-        let entry = run_entry(first.nonce, sequence);
+        let entry = run_entry(first.nonce, at, sequence);
         shard.disk.append(1, at, [&entry[..]]).unwrap();
         at += entry.len() as u32;
     }
@@ -246,7 +247,7 @@ fn a_released_journal_is_used_again_and_nothing_old_is_found_in_it() {
     assert_eq!(fs::metadata(&path).unwrap().len(), JOURNAL_BYTES);
     assert_eq!(entries(&path), 0);
     // An entry in front does not make those behind it good again.
-    let entry = run_entry(second.nonce, 9);
+    let entry = run_entry(second.nonce, FILE_HEADER_BYTES as u32, 9);
     shard.disk.append(2, FILE_HEADER_BYTES as u32, [&entry[..]]).unwrap();
     assert_eq!(entries(&path), 1);
 }

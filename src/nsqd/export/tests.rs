@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use shards::disk::Role;
 use shards::id;
-use shards::journal::entry::{self, Run};
+use shards::journal::entry::{self, At, Run};
 use shards::journal::file::FileHeader;
 use shards::journal::state::{ChannelState, Outstanding, Range, TopicState};
 use shards::log::Message;
@@ -57,9 +57,10 @@ fn run(
         bytes: records.len() as u32,
         deferred: delay_ms > 0,
     };
-    entry::run_start(out, NONCE, &run);
+    let at = At { nonce: NONCE, offset: out.len() as u64 };
+    entry::run_start(out, at, &run);
     out.extend_from_slice(&records);
-    entry::run_end(out, NONCE, &run);
+    entry::run_end(out, at, &run);
 }
 
 fn now_ns() -> i64 {
@@ -94,10 +95,12 @@ fn data_path() -> TempDir {
         ..ChannelState::default()
     };
     let topic = name("t");
-    entry::channel(&mut file, NONCE, &topic, &name("c"), &state);
+    let states = At { nonce: NONCE, offset: file.len() as u64 };
+    entry::channel(&mut file, &topic, &name("c"), &state);
     let done = ChannelState { cursor: 115, ..ChannelState::default() };
-    entry::channel(&mut file, NONCE, &topic, &name("d"), &done);
-    entry::topic(&mut file, NONCE, &topic, &TopicState { handed: Some(115), head: 120 });
+    entry::channel(&mut file, &topic, &name("d"), &done);
+    entry::topic(&mut file, &topic, &TopicState { handed: Some(115), head: 120 });
+    entry::seal(&mut file[states.offset as usize..], states);
     run(&mut file, "new", 50..52, 0, now);
     file.resize(file.len() + 8192, 0);
     fs::create_dir(directory.path().join("log")).unwrap();

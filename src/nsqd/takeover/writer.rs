@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use shards::disk::Role;
 use shards::id;
-use shards::journal::entry::{self, Run};
+use shards::journal::entry::{self, At, Run};
 use shards::journal::file::{FILE_HEADER_BYTES, FileHeader};
 use shards::journal::state::{ChannelState, TopicState};
 use shards::log::Message;
@@ -138,12 +138,13 @@ impl LogWriter {
             Some(store) => store,
             None => self.start_store()?,
         };
+        let start = At { nonce: store.nonce, offset: store.at };
         let mut head = Vec::new();
-        entry::run_start(&mut head, store.nonce, &run);
+        entry::run_start(&mut head, start, &run);
         store.append(&head)?;
         store.append(&self.block)?;
         let mut tail = Vec::new();
-        entry::run_end(&mut tail, store.nonce, &run);
+        entry::run_end(&mut tail, start, &run);
         store.append(&tail)?;
         self.store = Some(store);
         self.block.clear();
@@ -175,16 +176,17 @@ impl LogWriter {
         state: &TopicState,
         channels: &[(Name, ChannelState)],
     ) -> Result<(), String> {
-        let nonce = self.journal.nonce;
         for (channel, state) in channels {
-            entry::channel(&mut self.states, nonce, topic, channel, state);
+            entry::channel(&mut self.states, topic, channel, state);
         }
-        entry::topic(&mut self.states, nonce, topic, state);
+        entry::topic(&mut self.states, topic, state);
         self.sequence_floor = self.sequence_floor.max(state.head);
         if self.states.len() >= STATES_BYTES { self.write_states() } else { Ok(()) }
     }
 
     fn write_states(&mut self) -> Result<(), String> {
+        let at = At { nonce: self.journal.nonce, offset: self.journal.at };
+        entry::seal(&mut self.states, at);
         self.journal.append(&self.states)?;
         self.states.clear();
         self.states.shrink_to(2 * STATES_BYTES);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::ops::Range as Span;
 
 use crate::disk::{Place, Role};
-use crate::journal::entry::{self, Run};
+use crate::journal::entry::{self, At, Run};
 use crate::journal::file::FileHeader;
 use crate::journal::scan::{Entry, Found, Scan};
 use crate::journal::state::{ChannelPart, ChannelState, Outstanding, Range, TopicState};
@@ -78,7 +78,8 @@ impl File {
             deferred: messages.iter().any(|message| message.0 > 0),
         };
         let start = self.bytes.len();
-        entry::run_start(&mut self.bytes, self.nonce, &run);
+        let at = At { nonce: self.nonce, offset: start as u64 };
+        entry::run_start(&mut self.bytes, at, &run);
         let head = start..self.bytes.len();
         let mut records = Vec::new();
         for record in &list {
@@ -87,7 +88,7 @@ impl File {
             records.push(at..self.bytes.len());
         }
         let payload = head.end..self.bytes.len();
-        entry::run_end(&mut self.bytes, self.nonce, &run);
+        entry::run_end(&mut self.bytes, at, &run);
         assert!(self.bytes.len() - start - run.bytes as usize <= entry::run_overhead_max());
         let trailer = (run.count > 1).then(|| self.bytes.len() - head.len()..self.bytes.len());
         let place = Place { file: 7, offset: head.end as u32, bytes: run.bytes };
@@ -98,45 +99,45 @@ impl File {
 
     /// Appends any entry but a run.
     pub(super) fn state(&mut self, entry: Entry) {
-        let (start, nonce, out) = (self.bytes.len(), self.nonce, &mut self.bytes);
+        let (start, out) = (self.bytes.len(), &mut self.bytes);
         let names = match &entry {
             Entry::Run(..) => panic!("a run has records"),
             Entry::Channel { topic, channel, state, parts } => {
                 assert_eq!(*parts, 0);
-                entry::channel(out, nonce, topic, channel, state);
+                entry::channel(out, topic, channel, state);
                 [Some(topic), Some(channel)]
             }
             Entry::ChannelPart { topic, channel, number, part } => {
                 let ChannelPart::Outstanding(list) = part else { panic!("not in this sample") };
-                entry::channel_part(out, nonce, (topic, channel), *number, list);
+                entry::channel_part(out, (topic, channel), *number, list);
                 [Some(topic), Some(channel)]
             }
             Entry::Index { topic } => {
-                entry::index(out, nonce, topic, b"whatever it is");
+                entry::index(out, topic, b"whatever it is");
                 [Some(topic), None]
             }
             Entry::Topic { topic, state } => {
-                entry::topic(out, nonce, topic, state);
+                entry::topic(out, topic, state);
                 [Some(topic), None]
             }
             Entry::Delivered { topic, channel, cursor } => {
-                entry::delivered(out, nonce, topic, channel, *cursor);
+                entry::delivered(out, topic, channel, *cursor);
                 [Some(topic), Some(channel)]
             }
             Entry::Finished { topic, channel, ranges } => {
-                entry::finished(out, nonce, topic, channel, ranges);
+                entry::finished(out, topic, channel, ranges);
                 [Some(topic), Some(channel)]
             }
             Entry::Requeued { topic, channel, list } => {
-                entry::requeued(out, nonce, topic, channel, list);
+                entry::requeued(out, topic, channel, list);
                 [Some(topic), Some(channel)]
             }
             Entry::ChannelDeleted { topic, channel } => {
-                entry::channel_deleted(out, nonce, topic, channel);
+                entry::channel_deleted(out, topic, channel);
                 [Some(topic), Some(channel)]
             }
             Entry::TopicDeleted { topic, floor } => {
-                entry::topic_deleted(out, nonce, topic, *floor);
+                entry::topic_deleted(out, topic, *floor);
                 [Some(topic), None]
             }
         };
@@ -145,11 +146,12 @@ impl File {
         let claimed = u32::from_le_bytes(*out[start + 8..].first_chunk().unwrap());
         let payload = head.end..head.end + claimed as usize;
         assert_eq!(payload.end.next_multiple_of(8), out.len());
+        entry::seal(&mut out[start..], At { nonce: self.nonce, offset: start as u64 });
         self.pieces.push(Piece { entry, head, payload, records: Vec::new(), trailer: None });
     }
 
     /// What must be found in the file when it has become `bytes`, and where the good records are.
-    fn expected(&self, bytes: &[u8]) -> (Vec<Entry>, Vec<usize>) {
+    pub(super) fn expected(&self, bytes: &[u8]) -> (Vec<Entry>, Vec<usize>) {
         let same = |span: &Span<usize>| bytes.get(span.clone()) == Some(&self.bytes[span.clone()]);
         let (mut entries, mut records) = (Vec::new(), Vec::new());
         for piece in &self.pieces {

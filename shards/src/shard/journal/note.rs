@@ -69,19 +69,17 @@ impl Shard {
         channel.requeued.clear();
         channel.moved = false;
         let (name, topic_key) = (channel.name, channel.topic);
-        let nonce = self.journal.nonce();
         let Some(topic) = self.topics.get(topic_key) else { return };
-        entry::channel(&mut self.journal.notes, nonce, &topic.name, &name, &state);
+        entry::channel(&mut self.journal.notes, &topic.name, &name, &state);
         self.cover(topic_key);
     }
 
     /// Writes down where a topic stands.
     pub(in crate::shard) fn note_topic_state(&mut self, key: Key) {
-        let nonce = self.journal.nonce();
         let Some(topic) = self.topics.get(key).filter(|topic| topic.journaled) else { return };
         let handed = (!topic.is_flowing()).then_some(topic.handed);
         let state = TopicState { handed, head: topic.head };
-        entry::topic(&mut self.journal.notes, nonce, &topic.name, &state);
+        entry::topic(&mut self.journal.notes, &topic.name, &state);
         self.cover(key);
     }
 
@@ -101,16 +99,14 @@ impl Shard {
         topic: Key,
         channel: &crate::channel::Channel,
     ) {
-        let nonce = self.journal.nonce();
         if let Some(topic) = self.topics.get(topic).filter(|_| channel.journaled) {
-            entry::channel_deleted(&mut self.journal.notes, nonce, &topic.name, &channel.name);
+            entry::channel_deleted(&mut self.journal.notes, &topic.name, &channel.name);
         }
     }
 
     pub(in crate::shard) fn note_topic_deleted(&mut self, topic: &crate::topic::Topic) {
         if topic.journaled {
-            let nonce = self.journal.nonce();
-            entry::topic_deleted(&mut self.journal.notes, nonce, &topic.name, topic.head);
+            entry::topic_deleted(&mut self.journal.notes, &topic.name, topic.head);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use shards::disk::{DiskError, Place as DiskPlace, Role};
-use shards::journal::entry::{self, Run};
+use shards::journal::entry::{self, At, Run};
 use shards::journal::file::{FILE_HEADER_BYTES, FileHeader};
 use shards::metadata::TopicMetadata;
 use shards::placement::Placement;
@@ -176,11 +176,12 @@ impl BlockSink for Sink<'_> {
         };
         self.current = Some(number);
         let file = self.folder.files.get_mut(&number).expect("it was just made");
-        let (nonce, start) = (file.header.nonce, file.bytes.len());
-        entry::run_start(&mut file.bytes, nonce, run);
+        let start = file.bytes.len();
+        let at = At { nonce: file.header.nonce, offset: start as u64 };
+        entry::run_start(&mut file.bytes, at, run);
         let offset = file.bytes.len();
         file.bytes.extend_from_slice(records);
-        entry::run_end(&mut file.bytes, nonce, run);
+        entry::run_end(&mut file.bytes, at, run);
         assert!(start >= FILE_HEADER_BYTES && start.is_multiple_of(8));
         Ok(DiskPlace { file: number, offset: offset as u32, bytes: records.len() as u32 })
     }
