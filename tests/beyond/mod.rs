@@ -2,6 +2,7 @@
 //! they always were.
 
 mod attempts;
+mod clients;
 mod config;
 mod deferral;
 mod docs;
