@@ -172,6 +172,51 @@ fn what_is_too_old_goes() {
     });
 }
 
+/// What came back is not sorted by age: an old message behind a young one goes where the channel
+/// says all the same.
+#[test]
+fn what_came_back_too_old_is_a_dead_letter() {
+    on_each_shoal(REASON, |peer| {
+        let broker = start(peer, &[]);
+        let settings = "max_age=1s&on_full=dead-letter&dead_letter_topic=dead";
+        broker.post(&format!("/channel/config?topic=t&channel=c&{settings}"));
+        let mut producer = Client::new(&broker);
+        let mut consumer = Client::consumer(&broker, "t", "c", 10);
+        producer.publish("t", b"old");
+        let old = consumer.message();
+        thread::sleep(Duration::from_millis(600));
+        producer.publish("t", b"young");
+        let young = consumer.message();
+        thread::sleep(Duration::from_millis(450));
+        consumer.command("RDY 0");
+        consumer.req(&young.id, 0);
+        consumer.req(&old.id, 0);
+        consumer.command("RDY 10");
+        eventually("the old one is dead", SOON, || {
+            broker.topic("dead")["depth"].as_u64().is_some_and(|depth| depth > 0)
+        });
+        assert!(broker.channel("t", "c")["dropped_count"].is_null(), "nothing is dropped");
+        let mut letters = Client::consumer(&broker, "dead", "d", 10);
+        assert_eq!(letters.message().text(), "old");
+    });
+}
+
+/// A default that is above what is said of a topic is in nobody's way: the topic's bound holds.
+#[test]
+fn what_is_said_of_a_topic_is_stronger_than_a_default() {
+    on_each_shoal(REASON, |peer| {
+        let broker = start(peer, &["--channel-max-messages=5"]);
+        broker.post("/topic/config?topic=t&max_messages=2");
+        broker.post("/channel/config?topic=t&channel=c&max_age=1h");
+        let publish = || broker.request("POST", "/pub?topic=t", b"x").status;
+        assert_eq!([(); 3].map(|()| publish()), [200, 200, 503]);
+        let target = "/channel/config?topic=t&channel=c&max_messages=3";
+        let reply = broker.request("POST", target, b"");
+        assert_eq!(reply.status, 400, "what is said is compared: {reply:?}");
+        assert!(reply.text().contains("INVALID_ARG_MAX_MESSAGES"), "{reply:?}");
+    });
+}
+
 /// The flags hold for everything of which nobody says anything else.
 #[test]
 fn flags_are_defaults() {

@@ -11,7 +11,7 @@ use crate::journal::state::Range;
 use crate::limits::{DELIVERIES_PER_TURN_MAX, DELIVERY_BATCH_MAX};
 use crate::log::{Cold, Position, Step};
 use crate::outstanding::{InFlight, Outstanding, Waiting};
-use crate::policy::Reason;
+use crate::policy::{OnFull, Reason};
 use crate::slots::Key;
 use crate::topic::Topic;
 use crate::wheel::{TimerId, Wheel};
@@ -84,8 +84,10 @@ impl Shard {
             return false;
         };
         if self.topics.get(topic_key).is_some_and(|topic| topic.bounded) {
-            self.expire(key);
             self.touch(topic_key);
+            if !self.expire(key) {
+                return true;
+            }
         }
         let mut expired = Vec::new();
         let mut left = DELIVERIES_PER_TURN_MAX;
@@ -104,22 +106,13 @@ impl Shard {
             let now_ms = self.now.mono_ms;
             client.lend(&mut self.spare_buffers);
             let watched = self.stopwatch.is_some();
-            let expired_ns = channel.expired_ns(topic, self.now.wall_ns);
+            let expiry = channel.expiry(topic, self.now.wall_ns);
             let gone = &mut expired;
-            let delivery = Delivery {
-                key,
-                channel,
-                topic,
-                client_key,
-                client,
-                now_ms,
-                watched,
-                expired_ns,
-                gone,
-            };
+            let delivery =
+                Delivery { key, channel, topic, client_key, client, now_ms, watched, expiry, gone };
             let sampled = delivery.client.session.settings.sample_rate > 0;
             let done = if sampled {
-                self.deliver_sample(key, client_key)
+                self.deliver_sample(key, client_key, &mut expired)
             } else {
                 delivery.batch(left.min(DELIVERY_BATCH_MAX), &mut self.wheel)
             };
@@ -161,7 +154,12 @@ impl Shard {
 
     /// One message for a consumer that wants a sample: what it does not want is dropped for the
     /// whole channel, as in the original.
-    fn deliver_sample(&mut self, key: Key, client_key: Key) -> Result<u64, Cold> {
+    fn deliver_sample(
+        &mut self,
+        key: Key,
+        client_key: Key,
+        gone: &mut Vec<(u64, Position)>,
+    ) -> Result<u64, Cold> {
         let roll = self.random(100);
         let (Some(channel), Some(client)) =
             (self.channels.get_mut(key), self.clients.get_mut(client_key))
@@ -176,10 +174,9 @@ impl Shard {
         let wanted = roll <= u64::from(client.session.settings.sample_rate.unsigned_abs());
         let now_ms = self.now.mono_ms;
         let watched = self.stopwatch.is_some();
-        let (expired_ns, mut gone) = (i64::MIN, Vec::new());
-        let gone = &mut gone;
+        let expiry = channel.expiry(topic, self.now.wall_ns);
         let mut delivery =
-            Delivery { key, channel, topic, client_key, client, now_ms, watched, expired_ns, gone };
+            Delivery { key, channel, topic, client_key, client, now_ms, watched, expiry, gone };
         if wanted {
             return delivery.batch(1, &mut self.wheel);
         }
@@ -352,10 +349,19 @@ struct Delivery<'a> {
     now_ms: u64,
     /// Somebody measures messages.
     watched: bool,
-    /// What came back and could be delivered at this time or before is too old.
-    expired_ns: i64,
-    /// What was found to be.
+    /// What of that which came back is too old.
+    expiry: Expiry,
+    /// What was found to be, and goes for good.
     gone: &'a mut Vec<(u64, Position)>,
+}
+
+/// What could be delivered at these times or before is too old to be delivered again.
+#[derive(Clone, Copy)]
+struct Expiry {
+    /// It is a dead letter then.
+    bury_ns: i64,
+    /// It is dropped then.
+    drop_ns: i64,
 }
 
 impl Delivery<'_> {
@@ -367,14 +373,12 @@ impl Delivery<'_> {
         let timeout_ms = self.client.session.settings.msg_timeout_ms;
         let deadline_ms = after(self.now_ms, timeout_ms);
         let mut done = 0;
-        while done < max && self.client.is_ready() {
+        while done < max && self.client.is_ready() && !self.channel.outstanding.transfers.are_full()
+        {
             let Some(next) = self.channel.next(self.topic.handed) else { break };
             let taken = match next {
                 Next::Again(message) if self.channel.is_spent(message.attempts) => {
                     self.channel.give_up(message, Reason::Attempts);
-                    if self.channel.outstanding.transfers.are_full() {
-                        break;
-                    }
                     continue;
                 }
                 Next::Again(message) => self.take_again(message),
@@ -385,20 +389,19 @@ impl Delivery<'_> {
                 Err(_) if done > 0 => break,
                 Err(cold) => return Err(cold),
             };
-            let attempts = attempts.wrapping_add(1);
-            if let Next::Again(_) = next {
-                self.channel.note_attempt(sequence, attempts);
+            if let Next::Again(message) = next
+                && self.is_too_old(Waiting { at, ..message })
+            {
+                continue;
             }
+            let attempts = attempts.wrapping_add(1);
             let record = match next {
                 Next::New => self.topic.log.settled(at),
-                Next::Again(_) => match self.topic.log.record(sequence, at) {
-                    Some(record) if record.since_ns() <= self.expired_ns => {
-                        self.gone.push((sequence, at));
-                        continue;
-                    }
-                    Some(record) => record,
-                    None => continue,
-                },
+                Next::Again(_) => {
+                    self.channel.note_attempt(sequence, attempts);
+                    let Some(record) = self.topic.log.record(sequence, at) else { continue };
+                    record
+                }
             };
             let frame = record.frame;
             if self.watched {
@@ -420,6 +423,23 @@ impl Delivery<'_> {
         self.client.message_count += done;
         self.channel.taken.add(self.client.session.locality, done);
         Ok(done)
+    }
+
+    /// Whether a message that came back is too old to be delivered again. Then it goes.
+    fn is_too_old(&mut self, message: Waiting) -> bool {
+        let Expiry { bury_ns, drop_ns } = self.expiry;
+        if bury_ns.max(drop_ns) == i64::MIN {
+            return false;
+        }
+        let Waiting { sequence, at, .. } = message;
+        let Some(record) = self.topic.log.record(sequence, at) else { return false };
+        let since_ns = record.since_ns();
+        if since_ns <= bury_ns {
+            self.channel.give_up(message, Reason::Age);
+        } else if since_ns <= drop_ns {
+            self.gone.push((sequence, at));
+        }
+        since_ns <= bury_ns.max(drop_ns)
     }
 
     /// A message that was delivered before.
@@ -489,12 +509,18 @@ impl Channel {
         }
     }
 
-    /// What could be delivered at this time or before is too old to be delivered again.
-    fn expired_ns(&self, topic: &Topic, now_ns: i64) -> i64 {
-        let ages = [&self.limit, &topic.limit].into_iter().filter(|limit| limit.expires());
-        let ages = ages.map(|limit| i64::try_from(limit.max_age_ms * 1_000_000));
-        let age_ns = ages.map(|age| age.unwrap_or(i64::MAX)).min();
-        age_ns.map_or(i64::MIN, |age_ns| now_ns.saturating_sub(age_ns))
+    /// What of that which came back is too old by its own bound, or its topic's.
+    fn expiry(&self, topic: &Topic, now_ns: i64) -> Expiry {
+        let mut expiry = Expiry { bury_ns: i64::MIN, drop_ns: i64::MIN };
+        for limit in [&self.limit, &topic.limit].into_iter().filter(|limit| limit.expires()) {
+            let age_ns = i64::try_from(limit.max_age_ms * 1_000_000).unwrap_or(i64::MAX);
+            let old_ns = match limit.on_full {
+                OnFull::DeadLetter => &mut expiry.bury_ns,
+                OnFull::DropOldest | OnFull::Reject => &mut expiry.drop_ns,
+            };
+            *old_ns = now_ns.saturating_sub(age_ns).max(*old_ns);
+        }
+        expiry
     }
 
     /// Drops the oldest of more than `max` waiting messages.

@@ -125,16 +125,19 @@ impl Shard {
         }
     }
 
-    /// Drops what of a channel is too old, before anything of it is delivered.
-    pub(super) fn expire(&mut self, key: Key) {
-        let Some(channel) = self.channels.get(key) else { return };
+    /// Drops what of a channel is too old, before anything of it is delivered. False when there
+    /// may be more of it than goes in one turn.
+    pub(super) fn expire(&mut self, key: Key) -> bool {
+        let Some(channel) = self.channels.get(key) else { return true };
         let of_topic = self.topics.get(channel.topic).map_or(Limit::default(), |topic| topic.limit);
+        let mut left = ENFORCED_PER_TURN;
         for (limit, of_topic) in [(channel.limit, false), (of_topic, true)] {
             if limit.expires() {
                 let only_age = Limit { max_bytes: 0, max_messages: 0, ..limit };
-                self.hold(key, &only_age, of_topic, &mut { ENFORCED_PER_TURN });
+                self.hold(key, &only_age, of_topic, &mut left);
             }
         }
+        left > 0
     }
 
     fn full_text(&self, key: Key, channel: Option<Key>, over: Over, limit: &Limit) -> String {

@@ -29,8 +29,7 @@ impl Shard {
             Err(problem) => return Reply::Unacceptable(problem),
             Ok(policy) if policy == *before => {}
             Ok(policy) => {
-                let limit = policy.bounds.limit(&default);
-                if let Err(problem) = self.fits(topic_key, channel_key, &limit) {
+                if let Err(problem) = self.fits(topic_key, channel_key, &policy) {
                     return Reply::Unacceptable(problem);
                 }
                 match channel_key {
@@ -98,15 +97,18 @@ impl Shard {
         if of_channel { defaults.channel } else { defaults.topic }
     }
 
-    /// Whether a channel's bounds are within those of its topic.
-    fn fits(&self, topic: Key, channel: Option<Key>, limit: &Limit) -> Result<(), Problem> {
+    /// Whether what is said of a channel is within its topic's bounds. Where nothing is said of a
+    /// channel, those of its topic hold whatever the default is.
+    fn fits(&self, topic: Key, channel: Option<Key>, policy: &Policy) -> Result<(), Problem> {
         let Some(topic) = self.topics.get(topic) else { return Ok(()) };
+        let said = |policy: &Policy| policy.bounds.limit(&Limit::default());
         if channel.is_some() {
-            return limit.check_within(&topic.limit);
+            return said(policy).check_within(&topic.limit);
         }
+        let limit = policy.bounds.limit(&self.default_limit(false));
         let channels = topic.channels.iter().filter_map(|&key| self.channels.get(key));
         { channels }.try_for_each(|channel| {
-            channel.limit.check_within(limit).map_err(|problem| Problem {
+            said(&channel.policy).check_within(&limit).map_err(|problem| Problem {
                 text: alloc::format!("of channel {}: {}", channel.name, problem.text),
                 ..problem
             })
