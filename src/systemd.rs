@@ -10,7 +10,7 @@ pub const LOOKS: u32 = 4;
 
 /// The program serves.
 pub fn ready() {
-    tell(&[NotifyState::Ready]);
+    tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
 }
 
 /// The program is about to end.
@@ -21,6 +21,12 @@ pub fn stopping() {
 /// What it is at, for `systemctl status`.
 pub fn status(text: &str) {
     tell(&[NotifyState::Status(text)]);
+}
+
+/// A start goes on, and may be silent for this long from now on.
+pub fn extend(silence: Duration, text: &str) {
+    let us = u32::try_from(silence.as_micros()).unwrap_or(u32::MAX);
+    tell(&[NotifyState::ExtendTimeoutUsec(us), NotifyState::Status(text)]);
 }
 
 /// All is well: the watchdog starts to count anew.

@@ -14,7 +14,6 @@ mod request;
 pub mod resolve;
 #[cfg(test)]
 mod tests;
-mod tls;
 mod v1;
 
 use std::cell::RefCell;

@@ -12,6 +12,7 @@ pub mod body;
 pub mod client;
 pub mod dispatch;
 pub mod duration;
+pub mod exposition;
 pub mod health;
 pub mod profiles;
 pub mod query;

@@ -157,6 +157,16 @@ pub fn v1_json_text(json: impl Into<Bytes>) -> Response {
     response
 }
 
+/// 403 to everything on a plain connection while only TLS is served; 0 when that is nowhere.
+#[must_use]
+pub fn https_hint(port: u16) -> Response {
+    // The blanks are the original's; clients compare the text.
+    let hint = format!("{{\"message\": \"TLS_REQUIRED\", \"https_port\": {port}}}");
+    let mut response = v1_json_text(hint);
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    response
+}
+
 fn v1(body: Bytes) -> Response {
     let mut response = Response::new(Full::new(body));
     let headers = response.headers_mut();

@@ -12,10 +12,10 @@ use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use futures_io::{AsyncRead, AsyncWrite};
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, EXPECT};
 use hyper::http::request::Parts;
@@ -29,9 +29,13 @@ use super::dispatch::{self, CLOSE, HEAD_BYTES_MAX, READ_BYTES_MAX, Step};
 use super::query::Query;
 use super::respond::{Failure, Response};
 use super::router::Router;
-use crate::net::connections::{Connection, LINGER, Listening, Watch, listen};
+use crate::net::carrier::Carrier;
+use crate::net::connections::{
+    Connection, Interim, LINGER, Listening, Watch, listen, listen_interim,
+};
 use crate::net::listeners::BoundListener;
-use crate::net::stream::{Stream, discard, shutdown};
+use crate::net::stream::{discard, shutdown};
+use crate::tls::{ServerTls, TlsStream};
 
 /// What a program serves. Handlers run on one thread, many at a time.
 pub trait Site: 'static {
@@ -92,6 +96,8 @@ pub struct Limits {
     pub request: Duration,
     /// How long a client may take none of an answer.
     pub answer: Duration,
+    /// Whether a connection may be used for another request.
+    pub keep_alive: bool,
 }
 
 /// Serves `site` at a listener, on this thread's executor, until the result is
@@ -105,12 +111,43 @@ pub fn serve<S: Site>(
     limits: Limits,
 ) -> Result<Listening, String> {
     listen(listener, limits.connections_max, move |connection| {
-        serve_connection(connection, site.clone(), limits)
+        serve_connection(connection, None, site.clone(), limits)
     })
 }
 
-async fn serve_connection<S: Site>(connection: Connection, site: Rc<S>, limits: Limits) {
-    let served = Served::new(connection, limits);
+/// The same until somebody else is to accept from the listener; with `tls` around it.
+///
+/// # Errors
+/// When the process has no descriptor left.
+pub fn serve_interim<S: Site>(
+    listener: &BoundListener,
+    tls: Option<Arc<ServerTls>>,
+    site: Rc<S>,
+    limits: Limits,
+) -> Result<Interim, String> {
+    listen_interim(listener, limits.connections_max, move |connection| {
+        serve_connection(connection, tls.clone(), site.clone(), limits)
+    })
+}
+
+async fn serve_connection<S: Site>(
+    connection: Connection,
+    tls: Option<Arc<ServerTls>>,
+    site: Rc<S>,
+    limits: Limits,
+) {
+    let Connection { watch, stream, remote } = connection;
+    watch.within(Some(limits.request));
+    let carrier = match tls {
+        None => Carrier::Plain(stream),
+        Some(tls) => match TlsStream::accept(stream, tls.config()).await {
+            Ok(stream) => Carrier::Tls(Box::new(stream)),
+            Err(error) => {
+                return tracing::warn!("http: TLS handshake error from {remote}: {error}");
+            }
+        },
+    };
+    let served = Served::new(watch, carrier, remote, limits);
     let service = service_fn(|request| answer(served.clone(), site.clone(), request));
     // Without hyper's timer: the watch on the connection knows when it takes too long.
     let outcome = http1::Builder::new()
@@ -118,6 +155,7 @@ async fn serve_connection<S: Site>(connection: Connection, site: Rc<S>, limits: 
         .half_close(true)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(READ_BYTES_MAX)
+        .keep_alive(limits.keep_alive)
         .serve_connection(Socket(served.clone()), service)
         .await;
     if let Err(error) = outcome {
@@ -195,7 +233,7 @@ enum Phase {
 #[derive(Debug)]
 struct Served {
     watch: Watch,
-    stream: RefCell<Stream>,
+    carrier: RefCell<Carrier>,
     remote: String,
     limits: Limits,
     phase: Cell<Phase>,
@@ -204,11 +242,10 @@ struct Served {
 }
 
 impl Served {
-    fn new(connection: Connection, limits: Limits) -> Rc<Served> {
-        let Connection { watch, stream, remote } = connection;
+    fn new(watch: Watch, carrier: Carrier, remote: String, limits: Limits) -> Rc<Served> {
         let served = Served {
             watch,
-            stream: RefCell::new(stream),
+            carrier: RefCell::new(carrier),
             remote,
             limits,
             phase: Cell::new(Phase::Idle),
@@ -230,7 +267,7 @@ impl Served {
     }
 
     fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let outcome = ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, buf));
+        let outcome = ready!(self.carrier.borrow_mut().reader().poll_read(cx, buf));
         match outcome {
             Ok(0) | Err(_) => self.ended.set(true),
             Ok(_) if self.phase.get() == Phase::Idle => self.enter(Phase::Request),
@@ -243,7 +280,7 @@ impl Served {
     async fn linger(&self) {
         if !self.ended.get() {
             self.enter(Phase::Linger);
-            shutdown(self.stream.borrow().as_raw_fd(), Shutdown::Write);
+            shutdown(self.carrier.borrow().as_raw_fd(), Shutdown::Write);
             discard(|cx, buffer| self.poll_read(cx, buffer)).await;
         }
     }
@@ -284,8 +321,8 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut stream = self.0.stream.borrow_mut();
-        let written = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, bufs))?;
+        let mut carrier = self.0.carrier.borrow_mut();
+        let written = ready!(carrier.writer().poll_write_vectored(cx, bufs))?;
         if self.0.phase.get() == Phase::Answer {
             self.0.enter(Phase::Answer);
         }
@@ -298,11 +335,11 @@ impl Write for Socket {
         if self.0.phase.get() == Phase::Answer {
             self.0.enter(Phase::Idle);
         }
-        Pin::new(&mut *self.0.stream.borrow_mut()).poll_flush(cx)
+        self.0.carrier.borrow_mut().writer().poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.stream.borrow_mut()).poll_close(cx)
+        self.0.carrier.borrow_mut().writer().poll_close(cx)
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
@@ -28,6 +29,8 @@ const TICK: Duration = Duration::from_millis(250);
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// The least time between two lines in the log about refused connections.
 const REFUSED_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// How often an interim listener looks for connections.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// How often the end of the last connection is looked for.
 const END_TICK: Duration = Duration::from_millis(5);
 /// How long a connection may take to end after its socket was shut down.
@@ -159,14 +162,7 @@ where
         ListenerSocket::Unix(listener) => OwnedFd::from(listener),
     };
     let socket = listener.try_clone().map_err(|error| format!("cannot listen - {error}"))?;
-    let inner = Rc::new(Inner {
-        name,
-        connections_max,
-        connections: RefCell::default(),
-        counts: Cell::default(),
-        end_at: Cell::default(),
-        refused_logged: Cell::default(),
-    });
+    let inner = Inner::new(name, connections_max);
     // SAFETY: the descriptor was just given up by its owner, and the listener becomes the next.
     // glommio does nothing with a TCP listener that it may not do with a unix one.
     let listener = unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) };
@@ -189,15 +185,90 @@ impl Listening {
         stream::shutdown(self.socket.as_raw_fd(), Shutdown::Both);
         self.acceptor.await;
         self.inner.shutdown_all(Shutdown::Read);
-        while self.inner.open() > 0 && Instant::now() < end_at {
-            Timer::new(END_TICK).await;
-        }
-        self.inner.shutdown_all(Shutdown::Both);
-        let give_up_at = Instant::now() + END_PATIENCE;
-        while self.inner.open() > 0 && Instant::now() < give_up_at {
-            Timer::new(END_TICK).await;
-        }
+        self.inner.end(end_at).await;
         self.watchdog.cancel().await;
+    }
+}
+
+/// A listener that accepts until its owner does.
+#[derive(Debug)]
+pub struct Interim {
+    inner: Rc<Inner>,
+    acceptor: Task<()>,
+    watchdog: Task<()>,
+}
+
+/// As [`listen`], until somebody else is to accept from the same socket, which is left as it is.
+/// It is looked at now and then: an accept that waits could not be called off without losing a
+/// connection.
+///
+/// # Errors
+/// When the process has no descriptor left.
+pub fn listen_interim<S, F>(
+    bound: &BoundListener,
+    connections_max: usize,
+    serve: S,
+) -> Result<Interim, String>
+where
+    S: Fn(Connection) -> F + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let socket = bound.another().map_err(|error| format!("cannot listen - {error}"))?;
+    let inner = Inner::new(bound.name, connections_max);
+    let acceptor = glommio::spawn_local(look(inner.clone(), socket, serve));
+    let watchdog = glommio::spawn_local(watch(inner.clone()));
+    Ok(Interim { inner, acceptor, watchdog })
+}
+
+impl Interim {
+    /// Accepts no more. Connections go on, but are to come to their end.
+    pub async fn leave(self, grace: Duration) -> Leaving {
+        let Interim { inner, acceptor, watchdog } = self;
+        let end_at = Instant::now() + grace;
+        inner.end_at.set(Some(end_at));
+        acceptor.await;
+        Leaving { inner, end_at, watchdog }
+    }
+}
+
+/// The connections that an interim listener leaves behind.
+#[derive(Debug)]
+pub struct Leaving {
+    inner: Rc<Inner>,
+    end_at: Instant,
+    watchdog: Task<()>,
+}
+
+impl Leaving {
+    /// Waits until all of them have ended; those that have not after the grace are cut off.
+    pub async fn end(self) {
+        self.inner.end(self.end_at).await;
+        self.watchdog.cancel().await;
+    }
+}
+
+async fn look<S, F>(inner: Rc<Inner>, listener: ListenerSocket, serve: S)
+where
+    S: Fn(Connection) -> F + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    while inner.end_at.get().is_none() {
+        match listener.accept() {
+            Ok(socket) => {
+                // SAFETY: the descriptor was just given up by its owner. glommio does nothing
+                // with a TCP stream that it may not do with a unix one.
+                let socket = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
+                inner.begin(socket, &serve);
+                glommio::yield_if_needed().await;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                Timer::new(LOOK_INTERVAL).await;
+            }
+            Err(error) => {
+                tracing::error!("{}: failed to accept a connection - {error}", inner.name);
+                Timer::new(ACCEPT_REST).await;
+            }
+        }
     }
 }
 
@@ -209,12 +280,7 @@ where
     while inner.end_at.get().is_none() {
         // Never in a race with anything: a future that is dropped may hold a connection.
         match listener.shared_accept().await {
-            Ok(accepted) => {
-                if let Some(connection) = inner.admit(accepted.bind_to_executor()) {
-                    let task = Shielded::new(inner.name, serve(connection));
-                    glommio::spawn_local(task).detach();
-                }
-            }
+            Ok(accepted) => inner.begin(accepted.bind_to_executor(), &serve),
             Err(_) if inner.end_at.get().is_some() => return,
             Err(error) => {
                 tracing::error!("{}: failed to accept a connection - {error}", inner.name);
@@ -232,6 +298,39 @@ async fn watch(inner: Rc<Inner>) {
 }
 
 impl Inner {
+    fn new(name: &'static str, connections_max: usize) -> Rc<Inner> {
+        Rc::new(Inner {
+            name,
+            connections_max,
+            connections: RefCell::default(),
+            counts: Cell::default(),
+            end_at: Cell::default(),
+            refused_logged: Cell::default(),
+        })
+    }
+
+    /// Has a new connection served.
+    fn begin<F>(self: &Rc<Self>, socket: TcpStream, serve: &impl Fn(Connection) -> F)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        if let Some(connection) = self.admit(socket) {
+            glommio::spawn_local(Shielded::new(self.name, serve(connection))).detach();
+        }
+    }
+
+    /// Waits until all connections have ended, and cuts them off when it is time.
+    async fn end(&self, end_at: Instant) {
+        while self.open() > 0 && Instant::now() < end_at {
+            Timer::new(END_TICK).await;
+        }
+        self.shutdown_all(Shutdown::Both);
+        let give_up_at = Instant::now() + END_PATIENCE;
+        while self.open() > 0 && Instant::now() < give_up_at {
+            Timer::new(END_TICK).await;
+        }
+    }
+
     fn open(&self) -> usize {
         self.connections.borrow().len()
     }

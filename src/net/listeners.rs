@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,19 @@ pub enum ListenerSocket {
     Unix(UnixListener),
 }
 
+impl ListenerSocket {
+    /// The next connection that waits.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none does, or what is wrong with it.
+    pub fn accept(&self) -> io::Result<OwnedFd> {
+        Ok(match self {
+            ListenerSocket::Tcp(listener) => listener.accept()?.0.into(),
+            ListenerSocket::Unix(listener) => listener.accept()?.0.into(),
+        })
+    }
+}
+
 /// Where a socket listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
@@ -68,6 +82,17 @@ impl fmt::Display for ListenAddress {
 }
 
 impl BoundListener {
+    /// The socket once more, for whoever accepts from it until its owner does.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn another(&self) -> io::Result<ListenerSocket> {
+        Ok(match &self.socket {
+            ListenerSocket::Tcp(listener) => ListenerSocket::Tcp(listener.try_clone()?),
+            ListenerSocket::Unix(listener) => ListenerSocket::Unix(listener.try_clone()?),
+        })
+    }
+
     /// The port as `/info` shows it: -1 for a unix socket.
     pub fn port(&self) -> i32 {
         match &self.address {

@@ -8,6 +8,7 @@ pub mod listeners;
 
 pub mod thread;
 
+pub mod carrier;
 pub mod connections;
 pub mod stream;
 

@@ -35,6 +35,7 @@ const LIMITS: Limits = Limits {
     idle: Duration::from_secs(120),
     request: Duration::from_secs(30),
     answer: Duration::from_secs(60),
+    keep_alive: true,
 };
 
 /// Runs until a signal ends it.

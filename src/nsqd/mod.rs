@@ -20,6 +20,7 @@ pub mod mailbox;
 mod recovery;
 pub mod ring;
 pub mod transport;
+pub mod words;
 
 pub mod disk;
 mod floor;

@@ -18,13 +18,11 @@ use super::disk::{BlockWriter, Clerk, Disk, FileDesk, FileReader, Folder, Shared
 use super::doorbell::Doorbell;
 use super::metadata::file::is_for_want_of_room;
 use super::metadata::{self, Loaded, Topics};
+use super::startup::progress::{Progress, Step};
 use super::takeover;
 use crate::config::nsqd::NsqdOptions;
 use shards::limits::Durability;
 use std::sync::Arc;
-
-/// How long recovery is quiet before it tells how far it is, and between two such lines.
-const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long clients have to wait for the first journal files, which publishers wait for anyway.
 const FIRST_FILES_PATIENCE: Duration = Duration::from_secs(5);
@@ -51,21 +49,31 @@ pub struct Part {
     pub old_files: OldFiles,
 }
 
+/// What is brought back: a data path that is locked.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    /// How it is to be done.
+    pub options: &'a NsqdOptions,
+    /// The data path.
+    pub directory: &'a Path,
+    /// Told how far it is.
+    pub progress: &'a Progress,
+}
+
 /// Finds out what there was before, and has it written down that it is there. The error is a whole
 /// line.
 pub fn bring_back(
-    options: &NsqdOptions,
-    directory: &Path,
+    ground: Ground<'_>,
     loaded: &mut Loaded,
     placement: &Placement,
     doorbells: &[Doorbell],
 ) -> Result<Recovery, String> {
-    take_over(options, directory, &mut loaded.content.topics)?;
+    take_over(ground, &mut loaded.content.topics)?;
     let metadata: Vec<TopicMetadata> = loaded.content.topics.values().cloned().collect();
     persist(loaded)?;
     // The last one is that of the worker without topics.
     let doorbells = &doorbells[..usize::from(placement.shards)];
-    let recovery = recover(options, directory, &metadata, placement, doorbells)?;
+    let recovery = recover(ground, &metadata, placement, doorbells)?;
     // What only the journals know has to be in the file before new journals say anything: they
     // might not come to say it of everything.
     if complete(&mut loaded.content.topics, &recovery.parts) {
@@ -75,7 +83,9 @@ pub fn bring_back(
 }
 
 /// Takes over what the original left in the data path, if there is anything.
-fn take_over(options: &NsqdOptions, directory: &Path, topics: &mut Topics) -> Result<(), String> {
+fn take_over(ground: Ground<'_>, topics: &mut Topics) -> Result<(), String> {
+    let Ground { options, directory, progress } = ground;
+    progress.enter(Step::TakingOver);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let request = takeover::Request {
         directory,
@@ -83,6 +93,7 @@ fn take_over(options: &NsqdOptions, directory: &Path, topics: &mut Topics) -> Re
         max_msg_bytes: options.max_msg_size_bytes as usize,
         max_bytes_per_file: options.max_bytes_per_file,
         now_ns: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
+        progress,
     };
     takeover::take_over(&request, topics).map(|_| ())
 }
@@ -102,17 +113,19 @@ fn persist(loaded: &Loaded) -> Result<(), String> {
     Ok(())
 }
 
-/// Recovers a data path that is locked. The error is a whole line.
+/// Recovers it. The error is a whole line.
 fn recover(
-    options: &NsqdOptions,
-    data_path: &Path,
+    ground: Ground<'_>,
     metadata: &[TopicMetadata],
     placement: &Placement,
     doorbells: &[Doorbell],
 ) -> Result<Recovery, String> {
-    let listing = listing::open(data_path)?;
+    let Ground { options, directory, progress } = ground;
+    progress.enter(Step::Reading);
+    let listing = listing::open(directory)?;
     let (folder, found) = (listing.folder, listing.files);
-    let (recovered, written) = recover_files(options, &folder, &found, metadata)?;
+    let (recovered, written) = recover_files(ground, &folder, &found, metadata)?;
+    progress.enter(Step::Preparing);
     let synced = options.topic_durability.iter().map(|(_, durability)| *durability);
     let overwrite = synced.chain([options.durability]).any(|of| of == Durability::Synced);
     let (clerk, mut desks) = Clerk::start(folder.clone(), overwrite, doorbells)
@@ -134,7 +147,7 @@ fn recover(
 
 /// What is in the files, and the numbers of those that were written meanwhile.
 fn recover_files(
-    options: &NsqdOptions,
+    Ground { options, progress, .. }: Ground<'_>,
     folder: &Arc<Folder>,
     found: &[Found],
     metadata: &[TopicMetadata],
@@ -146,13 +159,8 @@ fn recover_files(
     let files: Vec<LogFile<FileReader>> = files
         .collect::<Result<_, DiskError>>()
         .map_err(|error| format!("failed to read the journal - {}", error.text))?;
-    let (began, mut told) = (Instant::now(), Instant::now());
-    let mut progress = |done: u64, of: u64| {
-        if told.elapsed() >= PROGRESS_PAUSE {
-            told = Instant::now();
-            tracing::info!("RECOVERY: {} of {} MiB", done >> 20, of >> 20);
-        }
-    };
+    let began = Instant::now();
+    let mut progress = |done: u64, of: u64| progress.at(done, of);
     let mut writer = Sink(Some(BlockWriter::new(folder.clone(), options.max_bytes_per_file)));
     let mut recovered = recover::recover(metadata, &files, &mut writer, &mut progress);
     let written = writer.0.map_or(Ok(Vec::new()), BlockWriter::finish).unwrap_or_else(|error| {

@@ -26,8 +26,10 @@ use super::life::Life;
 use super::life::watch::{Event, Watch};
 use super::metadata::keeper::{Keeper, Reporter};
 use super::metadata::{self, Loaded, Topics};
-use super::recovery::{self, Recovery};
+use super::recovery::{self, Ground, Recovery};
 use super::ring;
+use super::startup::progress::Progress;
+use super::startup::reception::Reception;
 use super::startup::{self, Prepared};
 use super::statistics::page::BesideMetrics;
 use super::statistics::start::{Statistics, Surroundings, complete_prefix, latency};
@@ -142,14 +144,16 @@ fn serve(
     let (life, events) = start_life(&options, &crew, &directory, bound)?;
     let facts = Arc::new(facts(&options, &inbox, bound, (life.clone(), started)));
     let drainer = inbox.drainer();
+    let for_http = bound[1..].iter().copied().flatten();
+    let reception = Reception::open(for_http, &facts, tls.as_ref())?;
     let (listening, _unix_files): (Vec<_>, Vec<_>) =
         tcp.into_iter().chain(http).chain(https).map(listening).unzip();
     let memory_limit_bytes = usize::try_from(memory_limit_bytes).unwrap_or(usize::MAX) / shards;
     let overrides = overrides(&options);
     let placement = |worker: usize| Placement::new(worker as u16, shards as u16, &overrides);
     floor::watch(&facts, &directory)?;
-    let recovery =
-        recovery::bring_back(&options, &directory, &mut loaded, &placement(0), &crew.doorbells)?;
+    let ground = Ground { options: &options, directory: &directory, progress: &facts.progress };
+    let recovery = recovery::bring_back(ground, &mut loaded, &placement(0), &crew.doorbells)?;
     let Recovery { clerk, parts, sequence_floor } = recovery;
     let mut topics = topics_of_shards(&loaded.content.topics, &placement(0)).into_iter();
     let (keeper, reporters) = keep(loaded, &crew.doorbells)?;
@@ -158,6 +162,7 @@ fn serve(
     let (mut statistics, outposts) = Statistics::start(&options, around, &crew.doorbells)?;
     let mut ends = reporters.into_iter().zip(lines).zip(outposts);
     let (mut parts, mut listening) = (parts.into_iter(), Some(listening));
+    reception.map_or(Ok(()), Reception::leave)?;
     let core_of = |worker: usize| cores.of_shards.get(worker).copied();
     let crew = crew.start(core_of, |worker| {
         let ((reporter, line), outpost) = ends.next().expect("each worker has its ends");
@@ -179,6 +184,7 @@ fn serve(
             started,
         }
     })?;
+    facts.progress.end();
     let watch = Watch::start(life, events, signals, tls, drainer)?;
     announce(&listeners, started);
     wait(watch);
@@ -375,6 +381,7 @@ fn facts(
         shows_messages: options.peek && options.auth.http_addresses.is_empty(),
         life,
         floor: Floor::new(options.limits.min_free_disk_bytes),
+        progress: Progress::default(),
         policy_changes: Turnstile::default(),
     }
 }

@@ -251,6 +251,7 @@ fn http_limits(options: &LookupdOptions) -> Limits {
         idle: options.http_idle_timeout,
         request: options.http_request_timeout,
         answer: options.http_request_timeout,
+        keep_alive: true,
     }
 }
 

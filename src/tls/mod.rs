@@ -2,8 +2,8 @@
 //!
 //! What can be wrong with files is said with the file's name and a reason, and never with anything
 //! out of it. What is loaded can be loaded again while connections are open: those keep what they
-//! began with. `server` is for who accepts, `client` for who connects, `names` for who shows what
-//! was agreed on.
+//! began with. `server` is for who accepts, `client` for who connects, `stream` for either on an
+//! executor, `names` for who shows what was agreed on.
 //!
 //! TLS before 1.2 does not exist here: where a flag allows it, 1.2 is what holds.
 
@@ -11,6 +11,7 @@ mod client;
 mod files;
 mod names;
 mod server;
+mod stream;
 mod verify;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ use rustls::version::{TLS12, TLS13};
 pub use client::{ClientFiles, server_name};
 pub use names::{cipher_suite_name, common_name, version_name};
 pub use server::{ClientAuth, ServerFiles, ServerTls};
+pub use stream::TlsStream;
 
 use crate::config::value::TlsVersion;
 

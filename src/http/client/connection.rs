@@ -23,9 +23,10 @@ use super::error::Cause;
 use super::io::ServerStream;
 use super::request::{Reply, Request, Url};
 use super::resolve::resolve;
-use super::tls::TlsStream;
 use crate::config::go_text::errno_text;
+use crate::net::carrier::Carrier;
 use crate::net::stream::Stream;
+use crate::tls::{TlsStream, server_name};
 
 /// The most bytes of an answer's head, and of its body that are read at once.
 const READ_BYTES_MAX: usize = 256 * 1024;
@@ -72,17 +73,16 @@ impl Connection {
     ) -> Result<Connection, Cause> {
         let stream = dial_any(url, timeout).await?;
         let stream = match (url.https, tls) {
-            (false, _) => ServerStream::Plain(stream),
+            (false, _) => Carrier::Plain(stream),
             (true, Some(config)) => {
-                let secure = TlsStream::connect(stream, config.clone(), &url.host).await?;
-                ServerStream::Tls(Box::new(secure))
+                Carrier::Tls(Box::new(secure(stream, config, &url.host).await?))
             }
             (true, None) => return Err(Cause::Tls("it is not configured".to_owned())),
         };
         let handshake = http1::Builder::new()
             .title_case_headers(true)
             .max_buf_size(READ_BYTES_MAX)
-            .handshake(stream)
+            .handshake(ServerStream(stream))
             .await;
         let (sender, driver) = handshake.map_err(|error| Cause::Broken(text(&error)))?;
         Ok(Connection { sender, driver: Some(driver) })
@@ -194,6 +194,21 @@ async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Cause> {
         bytes.extend_from_slice(&data);
     }
     Ok(bytes.freeze())
+}
+
+/// Greets a server of this name and checks that it is one.
+async fn secure(
+    stream: Stream,
+    config: &Arc<ClientConfig>,
+    host: &str,
+) -> Result<TlsStream<Stream>, Cause> {
+    let name = server_name(host).map_err(|error| Cause::Tls(error.to_string()))?;
+    TlsStream::connect(stream, config.clone(), name).await.map_err(|error| {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(error) => Cause::Tls(error.to_string()),
+            None => Cause::Tls(errno_text(&error)),
+        }
+    })
 }
 
 /// What hyper says, with what lies below it: "connection error: connection reset by peer".

@@ -4,36 +4,13 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures_io::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use super::tls::TlsStream;
-use crate::net::stream::Stream;
+use crate::net::carrier::Carrier;
 
 /// The way to a server.
 #[derive(Debug)]
-pub enum ServerStream {
-    /// As it is.
-    Plain(Stream),
-    /// Encrypted.
-    Tls(Box<TlsStream<Stream>>),
-}
-
-impl ServerStream {
-    fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Unpin)> {
-        match self {
-            ServerStream::Plain(stream) => Pin::new(stream),
-            ServerStream::Tls(stream) => Pin::new(&mut **stream),
-        }
-    }
-
-    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
-        match self {
-            ServerStream::Plain(stream) => Pin::new(stream),
-            ServerStream::Tls(stream) => Pin::new(&mut **stream),
-        }
-    }
-}
+pub struct ServerStream(pub Carrier);
 
 impl Read for ServerStream {
     fn poll_read(
@@ -41,7 +18,7 @@ impl Read for ServerStream {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let count = ready!(self.reader().poll_read(cx, buf.initialize_unfilled()))?;
+        let count = ready!(self.0.reader().poll_read(cx, buf.initialize_unfilled()))?;
         // SAFETY: the whole of the unfilled part was initialized above, and `count` is no more.
         unsafe { buf.advance(count.min(buf.remaining())) };
         Poll::Ready(Ok(()))
@@ -54,14 +31,14 @@ impl Write for ServerStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.writer().poll_write(cx, buf)
+        self.0.writer().poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer().poll_flush(cx)
+        self.0.writer().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer().poll_close(cx)
+        self.0.writer().poll_close(cx)
     }
 }

@@ -77,7 +77,8 @@ struct Server {
     counts: flume::Receiver<ConnectionCounts>,
 }
 
-const LIMITS: Limits = Limits { connections_max: 10, idle: SOON, request: SOON, answer: SOON };
+const LIMITS: Limits =
+    Limits { connections_max: 10, idle: SOON, request: SOON, answer: SOON, keep_alive: true };
 
 fn server(limits: Limits) -> Server {
     let bound = bind("HTTP", "127.0.0.1:0").unwrap().unwrap();

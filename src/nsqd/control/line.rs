@@ -3,10 +3,7 @@
 //! A worker sends one report at a time, and the next when the control thread has taken the last
 //! in; what happens meanwhile goes into the next one. So nothing piles up, and no worker waits.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use flume::{Receiver, Sender};
+use flume::Sender;
 use shards::auth::Question;
 use shards::shard::Shard;
 use shards::slots::Key;
@@ -15,6 +12,7 @@ use shards::wire::names::Name;
 use super::Note;
 use super::auth::{Asker, Outcome};
 use crate::nsqd::doorbell::Doorbell;
+use crate::nsqd::words::{self, Ear, Mouth};
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -36,10 +34,7 @@ enum Word {
 pub struct Line {
     worker: usize,
     notes: Sender<Note>,
-    words: Receiver<Word>,
-    /// Counts words; the other end writes it, and rings.
-    said: Arc<AtomicU64>,
-    heard: u64,
+    words: Ear<Word>,
     /// A report is under way.
     reported: bool,
     /// Whether new topics ask for their channels from the start.
@@ -48,11 +43,7 @@ pub struct Line {
 
 /// The control thread's end.
 #[derive(Debug)]
-pub struct End {
-    words: Sender<Word>,
-    said: Arc<AtomicU64>,
-    doorbell: Doorbell,
-}
+pub struct End(Mouth<Word>);
 
 /// The two ends, for the worker with this number.
 pub fn pair(
@@ -61,11 +52,9 @@ pub fn pair(
     doorbell: &Doorbell,
     discovers: bool,
 ) -> (Line, End) {
-    let (speak, words) = flume::unbounded();
-    let said = Arc::new(AtomicU64::new(0));
-    let end = End { words: speak, said: said.clone(), doorbell: doorbell.clone() };
-    let notes = notes.clone();
-    (Line { worker, notes, words, said, heard: 0, reported: false, discovers }, end)
+    let (mouth, words) = words::pair(doorbell);
+    let line = Line { worker, notes: notes.clone(), words, reported: false, discovers };
+    (line, End(mouth))
 }
 
 impl Line {
@@ -77,16 +66,12 @@ impl Line {
     /// Whether the shard is to be told something. To be asked between falling asleep and sleeping,
     /// as with a mailbox.
     pub fn has_news(&self) -> bool {
-        self.said.load(Ordering::Acquire) != self.heard
+        self.words.has_news()
     }
 
     /// Tells the shard what was said, and whoever takes it what concerns HTTP.
     pub fn hear(&mut self, shard: &mut Shard, mut http: impl FnMut(u64, Outcome)) {
-        if !self.has_news() {
-            return;
-        }
-        self.heard = self.said.load(Ordering::Acquire);
-        for word in self.words.try_iter() {
+        while let Some(word) = self.words.hear() {
             match word {
                 Word::Discover(asks) => shard.discover(asks),
                 Word::Channels(topic, channels) => {
@@ -131,33 +116,26 @@ impl Line {
 impl End {
     /// New topics of the worker ask for their channels from now on, or do not any more.
     pub fn discover(&self, asks: bool) {
-        self.say(Word::Discover(asks));
+        self.0.say(Word::Discover(asks));
     }
 
     /// The answer to a question.
     pub fn channels(&self, topic: Key, channels: Vec<Name>) {
-        self.say(Word::Channels(topic, channels));
+        self.0.say(Word::Channels(topic, channels));
     }
 
     /// What a client may do.
     pub fn authorized(&self, client: Key, outcome: &Outcome) {
-        self.say(Word::Authorized(client, outcome.clone()));
+        self.0.say(Word::Authorized(client, outcome.clone()));
     }
 
     /// What a request of HTTP may do.
     pub fn http_authorized(&self, ticket: u64, outcome: &Outcome) {
-        self.say(Word::HttpAuthorized(ticket, outcome.clone()));
+        self.0.say(Word::HttpAuthorized(ticket, outcome.clone()));
     }
 
     /// A report was taken in.
     pub fn taken(&self) {
-        self.say(Word::Taken);
-    }
-
-    fn say(&self, word: Word) {
-        // The worker has ended when nobody listens.
-        let _ = self.words.send(word);
-        self.said.fetch_add(1, Ordering::Release);
-        self.doorbell.ring();
+        self.0.say(Word::Taken);
     }
 }

@@ -14,6 +14,7 @@ use super::policy::Turnstile;
 use crate::log::LogLevel;
 use crate::nsqd::floor::Floor;
 use crate::nsqd::life::Life;
+use crate::nsqd::startup::progress::Progress;
 
 /// The process as HTTP shows it.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub struct Facts {
     pub shows_messages: bool,
     /// Whether it turns, and whether it drains.
     pub life: Arc<Life>,
+    /// How far the start has come.
+    pub progress: Progress,
     /// Taken while somebody changes where dead letters go, which concerns all shards.
     pub policy_changes: Turnstile,
 }

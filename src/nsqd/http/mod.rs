@@ -14,7 +14,7 @@ pub mod facts;
 pub mod grants;
 
 // From a connection to a handler.
-mod routes;
+pub mod routes;
 pub mod serve;
 
 // The main road.

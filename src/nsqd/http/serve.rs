@@ -4,12 +4,12 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, EXPECT};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
 
 use crate::http::body::Body;
 use crate::http::dispatch::{self, CLOSE, HEAD_BYTES_MAX, READ_BYTES_MAX, Step};
@@ -104,11 +104,7 @@ impl<D: Desk> Connection<D> {
     fn https_hint(&self) -> Option<Response> {
         let port =
             self.desk.facts().https_required_port.filter(|_| self.origin.secure.is_none())?;
-        // The blanks are the original's; clients compare the text.
-        let hint = format!("{{\"message\": \"TLS_REQUIRED\", \"https_port\": {port}}}");
-        let mut response = respond::v1_json_text(hint);
-        *response.status_mut() = StatusCode::FORBIDDEN;
-        Some(response)
+        Some(respond::https_hint(port))
     }
 }
 

@@ -8,6 +8,8 @@ pub mod cores;
 pub mod data_path;
 mod machine;
 pub mod memory;
+pub mod progress;
+pub mod reception;
 pub mod resources;
 pub mod tls;
 

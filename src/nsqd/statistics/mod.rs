@@ -22,5 +22,6 @@ mod statsd;
 
 pub mod start;
 
+pub use metrics::early as early_metrics;
 pub use outpost::Outpost;
 pub use page::{Page, Wanted};

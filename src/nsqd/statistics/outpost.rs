@@ -4,16 +4,16 @@
 //! It never waits: orders that find no room are refused.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use flume::{Receiver, Sender};
+use flume::Sender;
 use shards::stats::{Bookmark, ShardStats, StatsQuery};
 
 use super::durations::Durations;
 use super::page::{Page, Wanted};
 use crate::nsqd::disk::DiskMetrics;
 use crate::nsqd::doorbell::Doorbell;
+use crate::nsqd::words::{self, Ear, Mouth};
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -111,21 +111,13 @@ pub enum Errand {
 #[derive(Debug)]
 pub struct Outpost {
     worker: usize,
-    words: Receiver<Word>,
-    /// Counts words; the other end writes it, and rings.
-    said: Arc<AtomicU64>,
-    heard: u64,
+    words: Ear<Word>,
     told: Sender<Told>,
     errands: Sender<Errand>,
 }
 
 /// The office's end.
-#[derive(Debug)]
-pub struct End {
-    words: Sender<Word>,
-    said: Arc<AtomicU64>,
-    doorbell: Doorbell,
-}
+pub type End = Mouth<Word>;
 
 /// The two ends, for the worker with this number.
 pub fn pair(
@@ -134,11 +126,8 @@ pub fn pair(
     told: &Sender<Told>,
     errands: &Sender<Errand>,
 ) -> (Outpost, End) {
-    let (speak, words) = flume::unbounded();
-    let said = Arc::new(AtomicU64::new(0));
-    let end = End { words: speak, said: said.clone(), doorbell: doorbell.clone() };
-    let (told, errands) = (told.clone(), errands.clone());
-    (Outpost { worker, words, said, heard: 0, told, errands }, end)
+    let (end, words) = words::pair(doorbell);
+    (Outpost { worker, words, told: told.clone(), errands: errands.clone() }, end)
 }
 
 impl Outpost {
@@ -146,17 +135,12 @@ impl Outpost {
     /// mailbox.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        self.said.load(Ordering::Acquire) != self.heard
+        self.words.has_news()
     }
 
     /// The next word.
     pub fn hear(&mut self) -> Option<Word> {
-        if !self.has_news() {
-            return None;
-        }
-        let word = self.words.try_recv().ok()?;
-        self.heard = self.heard.wrapping_add(1);
-        Some(word)
+        self.words.hear()
     }
 
     /// Answers a question.
@@ -186,15 +170,5 @@ impl Counter {
     pub fn order(&self, ticket: u64, wanted: Wanted) -> bool {
         let order = Order { worker: self.worker, ticket, wanted, at: Instant::now() };
         self.errands.try_send(Errand::Page(order)).is_ok()
-    }
-}
-
-impl End {
-    /// Tells the worker something.
-    pub fn say(&self, word: Word) {
-        // The worker has ended when nobody listens.
-        let _ = self.words.send(word);
-        self.said.fetch_add(1, Ordering::Release);
-        self.doorbell.ring();
     }
 }

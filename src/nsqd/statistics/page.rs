@@ -1,11 +1,11 @@
 //! The pages that can be ordered, and what comes of an order.
 
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
 use prometheus::proto::MetricFamily;
 use shards::stats::StatsQuery;
 
-use crate::http::respond::{Failure, Response, plain_text, v1_json_text, v1_text};
+use crate::http::exposition;
+use crate::http::respond::{Failure, Response, v1_json_text, v1_text};
 
 /// What else runs in the process, as metrics; empty when it does not answer in time.
 pub type BesideMetrics = Box<dyn Fn() -> Vec<MetricFamily> + Send>;
@@ -63,12 +63,7 @@ impl Page {
         Ok(match self {
             Page::Json(json) => v1_json_text(json),
             Page::Text(text) => v1_text(text),
-            Page::Metrics(text) => {
-                let mut response = plain_text(StatusCode::OK, text);
-                let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);
-                response.headers_mut().insert(CONTENT_TYPE, format);
-                response
-            }
+            Page::Metrics(text) => exposition::response(text),
             Page::Failed(failure) => return Err(failure),
         })
     }

@@ -32,7 +32,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shards::disk::Role;
 use shards::id;
@@ -41,7 +41,7 @@ use shards::nsq_format::{self, Queue};
 use shards::wire::names::Name;
 
 use super::metadata::Topics;
-use super::startup::memory::size_text;
+use super::startup::{self, memory::size_text};
 use commit::{Paths, Plan};
 use queues::{QueueFiles, QueueReader, Queues, Skipped};
 use topic::{AttemptsBudget, Existing, Given, TopicTakeover};
@@ -51,8 +51,6 @@ use writer::{LogWriter, Origin};
 pub const LOG_DIRECTORY: &str = "log";
 /// What names of unfinished files begin with.
 const UNFINISHED: &str = ".takeover-";
-/// Time between two lines that say how far it is.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// Messages between two looks at the clock.
 const PROGRESS_MESSAGES: u64 = 256;
 
@@ -72,6 +70,8 @@ pub struct Request<'a> {
     pub max_bytes_per_file: u64,
     /// The wall clock, nanoseconds since the Unix epoch.
     pub now_ns: i64,
+    /// Told how far it is.
+    pub progress: &'a startup::progress::Progress,
 }
 
 /// What was taken over.
@@ -168,7 +168,7 @@ fn write_all(
     let mut work = Work {
         writer: LogWriter::new(origin)?,
         attempts: AttemptsBudget::default(),
-        progress: Progress::new(queues),
+        progress: Progress::new(queues, request.progress),
         report: Report::default(),
         max_msg_bytes: request.max_msg_bytes,
     };
@@ -219,15 +219,15 @@ fn by_topic(queues: &Queues) -> BTreeMap<Name, TopicQueues<'_>> {
 }
 
 /// A takeover under way.
-struct Work {
+struct Work<'a> {
     writer: LogWriter,
     attempts: AttemptsBudget,
-    progress: Progress,
+    progress: Progress<'a>,
     report: Report,
     max_msg_bytes: usize,
 }
 
-impl Work {
+impl Work<'_> {
     fn take_topic(&mut self, queues: TopicQueues<'_>, topics: &mut Topics) -> Result<(), String> {
         let TopicQueues { name, base, existing, own, channels } = queues;
         let mut topic = TopicTakeover::new(base);
@@ -342,8 +342,8 @@ fn log_file(role: Role, number: u32) -> String {
 }
 
 /// Says every second how far it is.
-struct Progress {
-    said: Instant,
+struct Progress<'a> {
+    of: &'a startup::progress::Progress,
     messages: u64,
     queues: usize,
     queues_done: usize,
@@ -351,10 +351,10 @@ struct Progress {
     bytes_done: u64,
 }
 
-impl Progress {
-    fn new(queues: &Queues) -> Progress {
+impl<'a> Progress<'a> {
+    fn new(queues: &Queues, of: &'a startup::progress::Progress) -> Progress<'a> {
         Progress {
-            said: Instant::now(),
+            of,
             messages: 0,
             queues: queues.lasting.len(),
             queues_done: 0,
@@ -368,10 +368,9 @@ impl Progress {
         self.messages += 1;
         self.bytes_done += bytes as u64;
         let due = self.messages.is_multiple_of(PROGRESS_MESSAGES);
-        if !due || self.said.elapsed() < PROGRESS_INTERVAL {
+        if !due || !self.of.note(self.bytes_done, self.bytes) {
             return;
         }
-        self.said = Instant::now();
         let Progress { messages, queues, queues_done, .. } = self;
         let (done, bytes) = (size_text(self.bytes_done), size_text(self.bytes));
         tracing::info!(

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use shards::nsq_format::{self, Message, Meta, Position, Queue};
 use shards::wire::names::Name;
@@ -15,6 +16,7 @@ use super::{Report, Request, take_over};
 use crate::config::export::ExportOptions;
 use crate::nsqd::export;
 use crate::nsqd::metadata::{self, Topics};
+use crate::nsqd::startup::progress::Progress;
 
 const MAX_MSG_BYTES: usize = 1 << 20;
 /// 2026-11-23, in nanoseconds.
@@ -72,8 +74,10 @@ fn topics(directory: &Path) -> Topics {
 }
 
 fn request(directory: &Path, max_bytes_per_file: u64) -> Request<'_> {
+    static PROGRESS: LazyLock<Progress> = LazyLock::new(Progress::default);
     let max_msg_bytes = MAX_MSG_BYTES;
-    Request { directory, node_id: 5, max_msg_bytes, max_bytes_per_file, now_ns: NOW_NS }
+    let progress = &PROGRESS;
+    Request { directory, node_id: 5, max_msg_bytes, max_bytes_per_file, now_ns: NOW_NS, progress }
 }
 
 fn take(directory: &Path) -> Option<Report> {

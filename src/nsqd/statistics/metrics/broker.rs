@@ -7,7 +7,7 @@ use prometheus::proto::MetricType;
 use shards::stats::ClientLoad;
 use shards::wire::errors::ERROR_CODES;
 
-use super::exposition::{Exposition, f64_of, metric};
+use crate::http::exposition::{Exposition, f64_of, metric};
 use crate::nsqd::control::ControlNumbers;
 use crate::nsqd::statistics::office::{Gathered, Sources};
 

@@ -6,7 +6,7 @@ use prometheus::Result;
 use prometheus::proto::{Metric, MetricType};
 use shards::stats::{ClientStats, ShardStats};
 
-use super::exposition::{Exposition, f64_of, labelled};
+use crate::http::exposition::{Exposition, f64_of, labelled};
 
 use MetricType::{COUNTER, GAUGE};
 

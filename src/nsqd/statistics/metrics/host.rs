@@ -8,28 +8,43 @@ use std::time::UNIX_EPOCH;
 use prometheus::Result;
 use prometheus::proto::MetricType;
 
-use super::exposition::{Exposition, f64_of, metric};
 use crate::config::version::{NSQ_VERSION, SHOAL_VERSION};
+use crate::http::exposition::{Exposition, f64_of, metric};
 use crate::log;
 use crate::nsqd::disk::{FolderUse, Space};
+use crate::nsqd::http::facts::Facts;
+use crate::nsqd::startup::progress::Step;
 use crate::nsqd::statistics::office::Sources;
 
 /// Writes it.
 pub fn write(page: &mut Exposition, sources: &Sources) -> Result<()> {
-    let labels = [("version", NSQ_VERSION), ("shoal_version", SHOAL_VERSION)];
-    let about = metric(MetricType::GAUGE, &labels, 1.0);
-    let help = "Always 1; the labels say what runs.";
-    page.family(MetricType::GAUGE, "nsq_build_info", help, vec![about])?;
-    let started = sources.facts.start_time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    page.seconds("nsq_start_time_seconds", "When it started, since 1970.", started)?;
-    page.seconds("process_start_time_seconds", "When it started, since 1970.", started)?;
-    write_process(page)?;
+    write_start(page, &sources.facts)?;
     write_data_path(page, &sources.data_path)?;
     page.counter(
         "nsq_log_lines_dropped_total",
         "Lines of the log that found it full: standard error was blocked.",
         log::dropped_lines(),
     )
+}
+
+/// What there is to tell from the beginning.
+pub fn write_start(page: &mut Exposition, facts: &Facts) -> Result<()> {
+    let labels = [("version", NSQ_VERSION), ("shoal_version", SHOAL_VERSION)];
+    let about = metric(MetricType::GAUGE, &labels, 1.0);
+    let help = "Always 1; the labels say what runs.";
+    page.family(MetricType::GAUGE, "nsq_build_info", help, vec![about])?;
+    let started = facts.start_time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    page.seconds("nsq_start_time_seconds", "When it started, since 1970.", started)?;
+    page.seconds("process_start_time_seconds", "When it started, since 1970.", started)?;
+    let progress = &facts.progress;
+    let help = "Whether files of an earlier start are being read: nothing is served meanwhile.";
+    page.gauge("nsq_recovering", help, u64::from(progress.step() != Step::Done))?;
+    let help = "How long the start took until everything was served, or has taken so far.";
+    page.seconds("nsq_recovery_seconds", help, progress.took())?;
+    let (done, all) = progress.bytes();
+    page.gauge("nsq_recovery_done_bytes", "How much of these files has been read.", done)?;
+    page.gauge("nsq_recovery_bytes", "How much they are.", all)?;
+    write_process(page)
 }
 
 fn write_process(page: &mut Exposition) -> Result<()> {

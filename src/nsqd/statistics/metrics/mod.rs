@@ -7,7 +7,6 @@
 
 mod broker;
 mod clients;
-mod exposition;
 mod host;
 mod topics;
 mod workers;
@@ -16,10 +15,24 @@ use std::time::{Duration, Instant};
 
 use super::office::{Gathered, Sources};
 use super::page::Detail;
-use exposition::Exposition;
+use crate::http::exposition::Exposition;
+use crate::nsqd::http::facts::Facts;
 
 /// The least time over which it is told how busy a shard was.
 const BUSY_WINDOW_MIN: Duration = Duration::from_secs(1);
+
+/// More series than a page without shards has.
+const EARLY_SERIES_MAX: usize = 1000;
+
+/// The page of a process that has no shards yet.
+///
+/// # Errors
+/// When something has no text form.
+pub fn early(facts: &Facts) -> prometheus::Result<Vec<u8>> {
+    let mut page = Exposition::new(EARLY_SERIES_MAX);
+    host::write_start(&mut page, facts)?;
+    Ok(page.text())
+}
 
 /// What is remembered from one page to the next.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use prometheus::Result;
 use prometheus::proto::{Metric, MetricType};
 use shards::stats::{ChannelStats, Latency, TopicStats};
 
-use super::exposition::{Exposition, f64_of, labelled, set_summary};
+use crate::http::exposition::{Exposition, f64_of, labelled, set_summary};
 use crate::nsqd::statistics::office::Sources;
 
 use MetricType::{COUNTER, GAUGE, SUMMARY};

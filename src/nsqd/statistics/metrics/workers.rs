@@ -3,10 +3,12 @@
 //! A few numbers are always told of each worker, since their sum says nothing. The others are
 //! summed, unless somebody asks for them of each.
 
-use prometheus::Result;
-use prometheus::proto::{Metric, MetricType};
+use std::time::Duration;
 
-use super::exposition::{Exposition, f64_of, histogram, metric};
+use prometheus::Result;
+use prometheus::proto::{Bucket, Histogram, Metric, MetricType};
+
+use crate::http::exposition::{Exposition, Labels, f64_of, labelled, metric};
 use crate::nsqd::disk::DiskMetrics;
 use crate::nsqd::statistics::durations::Durations;
 use crate::nsqd::statistics::office::{Gathered, WorkerReport};
@@ -304,4 +306,21 @@ fn times(workers: &[Named<'_>], detailed: bool, of: fn(&WorkerReport) -> Duratio
     let mut all = Durations::default();
     workers.iter().for_each(|(_, report)| all.add(&of(report)));
     vec![histogram(&[], &all)]
+}
+
+/// Durations in buckets.
+fn histogram(labels: Labels<'_>, durations: &Durations) -> Metric {
+    let bucket = |(bound, count): (Duration, u64)| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound.as_secs_f64());
+        bucket.set_cumulative_count(count);
+        bucket
+    };
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(durations.cumulative().map(bucket).collect());
+    histogram.set_sample_count(durations.count());
+    histogram.set_sample_sum(durations.sum().as_secs_f64());
+    let mut metric = labelled(labels);
+    metric.set_histogram(histogram);
+    metric
 }

@@ -6,17 +6,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
-use rustls::{ClientConfig, ClientConnection};
-
-use super::error::Cause;
-use crate::config::go_text::errno_text;
-use crate::tls::server_name;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
 /// An encrypted stream.
 #[derive(Debug)]
 pub struct TlsStream<T> {
     below: T,
-    session: ClientConnection,
+    session: Connection,
 }
 
 /// A stream for the length of one poll, as rustls wants it: what is not there would block.
@@ -60,18 +57,35 @@ fn poll_of<T>(outcome: io::Result<T>) -> Poll<io::Result<T>> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
     /// Greets a server of this name and checks that it is one.
-    pub async fn connect(below: T, config: Arc<ClientConfig>, host: &str) -> Result<Self, Cause> {
-        let name = server_name(host).map_err(|error| Cause::Tls(error.to_string()))?;
-        let session = ClientConnection::new(config, name);
-        let session = session.map_err(|error| Cause::Tls(error.to_string()))?;
-        let mut stream = TlsStream { below, session };
-        std::future::poll_fn(|cx| stream.poll_greet(cx)).await.map_err(|error| {
-            match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(error) => Cause::Tls(error.to_string()),
-                None => Cause::Tls(errno_text(&error)),
-            }
-        })?;
-        Ok(stream)
+    ///
+    /// # Errors
+    /// Those of the stream, and those of rustls inside of one.
+    pub async fn connect(
+        below: T,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<Self> {
+        let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        TlsStream { below, session: session.into() }.greeted().await
+    }
+
+    /// Answers a client's greeting.
+    ///
+    /// # Errors
+    /// As with [`TlsStream::connect`].
+    pub async fn accept(below: T, config: Arc<ServerConfig>) -> io::Result<Self> {
+        let session = ServerConnection::new(config).map_err(io::Error::other)?;
+        TlsStream { below, session: session.into() }.greeted().await
+    }
+
+    /// The stream that is encrypted.
+    pub fn below(&self) -> &T {
+        &self.below
+    }
+
+    async fn greeted(mut self) -> io::Result<Self> {
+        std::future::poll_fn(|cx| self.poll_greet(cx)).await?;
+        Ok(self)
     }
 
     fn poll_greet(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -101,7 +115,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> TlsStream<T> {
         let read = poll_of(self.session.read_tls(&mut Blocking { below: &mut self.below, cx }));
         let count = ready!(read)?;
         if let Err(error) = self.session.process_new_packets() {
-            // The server should hear why, if it still listens.
+            // The other side should hear why, if it still listens.
             let _ = self.poll_write_tls(cx);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
         }

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType, Quantile,
-    Summary,
+    Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType, Quantile, Summary,
 };
 use prometheus::{Result, TextEncoder};
 
-use crate::nsqd::statistics::durations::Durations;
+use super::respond::{Failure, Response, plain_text};
 
 /// A page.
 #[derive(Debug)]
@@ -118,7 +119,8 @@ impl Exposition {
     }
 }
 
-fn family(kind: MetricType, name: &str, help: &str, metrics: Vec<Metric>) -> MetricFamily {
+/// Several numbers under one name.
+pub fn family(kind: MetricType, name: &str, help: &str, metrics: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
@@ -135,6 +137,20 @@ fn series(metric: &Metric, of: &MetricFamily) -> usize {
         MetricType::HISTOGRAM => metric.get_histogram().get_bucket().len() + 3,
         _ => 1,
     }
+}
+
+/// A page as an answer.
+pub fn response(text: impl Into<bytes::Bytes>) -> Response {
+    let mut response = plain_text(StatusCode::OK, text);
+    let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);
+    response.headers_mut().insert(CONTENT_TYPE, format);
+    response
+}
+
+/// The answer when a page could not be written.
+pub fn failed(error: &prometheus::Error) -> Failure {
+    tracing::error!("failed to encode metrics - {error}");
+    Failure::internal()
 }
 
 /// A gauge or a counter.
@@ -167,23 +183,6 @@ pub fn labelled(labels: Labels<'_>) -> Metric {
     Metric::from_label(labels.iter().map(pair).collect())
 }
 
-/// Durations in buckets.
-pub fn histogram(labels: Labels<'_>, durations: &Durations) -> Metric {
-    let bucket = |(bound, count): (Duration, u64)| {
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(bound.as_secs_f64());
-        bucket.set_cumulative_count(count);
-        bucket
-    };
-    let mut histogram = Histogram::default();
-    histogram.set_bucket(durations.cumulative().map(bucket).collect());
-    histogram.set_sample_count(durations.count());
-    histogram.set_sample_sum(durations.sum().as_secs_f64());
-    let mut metric = labelled(labels);
-    metric.set_histogram(histogram);
-    metric
-}
-
 /// Samples since the start, and percentiles of a window.
 pub fn set_summary(
     metric: &mut Metric,
@@ -212,9 +211,8 @@ pub fn f64_of(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Exposition, histogram, labelled, metric, set_summary};
-    use crate::nsqd::statistics::durations::Durations;
-    use prometheus::proto::MetricType;
+    use super::{Exposition, labelled, metric, set_summary};
+    use prometheus::proto::{Histogram, MetricType};
 
     #[test]
     fn series_are_the_lines_that_are_no_comments() {
@@ -225,8 +223,9 @@ mod tests {
         let rows = vec![labelled(&labels), labelled(&[("topic", "u")])];
         let rows = page.rows((MetricType::COUNTER, "b_total", "B."), rows, |at| at as f64).unwrap();
         page.rows((MetricType::GAUGE, "c", "C."), rows, |_| 7.5).unwrap();
-        let durations = histogram(&[], &Durations::default());
-        page.family(MetricType::HISTOGRAM, "d", "D.", vec![durations]).unwrap();
+        let mut histogram = metric(MetricType::GAUGE, &[], 0.0);
+        histogram.set_histogram(Histogram::default());
+        page.family(MetricType::HISTOGRAM, "d", "D.", vec![histogram]).unwrap();
         let mut summary = metric(MetricType::GAUGE, &[], 0.0);
         set_summary(&mut summary, 3, 1.5, [(0.5, 0.25), (1.0, 1.0)].into_iter());
         page.family(MetricType::SUMMARY, "e", "E.", vec![summary]).unwrap();
