@@ -15,7 +15,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use super::control::{Control, Inbox, discovery_timeout};
-use super::crew::{Crew, PartsOf};
+use super::crew::{Crew, PartsOf, RunningCrew};
+use super::disk::Clerk;
 use super::disk::limits::JOURNAL_BYTES;
 use super::doorbell::Doorbell;
 use super::floor::{self, Floor};
@@ -159,7 +160,7 @@ fn serve(
     let (keeper, reporters) = keep(loaded, &crew.doorbells)?;
     let (control, lines) = Control::start(inbox, &options, &facts, &crew.doorbells)?;
     let around = Surroundings { facts: &facts, survey, room: &room, beside };
-    let (mut statistics, outposts) = Statistics::start(&options, around, &crew.doorbells)?;
+    let (statistics, outposts) = Statistics::start(&options, around, &crew.doorbells)?;
     let mut ends = reporters.into_iter().zip(lines).zip(outposts);
     let (mut parts, mut listening) = (parts.into_iter(), Some(listening));
     reception.map_or(Ok(()), Reception::leave)?;
@@ -188,15 +189,31 @@ fn serve(
     let watch = Watch::start(life, events, signals, tls, drainer)?;
     announce(&listeners, started);
     wait(watch);
-    // First, so that nobody is sent here any more.
-    control.stop();
-    statistics.stop_reports();
-    crew.stop();
-    statistics.stop();
-    keeper.stop();
-    clerk.stop();
+    Running { control, statistics, crew, keeper, clerk }.stop();
     drop(data_path);
     Ok(())
+}
+
+/// The threads of a broker that serves.
+struct Running {
+    control: Control,
+    statistics: Statistics,
+    crew: RunningCrew,
+    keeper: Keeper,
+    clerk: Clerk,
+}
+
+impl Running {
+    fn stop(self) {
+        let Running { control, mut statistics, crew, keeper, clerk } = self;
+        // First, so that nobody is sent here any more.
+        control.stop();
+        statistics.stop_reports();
+        crew.stop();
+        statistics.stop();
+        keeper.stop();
+        clerk.stop();
+    }
 }
 
 /// The topics whose shards were chosen by hand.

@@ -86,7 +86,17 @@ impl Broker {
     }
 
     /// Starts this command and waits until it says where it listens.
-    pub fn spawn(mut command: Command, dir: Arc<TempDir>) -> Self {
+    pub fn spawn(command: Command, dir: Arc<TempDir>) -> Self {
+        Self::spawn_until(command, dir, "listening on")
+    }
+
+    /// Starts this command and waits only until its addresses are known: it may have much to read
+    /// before it serves.
+    pub fn spawn_bound(command: Command, dir: Arc<TempDir>) -> Self {
+        Self::spawn_until(command, dir, "bound to")
+    }
+
+    fn spawn_until(mut command: Command, dir: Arc<TempDir>, said: &str) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         die_with_parent(&mut command);
         let mut child = command.spawn().unwrap();
@@ -100,8 +110,8 @@ impl Broker {
             }
         });
         let mut broker = Broker { child, log, dir, tcp: NOWHERE, http: NOWHERE };
-        broker.tcp = broker.address("TCP: listening on ");
-        broker.http = broker.address("HTTP: listening on ");
+        broker.tcp = broker.address(&format!("TCP: {said} "));
+        broker.http = broker.address(&format!("HTTP: {said} "));
         broker
     }
 
@@ -124,6 +134,11 @@ impl Broker {
     /// Where it takes HTTPS, when it was started with a certificate.
     pub fn https(&mut self) -> SocketAddr {
         self.address("HTTPS: listening on ")
+    }
+
+    /// Where it will take HTTPS.
+    pub fn https_bound(&mut self) -> SocketAddr {
+        self.address("HTTPS: bound to ")
     }
 
     /// The first line of the log that contains `text`.

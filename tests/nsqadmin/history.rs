@@ -58,7 +58,7 @@ fn polls_make_rates_and_charts() {
     assert_eq!(admin.get("/api/history?topic=t&node=x").status, 400);
     let metrics = admin.get("/metrics");
     for line in [
-        "nsqadmin_upstream_requests_total{result=\"ok\",target=\"nsqd\"}",
+        "nsqadmin_upstream_requests_total{target=\"nsqd\",result=\"ok\"}",
         "nsqadmin_nodes{state=\"up\"} 1",
         "nsqadmin_history_series{state=\"kept\"} 4",
         "nsqadmin_build_info{",

@@ -4,6 +4,7 @@
 mod drain;
 mod health;
 mod peek;
+pub mod recovery;
 mod settings;
 mod systemd;
 

@@ -13,14 +13,14 @@ use crate::harness::{
 const WATCHDOG_US: u64 = 800_000;
 
 /// The socket that systemd would listen at.
-struct Systemd {
+pub struct Systemd {
     socket: UnixDatagram,
     _dir: TempDir,
 }
 
 impl Systemd {
     /// Has the command tell this one.
-    fn listen(command: &mut Command) -> Systemd {
+    pub fn listen(command: &mut Command) -> Systemd {
         let dir = TempDir::new();
         let path = dir.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
@@ -29,7 +29,7 @@ impl Systemd {
     }
 
     /// What is said next; `None` after that time.
-    fn heard(&self, within: Duration) -> Option<String> {
+    pub fn heard(&self, within: Duration) -> Option<String> {
         self.socket.set_read_timeout(Some(within)).unwrap();
         let mut bytes = [0; 4096];
         let length = self.socket.recv(&mut bytes).ok()?;

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use super::{Authority, start};
+use super::{Authority, start, tls_flags};
 use crate::harness::{SOON, at_once, eventually, on_each_peer, on_each_shoal};
+use crate::operate::recovery::caught;
 
 struct Https {
     stream: StreamOwned<ClientConnection, TcpStream>,
@@ -178,5 +179,33 @@ fn who_is_silent_is_closed() {
         // Somebody with an open handshake and nothing to ask is not in its way.
         std::thread::sleep(Duration::from_secs(6));
         assert!(https.request("GET", "/ping", b"").is_ok());
+    });
+}
+
+/// Whoever asks over TLS whether the broker lives must not have to wait for what it reads.
+#[test]
+fn probes_are_answered_while_files_are_read() {
+    let authority = Authority::new();
+    on_each_shoal("the original has nothing of the kind", |peer| {
+        let flags = tls_flags(&authority);
+        let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        flags.push("--tls-required=true");
+        let config = authority.client(None, true);
+        let mut address = None;
+        let broker = caught(peer, &flags, |broker| {
+            let https = broker.https_bound();
+            address = Some(https);
+            let ask = |target| Https::new(https, &config).request("GET", target, b"").unwrap();
+            assert_eq!(ask("/healthz").0, 200);
+            let (status, body) = ask("/readyz");
+            let hint = broker.request("GET", "/readyz", b"");
+            assert_eq!(hint.status, 403, "{hint:?}");
+            assert_eq!(hint.json()["https_port"], https.port());
+            status == 503 && String::from_utf8_lossy(&body).contains("recovering")
+        });
+        eventually("it is ready", 6 * SOON, || {
+            Https::new(address.unwrap(), &config).request("GET", "/readyz", b"").unwrap().0 == 200
+        });
+        drop(broker);
     });
 }

@@ -7,6 +7,7 @@ use serde_json::Map;
 use crate::http::health;
 use crate::http::respond::Response;
 use crate::nsqd::life::ANSWER_TIMEOUT;
+use crate::nsqd::startup::progress::Step;
 
 use super::Call;
 use super::desk::Desk;
@@ -14,8 +15,8 @@ use super::desk::Desk;
 /// How often it is looked whether all have answered.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
-/// Asks every worker and the data path, and waits for them as long as that is reasonable. (What is
-/// listened on is bound and recovered before anything is answered at all.)
+/// Asks every worker and the data path, and waits for them as long as that is reasonable. (While
+/// files are read, others answer: see `startup::reception`.)
 pub async fn readyz<D: Desk>(call: &Call<'_, D>) -> Response {
     let facts = call.desk.facts();
     let question = facts.life.ask();
@@ -24,6 +25,9 @@ pub async fn readyz<D: Desk>(call: &Call<'_, D>) -> Response {
         call.timers.sleep(LOOK_AGAIN).await;
     }
     let mut reasons = facts.life.troubles(question);
+    if facts.progress.step() != Step::Done {
+        reasons.push(facts.progress.text());
+    }
     if !facts.health.is_ok() {
         reasons.push(format!("publishes are refused: {}", facts.health));
     }

@@ -137,9 +137,9 @@ impl Progress {
             Step::TakingOver => {
                 format!("recovering: {done} of {all} of the original nsqd are taken over")
             }
-            Step::Reading => format!("recovering: {done} of {all} are read"),
-            Step::Preparing => format!("recovering: {all} are read, shards are being started"),
-            Step::Done => "recovered".to_owned(),
+            Step::Reading => format!("recovering: {done} of {all} done"),
+            Step::Preparing => format!("recovering: {all} done, shards are being started"),
+            Step::Done => "recovered: a new connection is served".to_owned(),
         }
     }
 
@@ -164,7 +164,7 @@ mod tests {
         progress.enter(Step::Reading);
         assert_eq!(progress.bytes(), (0, 0));
         progress.at(1 << 20, 3 << 20);
-        assert_eq!(progress.text(), "recovering: 1 MiB of 3 MiB are read");
+        assert_eq!(progress.text(), "recovering: 1 MiB of 3 MiB done");
         progress.enter(Step::Preparing);
         assert_eq!(progress.bytes(), (1 << 20, 3 << 20));
         progress.end();
