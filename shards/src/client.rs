@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use crate::auth::{Auth, Grant};
 use crate::limits::{OUTPUT_BYTES_PAUSE, Options, PENDING_MAX};
 use crate::locality::Locality;
-use crate::shard::{Gate, Socket};
+use crate::shard::{Gate, Socket, Taken};
 use crate::slots::Key;
 use crate::stats::ClientStats;
 use crate::upgrade::{Encryption, Share, Upgrade};
@@ -229,6 +229,8 @@ pub struct Client {
     pub gate: Gate,
     /// Since when the kernel takes nothing.
     pub stuck_since_ms: Option<u64>,
+    /// What it published of late.
+    pub taken: Taken,
     /// The topic published to last.
     pub last_topic: Option<(Name, Route)>,
     /// Publishes that went to other shards, and those behind them.
@@ -251,6 +253,7 @@ impl Client {
             phase: Phase::Open,
             subscription: None,
             ready_count: 0,
+            taken: Taken::default(),
             in_flight: 0,
             message_count: 0,
             finish_count: 0,

@@ -114,7 +114,8 @@ impl Log {
     fn start_segment(&mut self, space: &mut Space, first: u64, bytes: usize) -> Result<(), Full> {
         let bytes = bytes + entry::run_overhead_max();
         let block = space.pool.take(self.class, bytes).ok_or(Full)?;
-        if let Some(last) = self.segments.back_mut() {
+        // One that was closed before it was full says nothing about how large the next is to be.
+        if let Some(last) = self.segments.back_mut().filter(|last| !last.sealed) {
             last.sealed = true;
             self.class = pool::larger(self.class);
         }

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Shard;
+use super::share::Publisher;
 use super::spill::Stalled;
 use crate::client::Pending;
 use crate::limits::{Durability, FORWARD_BYTES_UNANSWERED_MAX, FORWARDS_UNANSWERED_MAX};
@@ -140,7 +141,8 @@ impl Shard {
     pub fn mail(&mut self, from: u16, letter: Letter) {
         match letter {
             Letter::Publishes(batch) => {
-                if !self.tiers.stalled.is_empty() || self.has_to_wait(batch.bytes.len()) {
+                let publisher = Publisher::Worker(from);
+                if self.is_stalled(from) || self.has_to_wait(publisher, batch.bytes.len()) {
                     return self.tiers.stalled.push_back(Stalled::Batch(from, batch));
                 }
                 self.publish_batch(from, batch);
@@ -153,6 +155,7 @@ impl Shard {
 
     pub(super) fn publish_batch(&mut self, from: u16, batch: Batch) {
         let mut bytes = &batch.bytes[..];
+        self.take_share(Publisher::Worker(from), bytes.len());
         for forward in batch.forwards {
             let (mine, rest) = bytes.split_at(forward.length as usize);
             bytes = rest;

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::Shard;
+use super::share::Shares;
 use crate::disk::{DiskError, DiskRequest, Opened, Role};
 use crate::journal::entry::{self, At, Run};
 use crate::journal::file::FILE_HEADER_BYTES;
@@ -50,6 +51,8 @@ pub(super) struct Journal {
     pub(super) short: bool,
     /// Something was not written down that should have been.
     missed: bool,
+    /// Who published how much of late.
+    pub(super) shares: Shares,
 }
 
 /// State entries kept while nothing can be written.
@@ -60,7 +63,7 @@ const NOTES_BYTES_MAX: usize = 1 << 20;
 pub(super) struct JournalFile {
     pub(super) number: u32,
     nonce: u64,
-    offset: u32,
+    pub(super) offset: u32,
     /// Something was appended since it was last synced.
     pub(super) unsynced: bool,
     /// It takes no more, and what it covers is to be covered elsewhere.
@@ -137,6 +140,11 @@ impl Journal {
         At { nonce, offset }
     }
 
+    /// Whether the file behind the current one is not there yet.
+    pub(super) fn has_no_next(&self) -> bool {
+        self.next.is_none()
+    }
+
     /// Forgets the entries of state that are not written yet.
     pub(super) fn forget_notes(&mut self) {
         self.notes.clear();
@@ -145,6 +153,7 @@ impl Journal {
     /// Goes on in the next file, if it is there.
     fn switch(&mut self) -> bool {
         let Some(Opened { number, nonce }) = self.next.take() else { return false };
+        self.shares.begin(number);
         let offset = FILE_HEADER_BYTES as u32;
         let (unsynced, broken, spoiled) = (false, false, false);
         self.files.push_back(JournalFile { number, nonce, offset, unsynced, broken, spoiled });
@@ -348,6 +357,7 @@ impl Shard {
         }
         self.journal.topics.clear();
         self.journal.notes.clear();
+        self.journal.shares.coming_bytes = 0;
         self.keep_promises();
     }
 
@@ -369,6 +379,7 @@ impl Shard {
             self.journal.notes.clear();
         }
         self.journal.missed = true;
+        self.journal.shares.coming_bytes = 0;
         self.break_promises();
     }
 
@@ -426,19 +437,6 @@ impl Shard {
         let Journal { enabled, next, opening, retry_at_ms, trouble, .. } = &self.journal;
         let waits = *enabled && next.is_none() && !*opening && trouble.is_some();
         waits.then_some(*retry_at_ms)
-    }
-
-    /// Whether publishing has to wait: for the first file, or because so much of the journal is in
-    /// use that some of it has to be free again first.
-    pub(super) fn journal_is_full(&mut self) -> bool {
-        if self.journal.files.is_empty() {
-            return self.journal.next.is_none();
-        }
-        let bounded = self.journal.files.len() >= self.options.journal_files_max;
-        let half = self.options.journal_file_bytes / 2;
-        bounded
-            && self.journal.next.is_none()
-            && self.journal.current().is_none_or(|file| file.offset >= half)
     }
 
     /// The disk refused something. Publishes are refused until it works again.

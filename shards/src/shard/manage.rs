@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Shard;
+use super::share::Publisher;
 use super::spill::Stalled;
 use crate::channel::{Channel, Skip};
 use crate::journal::state::Range;
@@ -71,7 +72,8 @@ impl Shard {
 
     /// Publishes for HTTP on this worker, now or when there is room.
     pub(super) fn publish_from_http(&mut self, ticket: u64, publish: Publish) {
-        if !self.tiers.stalled.is_empty() || self.has_to_wait(publish.bytes.len()) {
+        let (me, bytes) = (self.placement.me, publish.bytes.len());
+        if self.is_stalled(me) || self.has_to_wait(Publisher::Worker(me), bytes) {
             return self.tiers.stalled.push_back(Stalled::Http(ticket, publish));
         }
         self.publish_for_http(ticket, &publish);
@@ -80,6 +82,7 @@ impl Shard {
     /// Publishes for HTTP on this worker. The reply goes when its promise holds.
     pub(super) fn publish_for_http(&mut self, ticket: u64, publish: &Publish) {
         let me = self.placement.me;
+        self.take_share(Publisher::Worker(me), publish.bytes.len());
         match self.append_to(&publish.topic, publish.defer_ms, publish.bodies()) {
             Ok(Durability::Memory) => self.send_reply(me, ticket, Reply::Done),
             Ok(durability) => self.owe_reply(me, ticket, durability),

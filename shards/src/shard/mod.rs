@@ -11,8 +11,9 @@
 //! lookup servers are told and asked), `alarm` (time), `deferral` (what is kept back), `transfer`
 //! (what goes to other topics), `redrive` (and comes back), `policy` (what operators ask), `limit`
 //! (how much there may be), `report`, `drain`, `peek`. Then the disk: `journal` (what of a turn is
-//! written down), `promise` (who waits for that), `spill` and `load` (memory and disk), `retire`
-//! (places that are given back), `checkpoint` (getting the journal's files back), `restore`.
+//! written down), `share` (who gets the room for that), `promise` (who waits for it), `spill` and
+//! `load` (memory and disk), `retire` (places that are given back), `checkpoint` (getting the
+//! journal's files back), `restore`.
 
 mod alarm;
 mod auth;
@@ -37,6 +38,7 @@ mod redrive;
 mod report;
 mod restore;
 mod retire;
+mod share;
 mod spill;
 mod structure;
 mod transfer;
@@ -73,6 +75,7 @@ pub use forward::Lane;
 pub use identify::Appetite;
 pub use journal::Batch;
 pub use promise::Gate;
+pub use share::Taken;
 
 use checkpoint::Checkpoint;
 use deferral::Indexes;

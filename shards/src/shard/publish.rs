@@ -3,6 +3,7 @@
 use alloc::string::String;
 
 use super::Shard;
+use super::share::Publisher;
 use crate::auth::Action;
 use crate::client::{Pending, Phase, Route};
 use crate::limits::Durability;
@@ -31,10 +32,12 @@ impl Shard {
         };
         match route {
             Route::Here(topic) => {
-                if self.has_to_wait(publish.messages.bytes.len()) {
+                let bytes = publish.messages.bytes.len();
+                if self.has_to_wait(Publisher::Client(key), bytes) {
                     self.wait_for_room(key);
                     return false;
                 }
+                self.take_share(Publisher::Client(key), bytes);
                 self.publish_here(key, topic, publish);
             }
             Route::There(owner) if !self.placement.is_shard() || self.should_move(key, owner) => {
@@ -154,6 +157,9 @@ impl Shard {
         let mut refused = None;
         for body in messages {
             let Some(topic) = self.topics.get_mut(topic_key) else { break };
+            if durability != Durability::Memory {
+                self.journal.shares.coming_bytes += (body.len() + RECORD_BYTES_MAX) as u64;
+            }
             if topic.publish(body, stamp, &mut self.space).is_ok() {
                 continue;
             }

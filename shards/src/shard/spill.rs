@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use super::Shard;
 use super::load::Loads;
 use super::retire::Retiring;
+use super::share::Publisher;
 use crate::disk::{Content, DiskError, DiskEvent, DiskRequest, Place, Role};
 use crate::limits::{INDEX_LEAD_MS, JOURNAL_RETRY_MS, READ_AHEAD_SEGMENTS};
 use crate::log::pool::Block;
@@ -59,6 +60,14 @@ pub(super) enum Stalled {
     Http(u64, Publish),
 }
 
+/// For whom there is no room now.
+#[derive(Debug, Default)]
+struct Closed {
+    /// For those who took more than their share of the journal.
+    to_most: bool,
+    to_all: bool,
+}
+
 impl Tiers {
     /// The clients whose publish waits, who wait no more.
     pub(super) fn take_waiting(&mut self) -> Vec<Key> {
@@ -88,16 +97,31 @@ impl Shard {
 
     /// Whether a publish of so many bytes has to wait: for memory that the disk is about to give
     /// back, or for the journal.
-    pub(super) fn has_to_wait(&mut self, bytes: usize) -> bool {
+    pub(super) fn has_to_wait(&mut self, publisher: Publisher, bytes: usize) -> bool {
         if !self.journal.enabled || self.journal.trouble.is_some() || self.is_draining() {
             return false;
         }
-        if self.journal_is_full() {
+        let is_modest = self.is_modest(publisher, bytes);
+        if self.journal_is_full(is_modest, bytes) {
             return true;
         }
         let slack = (self.space.pool.limit_bytes() / 16).min(1 << 20);
+        // A segment that somebody fills may take as much as that, and others want some then.
+        let slack = if is_modest { slack / 16 } else { 2 * slack };
         // There is hope while segments are on their way to the disk.
         !self.make_room(bytes + slack) && self.tiers.trouble.is_none() && self.is_storing()
+    }
+
+    /// Whether what came earlier by way of a worker waits: what comes later waits behind it.
+    pub(super) fn is_stalled(&self, worker: u16) -> bool {
+        self.tiers.stalled.iter().any(|stalled| self.came_from(stalled) == worker)
+    }
+
+    fn came_from(&self, stalled: &Stalled) -> u16 {
+        match stalled {
+            Stalled::Batch(from, _) => *from,
+            Stalled::Http(..) => self.placement.me,
+        }
     }
 
     /// Lets a client's publish wait for room.
@@ -114,18 +138,42 @@ impl Shard {
             // It would not be stored any more.
             return;
         }
-        while !self.tiers.stalled.is_empty() && !self.has_to_wait(0) {
-            match self.tiers.stalled.pop_front() {
-                Some(Stalled::Batch(from, batch)) => self.publish_batch(from, batch),
-                Some(Stalled::Http(ticket, publish)) => self.publish_for_http(ticket, &publish),
-                None => {}
+        let mut closed = Closed::default();
+        let mut kept: Vec<u16> = Vec::new();
+        for stalled in core::mem::take(&mut self.tiers.stalled) {
+            let from = self.came_from(&stalled);
+            if kept.contains(&from) || self.is_closed(Publisher::Worker(from), &mut closed) {
+                kept.push(from);
+                self.tiers.stalled.push_back(stalled);
+                continue;
+            }
+            match stalled {
+                Stalled::Batch(from, batch) => self.publish_batch(from, batch),
+                Stalled::Http(ticket, publish) => self.publish_for_http(ticket, &publish),
             }
         }
-        if !self.tiers.waiting.is_empty() && !self.has_to_wait(0) {
-            for key in self.tiers.take_waiting() {
-                self.wake(key);
+        let mut still = Vec::new();
+        for key in self.tiers.take_waiting() {
+            match self.is_closed(Publisher::Client(key), &mut closed) {
+                true => still.push(key),
+                false => self.wake(key),
             }
         }
+        // Who had a turn and waits again comes behind those who had none.
+        still.append(&mut self.tiers.waiting);
+        self.tiers.waiting = still;
+    }
+
+    /// Whether somebody waits on. That there is no room is found out once: more does not come.
+    fn is_closed(&mut self, publisher: Publisher, closed: &mut Closed) -> bool {
+        let is_modest = self.is_modest(publisher, 0);
+        if closed.to_all || closed.to_most && !is_modest {
+            return true;
+        }
+        let waits = self.has_to_wait(publisher, 0);
+        closed.to_most |= waits;
+        closed.to_all |= waits && is_modest;
+        waits
     }
 
     /// Whether something goes on only when the disk has done what it refused before, or gives

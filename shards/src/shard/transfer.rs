@@ -9,6 +9,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::share::Publisher;
 use super::{Alarm, Shard};
 use crate::id;
 use crate::journal::state::Outstanding as Delta;
@@ -121,9 +122,11 @@ impl Shard {
             }
             self.channels.get_mut(key)?.outstanding.transfers.sent();
         } else {
-            if !self.tiers.stalled.is_empty() || self.has_to_wait(length) {
+            let publisher = Publisher::Worker(owner);
+            if self.is_stalled(owner) || self.has_to_wait(publisher, length) {
                 return Some(Sent::Blocked);
             }
+            self.take_share(publisher, length);
             self.channels.get_mut(key)?.outstanding.transfers.sent();
             match self.receive_transfer(topic, bytes) {
                 Ok(Durability::Memory) => self.transferred(key, sequence, false),

@@ -174,19 +174,25 @@ fn worlds_of_deferred_messages_that_end() {
     try_seeds(3, &ending(deferring(mixed()), &all));
 }
 
-fn rotten() -> Settings {
-    let disk = DiskSettings { rot: 30, ..DiskSettings::default() };
+fn rotten(rot: usize) -> Settings {
+    let disk = DiskSettings { rot, ..DiskSettings::default() };
     Settings { disk: Some(disk), ..crowded(mixed()) }
 }
 
 /// Shards that end, on a disk that loses and misplaces things.
 pub fn rotten_and_ending() -> Settings {
-    ending(rotten(), &[End::Kill, End::Stop])
+    ending(rotten(30), &[End::Kill, End::Stop])
+}
+
+/// The same where hardly a segment comes to its place.
+pub fn very_rotten_and_ending() -> Settings {
+    ending(rotten(300), &[End::Kill, End::Stop])
 }
 
 /// What is damaged costs only itself, and nobody gets it.
 #[test]
 fn worlds_with_a_rotten_disk() {
-    try_seeds(4, &rotten());
+    try_seeds(4, &rotten(30));
     try_seeds(4, &rotten_and_ending());
+    try_seeds(4, &very_rotten_and_ending());
 }

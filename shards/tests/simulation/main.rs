@@ -10,4 +10,5 @@ mod memory;
 mod parser;
 mod regressions;
 mod seeds;
+mod share;
 mod world;

@@ -178,6 +178,13 @@ fn what_is_written_over_a_misplaced_segment_is_found_after_a_restart() {
 }
 
 #[test]
+fn a_misplaced_segment_at_the_end_of_a_file_hides_nothing() {
+    for seed in [12, 74, 152] {
+        live(seed, log::very_rotten_and_ending());
+    }
+}
+
+#[test]
 fn what_is_good_between_two_damaged_records_is_found_after_a_restart() {
     live(418, log::rotten_and_ending());
 }

@@ -10,6 +10,7 @@
 //! header.
 
 mod file;
+mod pace;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Range;
@@ -39,6 +40,8 @@ pub struct DiskSettings {
     pub rot: usize,
     /// Requests take long.
     pub slow: bool,
+    /// So many bytes are written or read in a turn, in the order in which it was asked for them.
+    pub pace_bytes: Option<usize>,
     /// It is remembered what a power cut would undo.
     pub power_cuts: bool,
     /// The one operation that fails; what is done to its file later fails as well, or not.
@@ -75,6 +78,8 @@ pub struct Queue {
     /// Requests, and when they were made.
     pending: Vec<(u64, DiskRequest)>,
     done: VecDeque<DiskEvent>,
+    /// What a disk with a pace has written or read of the next request.
+    moved_bytes: usize,
 }
 
 impl Queue {
@@ -305,6 +310,9 @@ impl Folder {
 
     /// Carries out some of the requests, or all of them.
     pub fn work(&mut self, queue: &mut Queue, all: bool) {
+        if let Some(pace_bytes) = self.settings.pace_bytes.filter(|_| !all) {
+            return self.keep_pace(queue, pace_bytes);
+        }
         let percent = if self.settings.slow { 4 } else { 40 };
         while !queue.pending.is_empty() && (all || self.random.chance(percent)) {
             if !self.operate() {
