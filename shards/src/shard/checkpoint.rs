@@ -31,6 +31,10 @@ pub(super) struct Checkpoint {
     retry_at_ms: u64,
     /// The journal file during which it was last tried to free the oldest one at no cost.
     looked_at: u32,
+    /// Some shard got no file for want of space: what can be free at no cost is to be free. When it
+    /// was last tried for that.
+    disk_is_short: bool,
+    looked_ms: u64,
     /// Files of earlier starts.
     old_files: OldFiles,
     /// Other shards may need these, too, with messages of ours in them.
@@ -158,15 +162,20 @@ impl Shard {
     fn free_what_is_finished(&mut self) -> bool {
         let files = &self.journal.files;
         let Some(number) = files.front().map(|file| file.number) else { return false };
-        let again = self.checkpoint.looked_at == files.back().map_or(0, |file| file.number);
+        let wanted = self.checkpoint.disk_is_short
+            && self.now.mono_ms >= self.checkpoint.looked_ms + JOURNAL_RETRY_MS;
+        let last = files.back().map_or(0, |file| file.number);
+        let again = self.checkpoint.looked_at == last && !wanted;
+        let few = if wanted { files.len() < 2 } else { files.len() < JOURNAL_FILES_STEADY };
         let plain = !self.space.store.has_given_up() && !files.iter().any(|file| file.broken);
         // Somebody waits for the sync of what is in it.
         let waited = files.front().is_some_and(|file| file.unsynced) && self.promises.are_waiting();
-        if again || files.len() < JOURNAL_FILES_STEADY || !plain || waited {
+        if again || few || !plain || waited {
             return false;
         }
-        // Once for each file that is begun.
-        self.checkpoint.looked_at = files.back().map_or(0, |file| file.number);
+        // Once for each file that is begun, or now and then while others have none.
+        self.checkpoint.looked_at = last;
+        self.checkpoint.looked_ms = self.now.mono_ms;
         let unstored =
             |topic: &Topic| topic.log.segments().any(|s| s.is_homeless() && s.journal <= number);
         if self.topics.iter().any(|(_, topic)| topic.journal_from <= number && unstored(topic)) {
@@ -222,6 +231,12 @@ impl Shard {
         }
         space.requests.extend(gone.into_iter().map(DiskRequest::Release));
         all || stopping
+    }
+
+    /// Whether the last file that a shard asked for was not to be had for want of space. Then one
+    /// with little to do lets go of journals that another could use.
+    pub fn disk_is_short(&mut self, is_short: bool) {
+        self.checkpoint.disk_is_short = is_short;
     }
 
     /// Whether it makes a difference now if other shards still need files of earlier starts.

@@ -23,7 +23,7 @@ fn consumer(world: &mut World, ready: u64) -> usize {
 }
 
 /// Finishes everything that a consumer has; how many it were.
-fn finish_all(world: &mut World, index: usize) -> usize {
+pub fn finish_all(world: &mut World, index: usize) -> usize {
     world.quiesce();
     let count = send_finishes(world, index);
     world.check();

@@ -1,8 +1,9 @@
-//! Somebody floods a disk that takes less than is published: the others go on all the while.
+//! Somebody floods a disk that takes less than is published, or has filled it: the others go on.
 
 use shards::limits::{Durability, Options};
 
 use super::log;
+use super::regressions::finish_all;
 use super::world::disk::DiskSettings;
 use super::world::{Settings, World};
 
@@ -85,4 +86,49 @@ fn a_flood_leaves_room_for_other_topics() {
 #[test]
 fn a_flood_leaves_room_for_others_on_its_topic() {
     check(settings(Durability::Written), |_| 0);
+}
+
+/// What is published and finished at once, until a shard has so many journal files.
+fn fill(world: &mut World, (producer, index): (usize, usize), topic: usize, files: u64) {
+    let shard = usize::from(world.owner(topic));
+    while world.stats()[shard].gauges.journal_files < files {
+        world.publish(producer, topic, 0, &[4000]);
+        world.check();
+        finish_all(world, index);
+    }
+}
+
+#[test]
+fn a_shard_that_does_nothing_makes_room_on_a_disk_full_of_journals() {
+    let disk =
+        DiskSettings { space_bytes: Some(u64::MAX), stays_full: true, ..DiskSettings::default() };
+    let base = log::settings(Durability::Written);
+    let mut world = World::new(2, Settings { shards: 2, disk: Some(disk), ..base });
+    let busy = (1..4).find(|&topic| world.owner(topic) != world.owner(0));
+    let busy = busy.expect("four topics are not all on one of two shards");
+    let producer = world.connect();
+    let [idle_one, busy_one] = [0, busy].map(|topic| {
+        let index = world.connect();
+        world.subscribe(index, topic, 0);
+        world.set_ready(index, 10);
+        world.check();
+        (producer, index)
+    });
+    fill(&mut world, idle_one, 0, 2);
+    let bytes = world.folder.files.values().map(|file| file.bytes.len() as u64).sum::<u64>();
+    world.folder.settings.space_bytes = Some(bytes);
+    // The other shard needs its second file, and the third. It always has a message.
+    world.publish(producer, busy, 3_600_000, &[100]);
+    world.check();
+    let before = world.folder.files.len();
+    for _ in 0..35 {
+        world.publish(busy_one.0, busy, 0, &[4000]);
+        world.check();
+        finish_all(&mut world, busy_one.1);
+        world.advance(100);
+    }
+    assert!(world.folder.faults > 0, "the disk was full");
+    assert!(world.folder.files.len() <= before, "there is no more room than there was");
+    assert_eq!(world.stats()[usize::from(world.owner(busy))].gauges.publishes_refused, 0);
+    world.judge(2);
 }

@@ -8,6 +8,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -66,14 +67,17 @@ impl Clerk {
         let (finish, finished) = flume::bounded(1);
         let mut shards = Vec::new();
         let mut desks = Vec::new();
+        let short = Arc::new(AtomicBool::new(false));
         for (shard, doorbell) in (0..).zip(doorbells) {
             let (made, answers) = flume::unbounded();
             shards.push(ToShard { made, doorbell: doorbell.clone() });
             let (orders, first, ready) = (orders.clone(), First::Plain, None);
-            desks.push(FileDesk { shard, orders, answers, first, ready });
+            let short = short.clone();
+            desks.push(FileDesk { shard, orders, answers, first, ready, short });
         }
         let complaints = Complaints::default();
-        let mut work = Work { folder, overwrite, shards, spares: Vec::new(), complaints };
+        let spares = Vec::new();
+        let mut work = Work { folder, overwrite, shards, spares, short, complaints };
         thread::Builder::new().name("files".to_owned()).spawn(move || {
             if catch_unwind(AssertUnwindSafe(|| work.run(&ordered))).is_err() {
                 log::fatal("nsqd", "the thread that makes files panicked");
@@ -109,6 +113,8 @@ pub struct FileDesk {
     first: First,
     /// An answer that comes before the others.
     ready: Option<Made>,
+    /// There was no space for the last file that was ordered, by whomever.
+    short: Arc<AtomicBool>,
 }
 
 /// The first journal file, which is made before the shard asks for it: when clients come there may
@@ -174,6 +180,10 @@ impl FileDesk {
         matches!(self.first, First::Ordered)
     }
 
+    pub(super) fn is_short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
+    }
+
     fn send(&self, order: Order) {
         // The thread outlives the shards, or the process is ending.
         let _ = self.orders.send(order);
@@ -193,6 +203,8 @@ struct Work {
     shards: Vec<ToShard>,
     /// Journal files to be used again, by the numbers that they had.
     spares: Vec<u32>,
+    /// All shards are to know that there was no space for one of them.
+    short: Arc<AtomicBool>,
     complaints: Complaints,
 }
 
@@ -216,6 +228,12 @@ impl Work {
         }
         if let Err(error) = &result {
             self.complaints.log("make", error);
+        }
+        let is_short = result.as_ref().is_err_and(|error| error.full);
+        self.short.store(is_short, Ordering::Relaxed);
+        if is_short {
+            // One that sleeps may have journals that it does not need.
+            self.shards.iter().for_each(|shard| shard.doorbell.ring());
         }
         let ToShard { made, doorbell } = &self.shards[usize::from(shard)];
         // A shard that is gone leaves an empty file, which the next start sees to.

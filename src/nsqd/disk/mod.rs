@@ -123,6 +123,11 @@ impl Disk {
         self.old.is_empty()
     }
 
+    /// Whether there was no space for the last file that a shard asked for.
+    pub fn is_short(&self) -> bool {
+        self.desk.is_short()
+    }
+
     /// Starts what the shard asks for.
     pub fn submit(&mut self, request: DiskRequest, ring: &mut Ring) {
         match request {

@@ -22,6 +22,7 @@ impl Worker {
         while let Some(event) = disk.next_event(ring) {
             shard.disk_event(event);
         }
+        shard.disk_is_short(disk.is_short());
         if shard.watches_old_files() && disk.old_files_are_gone() {
             shard.old_files_are_gone();
         }

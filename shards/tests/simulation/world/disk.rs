@@ -35,6 +35,8 @@ pub struct DiskSettings {
     pub errors: usize,
     /// Bytes of all files at first, or no bound; more space comes when some is short.
     pub space_bytes: Option<u64>,
+    /// It never becomes more by itself.
+    pub stays_full: bool,
     /// Of a thousand reads those before which a bit has flipped, and of a thousand writes of
     /// segments those that go to a wrong place in their file.
     pub rot: usize,
@@ -115,6 +117,8 @@ pub struct Folder {
     /// Appends and requests that were carried out, and whether there will be no more.
     pub operations: u64,
     pub stands_still: bool,
+    /// There was no space for the last file that a shard asked for.
+    pub is_short: bool,
     random: Random,
     /// Files without a name that are still open.
     released: HashMap<u32, File>,
@@ -145,6 +149,7 @@ impl Folder {
             writes: 0,
             operations: 0,
             stands_still: false,
+            is_short: false,
             random: Random::new(seed ^ 0x5d15_c0de),
             released: HashMap::new(),
             removed: Vec::new(),
@@ -369,7 +374,9 @@ impl Folder {
             Role::Journal => self.journal_file_bytes.max(bytes.len()),
             Role::Store => FILE_HEADER_BYTES,
         };
-        self.take_space(length as u64 - bytes.len() as u64)?;
+        let space = self.take_space(length as u64 - bytes.len() as u64);
+        self.is_short = space.is_err();
+        space?;
         bytes.resize(length, 0);
         self.removed.clear();
         let number = self.next_number;
@@ -549,7 +556,7 @@ impl Folder {
         }
         self.faults += 1;
         // Somebody notices sooner or later.
-        if self.random.chance(10) {
+        if !self.settings.stays_full && self.random.chance(10) {
             self.settings.space_bytes = Some(space + space / 8);
         }
         Err(DiskError { full: true, text: "no space left on device".to_owned() })

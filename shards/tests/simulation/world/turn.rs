@@ -51,6 +51,7 @@ impl World {
     }
 
     fn take_disk_events(&mut self, worker: usize) {
+        self.workers[worker].shard.disk_is_short(self.folder.is_short);
         if self.workers[worker].shard.watches_old_files() && self.folder.old_files_are_gone() {
             self.workers[worker].shard.old_files_are_gone();
         }
