@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::Shard;
 use crate::disk::{DiskError, DiskRequest};
@@ -34,15 +34,19 @@ pub(super) struct FailedReads {
     pub(super) waiting: VecDeque<(Key, u64, u64)>,
     /// How often each of them has failed.
     times: HashMap<(Key, u64), u32>,
+    /// Files of which a segment was given up, and nothing has been read since: they are judged as
+    /// a whole, or each of their segments would keep its channels waiting as long.
+    unreadable: HashSet<u32>,
 }
 
 impl FailedReads {
-    /// Whether a segment is to be read again.
-    fn try_again(&mut self, key: Key, first: u64, now_ms: u64) -> bool {
+    /// Whether a segment, which is in this file, is to be read again.
+    fn try_again(&mut self, key: Key, first: u64, file: u32, now_ms: u64) -> bool {
         let times = self.times.entry((key, first)).or_default();
         *times += 1;
-        if *times > READS_MAX {
+        if *times > READS_MAX || self.unreadable.contains(&file) {
             self.times.remove(&(key, first));
+            self.unreadable.insert(file);
             return false;
         }
         self.waiting.push_back((key, first, now_ms + JOURNAL_RETRY_MS));
@@ -59,6 +63,8 @@ impl FailedReads {
 pub(super) struct Loading {
     topic: Key,
     first: u64,
+    /// In which file it is.
+    file: u32,
     /// Where to.
     block: Block,
 }
@@ -95,7 +101,8 @@ impl Shard {
                 }
             };
             let ticket = self.tiers.next_ticket();
-            self.tiers.loads.running.insert(ticket, Loading { topic: key, first, block });
+            let loading = Loading { topic: key, first, file: place.file, block };
+            self.tiers.loads.running.insert(ticket, loading);
             self.space.requests.push_back(DiskRequest::Read { ticket, place });
         }
     }
@@ -114,10 +121,13 @@ impl Shard {
 
     pub(super) fn segment_read(&mut self, ticket: u32, result: Result<PageBuffer, DiskError>) {
         let Some(result) = self.peek_read(ticket, result) else { return };
-        let Some(Loading { topic: key, first, block }) = self.tiers.loads.running.remove(&ticket)
-        else {
+        let Some(loading) = self.tiers.loads.running.remove(&ticket) else {
             return self.index_read(ticket, result);
         };
+        let Loading { topic: key, first, file, block } = loading;
+        if result.is_ok() {
+            self.tiers.loads.failed.unreadable.remove(&file);
+        }
         let Shard { topics, space, tiers, .. } = self;
         let salt = topics.get(key).map(|topic| topic.log.salt).unwrap_or_default();
         let segment = topics.get_mut(key).and_then(|topic| topic.log.by_first(first));
@@ -126,7 +136,7 @@ impl Shard {
         };
         let bytes = match result {
             Ok(bytes) => bytes,
-            Err(_) if tiers.loads.failed.try_again(key, first, self.now.mono_ms) => {
+            Err(_) if tiers.loads.failed.try_again(key, first, file, self.now.mono_ms) => {
                 return space.pool.give_back(block);
             }
             // What cannot be read is as good as damaged: the rest goes on. Its place is not

@@ -1,5 +1,6 @@
 //! Mistakes that were made, each under the name of what happened.
 
+use shards::disk::Role;
 use shards::limits::{Durability, Options};
 use shards::request::{ChannelAction, Request, TopicAction};
 
@@ -292,4 +293,35 @@ fn what_is_finished_stays_so_while_other_shards_need_the_file_that_it_is_in() {
     world.wind_up();
     let complaints = &world.ledger.complaints;
     assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+/// Segments that were in a file of which nothing can be read are given up together.
+#[test]
+fn a_file_that_cannot_be_read_keeps_nobody_waiting_for_each_of_its_segments() {
+    let disk = DiskSettings { space_bytes: Some(u64::MAX / 2), ..DiskSettings::default() };
+    let mut settings = Settings { disk: Some(disk), shards: 1, ..log::crowded_and_mixed() };
+    settings.options.topic_durability = vec![(name("t0"), Durability::Written)];
+    settings.options.store_file_bytes = 64 << 20;
+    let mut world = World::new(7, settings);
+    let (producer, index) = (world.connect(), consumer(&mut world, 0));
+    for _ in 0..200 {
+        world.publish(producer, 0, 0, &[50_000]);
+        world.check();
+    }
+    let stores = |world: &World| world.folder.store_files();
+    assert_eq!(stores(&world), 1, "all is in one file");
+    world.folder.settings.fails_at = Some((u64::MAX, false));
+    world.folder.files.values_mut().for_each(|file| file.broken = file.header.role == Role::Store);
+    world.set_ready(index, 100);
+    let (began_ms, mut finished) = (world.now.mono_ms, 0);
+    let waited_ms = |world: &World| world.now.mono_ms - began_ms;
+    while world.stats()[0].topics[0].channels[0].depth > 0 && waited_ms(&world) < 100_000 {
+        world.quiesce();
+        finished += send_finishes(&mut world, index);
+        world.quiesce();
+        world.advance(200);
+    }
+    println!("{} ms, {finished} messages, {} reads", waited_ms(&world), world.folder.reads);
+    assert!(finished < 100, "most of it was to be read");
+    assert!(waited_ms(&world) < 15_000, "it took {} ms", waited_ms(&world));
 }
