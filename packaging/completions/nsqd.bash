@@ -23,7 +23,7 @@ _nsqd() {
 
     case "${cmd}" in
         nsqd)
-            opts="-h --version --config --print-config --check --log-level --log-prefix --log-format --verbose --node-id --worker-id --tcp-address --http-address --https-address --broadcast-address --broadcast-tcp-port --broadcast-http-port --lookupd-tcp-address --lookupd-tls --lookupd-tls-root-ca-file --lookupd-tls-cert --lookupd-tls-key --lookupd-tls-insecure-skip-verify --with-lookupd --with-lookupd-tcp-address --with-lookupd-http-address --with-admin --with-admin-http-address --topology-region --topology-zone --greeting-timeout --drain-timeout --shards --acceptors --topic-shard --memory-limit --data-path --durability --topic-durability --mem-queue-size --max-bytes-per-file --journal-limit --sync-every --sync-timeout --queue-scan-worker-pool-max --queue-scan-selection-count --msg-timeout --max-msg-timeout --max-msg-size --max-req-timeout --max-defer-time --max-body-size --peek --max-channel-consumers --topic-max-bytes --topic-max-messages --topic-max-age --topic-on-full --channel-max-bytes --channel-max-messages --channel-max-age --channel-on-full --min-free-disk --max-heartbeat-interval --max-rdy-count --max-output-buffer-size --max-output-buffer-timeout --min-output-buffer-timeout --output-buffer-timeout --deflate --max-deflate-level --snappy --compression-memory --auth-http-address --auth-http-request-method --http-require-auth --http-client-connect-timeout --http-client-request-timeout --tls-cert --tls-key --tls-client-auth-policy --tls-root-ca-file --tls-required --tls-min-version --tls-handshakes --statsd-address --statsd-interval --statsd-mem-stats --statsd-prefix --statsd-udp-packet-size --statsd-exclude-ephemeral --e2e-processing-latency-percentile --e2e-processing-latency-window-time --metrics-max-series --metrics-legacy-names --enable-experiment --help"
+            opts="-h --version --config --print-config --check --log-level --log-prefix --log-format --verbose --node-id --worker-id --tcp-address --http-address --https-address --broadcast-address --broadcast-tcp-port --broadcast-http-port --lookupd-tcp-address --lookupd-tls --lookupd-tls-root-ca-file --lookupd-tls-cert --lookupd-tls-key --lookupd-tls-insecure-skip-verify --with-lookupd --with-lookupd-tcp-address --with-lookupd-http-address --with-admin --with-admin-http-address --topology-region --topology-zone --greeting-timeout --drain-timeout --shards --acceptors --topic-shard --memory-limit --data-path --durability --topic-durability --mem-queue-size --max-bytes-per-file --journal-limit --sync-every --sync-timeout --queue-scan-worker-pool-max --queue-scan-selection-count --msg-timeout --max-msg-timeout --max-msg-size --max-req-timeout --max-defer-time --max-body-size --peek --max-channel-consumers --topic-max-bytes --topic-max-messages --topic-max-age --topic-on-full --channel-max-bytes --channel-max-messages --channel-max-age --channel-on-full --retention-bytes --retention-age --min-free-disk --max-heartbeat-interval --max-rdy-count --max-output-buffer-size --max-output-buffer-timeout --min-output-buffer-timeout --output-buffer-timeout --deflate --max-deflate-level --snappy --compression-memory --auth-http-address --auth-http-request-method --http-require-auth --http-client-connect-timeout --http-client-request-timeout --tls-cert --tls-key --tls-client-auth-policy --tls-root-ca-file --tls-required --tls-min-version --tls-handshakes --statsd-address --statsd-interval --statsd-mem-stats --statsd-prefix --statsd-udp-packet-size --statsd-exclude-ephemeral --e2e-processing-latency-percentile --e2e-processing-latency-window-time --metrics-max-series --metrics-legacy-names --enable-experiment --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -270,6 +270,14 @@ _nsqd() {
                     return 0
                     ;;
                 --channel-on-full)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-age)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -59,6 +59,8 @@ complete -c nsqd -l channel-max-bytes -d 'The same for each channel: bytes [defa
 complete -c nsqd -l channel-max-messages -d 'The same for each channel: messages [default: 0]' -r
 complete -c nsqd -l channel-max-age -d 'The same for each channel: age [default: 0]' -r
 complete -c nsqd -l channel-on-full -d 'What happens then: reject (publishes are refused) or drop-oldest [default: reject]' -r
+complete -c nsqd -l retention-bytes -d 'Bytes that each topic keeps of what all channels have finished; 0 for any, or none [default: 0]' -r
+complete -c nsqd -l retention-age -d 'Time for which it keeps that; 0 for any, or none. To be replayed: /channel/seek [default: 0]' -r
 complete -c nsqd -l min-free-disk -d 'Free space of the data path\'s disk below which publishes are refused [default: 0]' -r
 complete -c nsqd -l max-heartbeat-interval -d 'The longest heartbeat interval [default: 1m]' -r
 complete -c nsqd -l max-rdy-count -d 'The highest RDY count [default: 2500]' -r

@@ -83,6 +83,17 @@ pub const PEEK_RECORDS_MAX: usize = 1 << 20;
 /// Deferred messages up to which it is looked up when they are due.
 pub const PEEK_INDEX_MAX: u64 = 16 * 1024;
 
+/// Segments that a topic may have before it lets go of finished ones, whatever it is to keep.
+pub const RETAINED_SEGMENTS_MAX: usize = 1 << 20;
+/// Time in milliseconds between two files of retained messages that make room on the disk.
+pub const FLOOR_PRESS_MS: u64 = 300;
+/// Seeks under way on a shard.
+pub const SEEKS_MAX: usize = 8;
+/// Bytes of a segment that are read to see when it begins.
+pub const SEEK_GLANCE_BYTES: u32 = 4096;
+/// Segments that one seek looks through in one turn.
+pub const SEEK_SEGMENTS_PER_TURN: usize = 2;
+
 /// Messages of one topic that make room for others in one turn; further ones in the next.
 pub const ENFORCED_PER_TURN: u64 = 16 * 1024;
 /// Bytes of messages for other topics that are sent in one turn, about.

@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::policy::{Change, Limit, Note, Policy, Problem};
+use crate::policy::{Change, Keep, Limit, Note, Policy, Problem};
 use crate::wire::names::Name;
 
 /// What the reason of a refusal begins with when a bound that an operator set is reached.
@@ -38,6 +38,8 @@ pub enum Request {
     Redrive(Name, Name, u64, u64),
     /// How far that is.
     RedriveStatus(Name, Name),
+    /// Move a channel, or see what that would mean, or make one that starts somewhere.
+    Seek(Seek),
 }
 
 impl Request {
@@ -56,6 +58,67 @@ impl Request {
             _ => false,
         }
     }
+}
+
+/// A channel is to stand elsewhere in its topic's messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Seek {
+    /// The topic.
+    pub topic: Name,
+    /// The channel.
+    pub channel: Name,
+    /// Where.
+    pub to: Target,
+    /// What is to be done.
+    pub action: SeekAction,
+}
+
+/// A place in a topic's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The oldest message that there is.
+    Earliest,
+    /// Behind the newest that channels were given.
+    Latest,
+    /// The first message published then or later, nanoseconds since the Unix epoch.
+    Time(i64),
+    /// The message with this sequence number, or the first one behind it.
+    Message(u64),
+}
+
+/// What a seek does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeekAction {
+    /// Makes a channel that starts there.
+    Create,
+    /// Moves a channel there.
+    Move,
+    /// Says what moving it would mean.
+    DryRun,
+}
+
+impl SeekAction {
+    /// What HTTP calls where to.
+    #[must_use]
+    pub fn parameter(self) -> &'static str {
+        match self {
+            SeekAction::Create => "from",
+            SeekAction::Move | SeekAction::DryRun => "to",
+        }
+    }
+}
+
+/// What a seek did, or would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// Messages are finished. Else they come again.
+    pub forward: bool,
+    /// What was asked for is older than the oldest message that there is.
+    pub clamped: bool,
+    /// How many messages, at least and at most.
+    pub messages: (u64, u64),
+    /// Nothing is behind the place.
+    pub end: bool,
 }
 
 /// Messages for one topic: everything is queued or, on `Err`, at most a leading part.
@@ -172,6 +235,8 @@ pub enum Reply {
     Edges(Vec<(Name, Name)>),
     /// How far bringing dead letters back is.
     Redriving(Redriving),
+    /// The answer to [`Request::Seek`].
+    Sought(Sought),
 }
 
 /// What is asked of a topic or channel.
@@ -181,6 +246,8 @@ pub struct Settings {
     pub policy: Policy,
     /// The bounds that hold, the flags included.
     pub limit: Limit,
+    /// What a topic keeps of what is finished, the flags included.
+    pub keep: Keep,
 }
 
 /// How far bringing dead letters back is.

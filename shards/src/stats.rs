@@ -176,6 +176,12 @@ pub struct TopicStats {
     pub dropped_count: u64,
     /// Publishes refused because a bound was reached.
     pub rejected_count: u64,
+    /// Messages that are kept though all channels have finished them, in whole segments.
+    pub retained_count: u64,
+    /// Bytes that these take in the log.
+    pub retained_bytes: u64,
+    /// Messages that were kept and let go early, because memory or disk was short.
+    pub retained_pressed_count: u64,
     /// Whether they are refused now, and why.
     pub full: Option<String>,
     /// Whether messages are kept back from its channels.

@@ -8,7 +8,7 @@ use crate::id;
 use crate::journal::state::Range;
 use crate::limits::Durability;
 use crate::log::{Full, Log, Message, Position, UNCOVERED};
-use crate::policy::{Limit, Policy};
+use crate::policy::{Keep, Limit, Policy};
 use crate::slots::Key;
 use crate::store::Space;
 use crate::wheel::TimerId;
@@ -42,6 +42,8 @@ pub struct Topic {
     pub age_alarm: TimerId,
     /// When `age_alarm` fires.
     pub age_due_ms: u64,
+    /// What it keeps of what is finished.
+    pub retained: Retained,
     /// What an answer to a publish promises.
     pub durability: Durability,
     /// Whether it is written down what becomes of its messages.
@@ -77,6 +79,24 @@ pub struct Topic {
     pub rejected_count: u64,
 }
 
+/// What a topic keeps of what all of its channels have finished: the segments below the lowest
+/// cursor.
+#[derive(Clone, Copy, Debug)]
+pub struct Retained {
+    /// How much.
+    pub keep: Keep,
+    /// Fires when the oldest of it is too old, and when that is.
+    pub alarm: TimerId,
+    /// When `alarm` fires.
+    pub due_ms: u64,
+    /// The head when it was last looked at, and not before when all below was published.
+    pub head: u64,
+    /// See `head`.
+    pub last_ns: i64,
+    /// Messages that were let go early, because memory or disk was short.
+    pub pressed_count: u64,
+}
+
 /// What every message of a publish has in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp<'a> {
@@ -108,6 +128,14 @@ impl Topic {
             full: None,
             age_alarm: TimerId::NONE,
             age_due_ms: 0,
+            retained: Retained {
+                keep: Keep::default(),
+                alarm: TimerId::NONE,
+                due_ms: 0,
+                head,
+                last_ns: wall_ns,
+                pressed_count: 0,
+            },
             durability,
             journaled: durability != Durability::Memory,
             noted: false,

@@ -1,7 +1,7 @@
 //! What topics and channels may hold where nobody says anything else of them: flags, and their
 //! checks.
 
-use shards::policy::{AGE_MS_MAX, BYTES_MAX, Defaults, Limit, OnFull};
+use shards::policy::{AGE_MS_MAX, BYTES_MAX, Defaults, Keep, Limit, OnFull};
 
 use super::duration::NS_PER_MS;
 use super::flag::Flag;
@@ -18,6 +18,18 @@ pub const LIMITS: &[Flag] = &[
     Flag::new("channel-max-messages", Int, "0", "The same for each channel: messages"),
     Flag::new("channel-max-age", Duration, "0", "The same for each channel: age"),
     Flag::new("channel-on-full", Text, "reject", ON_FULL),
+    Flag::new(
+        "retention-bytes",
+        Bytes,
+        "0",
+        "Bytes that each topic keeps of what all channels have finished; 0 for any, or none",
+    ),
+    Flag::new(
+        "retention-age",
+        Duration,
+        "0",
+        "Time for which it keeps that; 0 for any, or none. To be replayed: /channel/seek",
+    ),
     Flag::new(
         "min-free-disk",
         Bytes,
@@ -42,7 +54,10 @@ pub struct LimitOptions {
 /// # Errors
 /// What is impossible, or contradicts something else.
 pub fn read(s: &Settings) -> Result<LimitOptions, String> {
-    let defaults = Defaults { topic: read_limit(s, "topic")?, channel: read_limit(s, "channel")? };
+    let keep =
+        Keep { bytes: read_bytes(s, "retention-bytes")?, age_ms: read_age(s, "retention-age")? };
+    let (topic, channel) = (read_limit(s, "topic")?, read_limit(s, "channel")?);
+    let defaults = Defaults { topic, channel, keep };
     let (topic, channel) = (&defaults.topic, &defaults.channel);
     for (what, of_topic, of_channel) in [
         ("bytes", topic.max_bytes, channel.max_bytes),
@@ -113,11 +128,13 @@ mod tests {
         assert_eq!(options.defaults, shards::policy::Defaults::default());
         assert_eq!(options.min_free_disk_bytes, 0);
         let line = "--topic-max-bytes=10GB --channel-max-messages=7 --channel-on-full=drop-oldest \
-                    --topic-max-age=2h --channel-max-age=1ns --min-free-disk=1MB";
+                    --topic-max-age=2h --channel-max-age=1ns --min-free-disk=1MB \
+                    --retention-bytes=1GB --retention-age=72h";
         let options = load(line).unwrap().limits;
         let defaults = options.defaults;
         assert_eq!((defaults.topic.max_bytes, defaults.topic.max_age_ms), (10 << 30, 7_200_000));
         assert_eq!(defaults.channel.max_messages, 7);
+        assert_eq!((defaults.keep.bytes, defaults.keep.age_ms), (1 << 30, 72 * 3_600_000));
         assert_eq!(defaults.channel.on_full, OnFull::DropOldest);
         assert_eq!(defaults.topic.on_full, OnFull::Reject);
         assert_eq!((defaults.channel.max_age_ms, options.min_free_disk_bytes), (1, 1 << 20));
@@ -136,6 +153,7 @@ mod tests {
                 "--topic-max-messages=5 --channel-max-messages=6",
                 "--channel-max-messages must not be more than --topic-max-messages",
             ),
+            ("--retention-age=-1s", "--retention-age must be at least 0"),
             ("--topic-max-age=-1s", "--topic-max-age must be at least 0"),
             (
                 "--topic-max-bytes=2000000TB",

@@ -159,13 +159,14 @@ fn recover_files(
     let files: Vec<LogFile<FileReader>> = files
         .collect::<Result<_, DiskError>>()
         .map_err(|error| format!("failed to read the journal - {}", error.text))?;
+    let keep = Some(options.limits.defaults.keep);
     let began = Instant::now();
     let mut progress = |done: u64, of: u64| progress.at(done, of);
     let mut writer = Sink(Some(BlockWriter::new(folder.clone(), options.max_bytes_per_file)));
-    let mut recovered = recover::recover(metadata, &files, &mut writer, &mut progress);
+    let mut recovered = recover::recover_kept(metadata, &files, &mut writer, keep, &mut progress);
     let written = writer.0.map_or(Ok(Vec::new()), BlockWriter::finish).unwrap_or_else(|error| {
         tracing::error!("RECOVERY: {} - messages are left where they are", error.text);
-        recovered = recover::recover(metadata, &files, &mut Sink(None), &mut progress);
+        recovered = recover::recover_kept(metadata, &files, &mut Sink(None), keep, &mut progress);
         Vec::new()
     });
     tell(&recovered.report, began.elapsed());

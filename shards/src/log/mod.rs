@@ -10,6 +10,7 @@
 //! so, and asks for it to be loaded.
 
 mod compact;
+mod past;
 pub mod pool;
 pub mod record;
 mod segment;
@@ -18,9 +19,10 @@ mod tier;
 use alloc::collections::{BTreeMap, VecDeque};
 
 pub use compact::Step;
+pub use past::Since;
 pub use pool::Pool;
 pub use record::Record;
-pub use segment::{Segment, UNCOVERED};
+pub use segment::{Segment, UNCOVERED, UNTOLD};
 pub use tier::Cold;
 
 use crate::journal::entry;
@@ -60,6 +62,13 @@ pub struct Message<'a> {
     pub delay_ms: u64,
     /// What is noted of it for us, not for consumers; seldom anything.
     pub note: &'a [u8],
+}
+
+impl Message<'_> {
+    /// When it was published, nanoseconds since the Unix epoch.
+    fn timestamp_ns(&self) -> i64 {
+        self.header[8..].first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
+    }
 }
 
 /// The log of one topic.
@@ -105,6 +114,9 @@ impl Log {
         let bytes = record::bytes(&message);
         if !self.segments.back().is_some_and(|segment| segment.has_room(bytes)) {
             self.start_segment(space, sequence, bytes)?;
+            if let Some(started) = self.segments.back_mut() {
+                started.since_ns = message.timestamp_ns();
+            }
         }
         let segment = self.segments.back_mut().expect("a segment was just found or started");
         let offset = segment.push(sequence, &message);

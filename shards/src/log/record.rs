@@ -177,6 +177,17 @@ pub fn check(bytes: &[u8], salt: Salt) -> Option<Checked> {
     describe(record)
 }
 
+/// The sequence number of the record at the start of `bytes`, and when it was published, though
+/// `bytes` may end within its body; `None` when it is no record. Its checksum is not looked at.
+#[must_use]
+pub fn glance(bytes: &[u8]) -> Option<(u64, i64)> {
+    claimed_bytes(bytes)?;
+    let header = frame(bytes).get(..MESSAGE_HEADER_BYTES)?;
+    let id = id::parse(header[ID_OFFSET..].first_chunk()?)?;
+    let timestamp_ns = i64::from_be_bytes(*header[8..].first_chunk()?);
+    Some((id::any_sequence(id), timestamp_ns))
+}
+
 fn stored_checksum(record: &[u8]) -> Option<u32> {
     record.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }

@@ -14,6 +14,8 @@ use crate::wire::names::Name;
 
 /// No journal file covers it.
 pub const UNCOVERED: u32 = u32::MAX;
+/// Nobody has looked when a segment's first message was published.
+pub const UNTOLD: i64 = i64::MIN;
 
 /// Where the records of a segment are in memory.
 #[derive(Debug)]
@@ -68,6 +70,9 @@ pub struct Segment {
     pub first: u64,
     /// Sequence number of the last message.
     pub last: u64,
+    /// When the first message was published, nanoseconds since the Unix epoch; [`UNTOLD`] where
+    /// that is not known.
+    pub since_ns: i64,
     /// Messages.
     pub count: u32,
     /// Bytes of the segments before it.
@@ -124,6 +129,7 @@ impl Segment {
             checked: 0,
             first,
             last: first,
+            since_ns: UNTOLD,
             count: 0,
             start: 0,
             deferred: false,
@@ -228,6 +234,23 @@ impl Segment {
         };
         let place = index.partition_point(below);
         Some(index.get(place).copied().unwrap_or(self.used))
+    }
+
+    /// How many of its messages are before this one; `None` when that takes a look at a segment
+    /// that is not in memory.
+    #[must_use]
+    pub fn rank(&mut self, sequence: u64) -> Option<u32> {
+        if sequence <= self.first {
+            return Some(0);
+        }
+        if sequence > self.last {
+            return Some(self.count);
+        }
+        if u64::from(self.count) == self.last + 1 - self.first {
+            return Some((sequence - self.first) as u32);
+        }
+        let offset = self.find(sequence)?;
+        Some(self.index.partition_point(|&other| other < offset) as u32)
     }
 
     /// As the header of a run says it.

@@ -25,6 +25,10 @@ pub struct Change {
     pub max_attempts: Option<u64>,
     /// See [`Policy`].
     pub retry_backoff_ms: Option<Vec<u64>>,
+    /// See [`super::Retention`].
+    pub retention_bytes: Option<Option<u64>>,
+    /// See [`super::Retention`].
+    pub retention_age_ms: Option<Option<u64>>,
 }
 
 /// Why a change is not made: the parameter, and what is wrong with it.
@@ -63,6 +67,8 @@ impl Change {
         set(&mut bounds.max_age_ms, self.max_age_ms);
         set(&mut bounds.on_full, self.on_full);
         set(&mut policy.dead_letter_topic, self.dead_letter_topic);
+        set(&mut policy.retention.bytes, self.retention_bytes);
+        set(&mut policy.retention.age_ms, self.retention_age_ms);
         if let Some(attempts) = self.max_attempts {
             at_most("max_attempts", Some(attempts), MAX_ATTEMPTS)?;
             policy.max_attempts = attempts as u16;
@@ -110,6 +116,15 @@ impl Policy {
         at_most("max_bytes", bounds.max_bytes, BYTES_MAX)?;
         at_most("max_messages", bounds.max_messages, BYTES_MAX)?;
         at_most("max_age", bounds.max_age_ms, AGE_MS_MAX)?;
+        at_most("retention_bytes", self.retention.bytes, BYTES_MAX)?;
+        at_most("retention_age", self.retention.age_ms, AGE_MS_MAX)?;
+        for (parameter, value) in
+            [("retention_bytes", self.retention.bytes), ("retention_age", self.retention.age_ms)]
+        {
+            if topic.is_ephemeral() && value.is_some_and(|value| value > 0) {
+                return Err(Problem::new(parameter, "must be 0: the topic is ephemeral"));
+            }
+        }
         if self.retry_backoff_ms.len() > BACKOFFS_MAX {
             let text =
                 format!("has {} delays, at most {BACKOFFS_MAX}", self.retry_backoff_ms.len());

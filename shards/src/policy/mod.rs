@@ -99,6 +99,47 @@ impl Bounds {
     }
 }
 
+/// How much of what its channels have finished a topic keeps, as far as somebody said so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Bytes of the log.
+    pub bytes: Option<u64>,
+    /// Time since it was published.
+    pub age_ms: Option<u64>,
+}
+
+/// The retention that holds; 0 is no bound, and two of them are no retention.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Bytes of the log.
+    pub bytes: u64,
+    /// Time since it was published.
+    pub age_ms: u64,
+}
+
+impl Keep {
+    /// Whether anything is kept.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.bytes | self.age_ms != 0
+    }
+}
+
+impl Retention {
+    /// The retention that holds where `default` does unless something else was said. A topic that
+    /// goes with its last consumer keeps nothing.
+    #[must_use]
+    pub fn keep(&self, default: &Keep, topic: &Name) -> Keep {
+        if topic.is_ephemeral() {
+            return Keep::default();
+        }
+        Keep {
+            bytes: self.bytes.unwrap_or(default.bytes),
+            age_ms: self.age_ms.unwrap_or(default.age_ms),
+        }
+    }
+}
+
 /// What was said of a topic or of a channel. What is only for one of the two is never set in the
 /// other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,6 +153,8 @@ pub struct Policy {
     /// Channels: how long a message waits after its first, second, … delivery in vain, in
     /// milliseconds. The last one holds for all that follow.
     pub retry_backoff_ms: Vec<u64>,
+    /// Topics: how much of what is finished is kept.
+    pub retention: Retention,
 }
 
 impl Policy {
@@ -137,6 +180,8 @@ pub struct Defaults {
     pub topic: Limit,
     /// Of channels.
     pub channel: Limit,
+    /// What topics keep of what is finished.
+    pub keep: Keep,
 }
 
 /// Most deliveries that may be asked for: the count on the wire has 16 bits.

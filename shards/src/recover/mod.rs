@@ -35,6 +35,7 @@ use crate::journal::file::FileHeader;
 use crate::journal::scan::{Entry, Found, ReadAt, Scan};
 use crate::journal::state::{ChannelState, Range, TopicState};
 use crate::metadata::TopicMetadata;
+use crate::policy::{Keep, Retention};
 use crate::wire::names::Name;
 
 /// How often progress is told: each time that so much more was read.
@@ -127,11 +128,23 @@ pub struct Report {
     pub read_error: Option<DiskError>,
 }
 
-/// Finds out what there is. `progress` is told how many bytes were read, and of how many.
+/// Finds out what there is that is not finished. `progress` is told how many bytes were read, and of
+/// how many.
 pub fn recover<R: ReadAt, S: BlockSink>(
     metadata: &[TopicMetadata],
     files: &[LogFile<R>],
     sink: &mut S,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Recovered {
+    recover_kept(metadata, files, sink, None, progress)
+}
+
+/// The same with what is finished and kept; `keep` is how much that is where nobody said so.
+pub fn recover_kept<R: ReadAt, S: BlockSink>(
+    metadata: &[TopicMetadata],
+    files: &[LogFile<R>],
+    sink: &mut S,
+    keep: Option<Keep>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Recovered {
     let mut report = Report::default();
@@ -154,7 +167,9 @@ pub fn recover<R: ReadAt, S: BlockSink>(
         Blocks { files: by_number, sink, report: &mut report, progress: &mut progress };
     let mut topics = Vec::new();
     for (name, metadata) in known {
-        let log = replay.topics.remove(&name).unwrap_or_default();
+        let mut log = replay.topics.remove(&name).unwrap_or_default();
+        let retention = metadata.map_or(Retention::default(), |topic| topic.policy.retention);
+        log.keeps = keep.is_some_and(|default| retention.keep(&default, &name).is_set());
         topics.push(topic(name, metadata, log, newest, &mut blocks));
     }
     progress.end();
@@ -219,8 +234,9 @@ fn topic<R: ReadAt, S: BlockSink>(
     state.head = state.head.max(ends).max(state.handed.unwrap_or(0));
 
     let waits = |range: Range| state.handed.is_some_and(|handed| range.last >= handed);
-    let wanted =
-        |range: Range| waits(range) || channels.values().any(|channel| channel.wants(range));
+    let wanted = |range: Range| {
+        log.keeps || waits(range) || channels.values().any(|channel| channel.wants(range))
+    };
     log.pieces.retain(|piece| wanted(piece.range()));
     let (segments, messages) = blocks.settle(name, log.pieces);
     blocks.report.messages += messages.exist.count();

@@ -65,6 +65,8 @@ pub(super) struct TopicLog {
     /// Messages below were the channels' when one was deleted last.
     pub(super) left_at: u64,
     pub(super) mention: Mention,
+    /// What is finished is wanted as well.
+    pub(super) keeps: bool,
 }
 
 /// One channel.

@@ -26,6 +26,7 @@ impl Shard {
                 Alarm::Transfers(key) => self.unblock_transfers(key),
                 Alarm::Age(key) => self.age_alarm(key),
                 Alarm::Redrive(key) => self.redrive_step(key),
+                Alarm::Retention(key) => self.retention_alarm(key),
             }
         }
     }

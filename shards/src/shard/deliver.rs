@@ -290,17 +290,11 @@ impl Shard {
             channel.settle_charge(&mut self.space.pool);
         }
         topic.deferred.settle(&mut self.space);
-        if idle && !topic.log.is_empty() {
-            topic.handed_at = topic.log.rewind(&mut self.space);
-            topic.mark_journaled();
-            topic.holes.clear();
-            topic.low = topic.handed_at.segment;
-            for &channel in &topic.channels {
-                let Some(channel) = self.channels.get_mut(channel) else { continue };
-                channel.at = topic.handed_at;
-                channel.outstanding.shrink();
-            }
-        } else if low > topic.low {
+        if topic.retained.keep.is_set() {
+            self.settle_retained(key, low, idle);
+        } else if idle && !topic.log.is_empty() {
+            self.start_anew(key);
+        } else if low > topic.log.first_number() {
             topic.log.free_below(low, &mut self.space);
             topic.low = low;
         }
@@ -310,6 +304,20 @@ impl Shard {
         self.merge_old(key);
         if let Some(max) = self.options.resident_messages_max {
             self.keep_in_memory(key, max);
+        }
+    }
+
+    /// Gives back all memory of a topic whose messages are all finished.
+    pub(super) fn start_anew(&mut self, key: Key) {
+        let Some(topic) = self.topics.get_mut(key) else { return };
+        topic.handed_at = topic.log.rewind(&mut self.space);
+        topic.mark_journaled();
+        topic.holes.clear();
+        topic.low = topic.handed_at.segment;
+        for &channel in &topic.channels {
+            let Some(channel) = self.channels.get_mut(channel) else { continue };
+            channel.at = topic.handed_at;
+            channel.outstanding.shrink();
         }
     }
 

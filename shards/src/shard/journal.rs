@@ -424,6 +424,9 @@ impl Shard {
             Err(error) => {
                 self.journal.retry_at_ms = self.now.mono_ms + JOURNAL_RETRY_MS;
                 self.journal.short = true;
+                if error.full {
+                    self.press_for_disk();
+                }
                 // There is time as long as the current file has room.
                 if self.journal_room() < self.options.journal_file_bytes / 4 {
                     self.journal_failed(&error);

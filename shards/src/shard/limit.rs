@@ -306,6 +306,11 @@ impl Shard {
 
     /// Why a publish to this topic is refused, if it is.
     pub(super) fn bound_reason(&mut self, key: Key) -> Option<String> {
+        let topic = self.topics.get(key)?;
+        let presses = self.floor.is_some() && topic.full.is_none() && topic.is_kept();
+        if presses && self.press_for_floor() {
+            return None;
+        }
         let topic = self.topics.get_mut(key)?;
         let floor = self.floor.as_ref().filter(|_| topic.is_kept());
         let reason = topic.full.as_ref().or(floor)?.clone();

@@ -121,6 +121,7 @@ impl Shard {
 
     pub(super) fn segment_read(&mut self, ticket: u32, result: Result<PageBuffer, DiskError>) {
         let Some(result) = self.peek_read(ticket, result) else { return };
+        let Some(result) = self.seek_read(ticket, result) else { return };
         let Some(loading) = self.tiers.loads.running.remove(&ticket) else {
             return self.index_read(ticket, result);
         };

@@ -58,6 +58,7 @@ impl Shard {
                 }
             }
             Request::Peek(peek) => return self.begin_peek(from, ticket, &peek),
+            Request::Seek(seek) => return self.begin_seek(from, ticket, seek),
             Request::Configure(topic, channel, change) => {
                 self.configure(&topic, channel.as_ref(), &change)
             }
@@ -85,7 +86,7 @@ impl Shard {
         self.take_share(Publisher::Worker(me), publish.bytes.len());
         match self.append_to(&publish.topic, publish.defer_ms, publish.bodies()) {
             Ok(Durability::Memory) => self.send_reply(me, ticket, Reply::Done),
-            Ok(durability) => self.owe_reply(me, ticket, durability),
+            Ok(durability) => self.owe_reply(me, ticket, durability, Reply::Done),
             Err(reason) => self.send_reply(me, ticket, Reply::Refused(reason)),
         }
     }
@@ -265,6 +266,7 @@ impl Shard {
             self.wheel.cancel(timer);
         }
         self.wheel.cancel(topic.age_alarm);
+        self.wheel.cancel(topic.retained.alarm);
         self.note_topic_deleted(&topic);
         for channel in core::mem::take(&mut topic.channels) {
             let Some(mut channel) = self.channels.remove(channel) else { continue };

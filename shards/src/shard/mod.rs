@@ -10,10 +10,11 @@
 //! (what HTTP and emptiness do), `structure` (what of that is written down), `discovery` (what
 //! lookup servers are told and asked), `alarm` (time), `deferral` (what is kept back), `transfer`
 //! (what goes to other topics), `redrive` (and comes back), `policy` (what operators ask), `limit`
-//! (how much there may be), `report`, `drain`, `peek`. Then the disk: `journal` (what of a turn is
-//! written down), `share` (who gets the room for that), `promise` (who waits for it), `spill` and
-//! `load` (memory and disk), `retire` (places that are given back), `checkpoint` (getting the
-//! journal's files back), `restore`.
+//! (how much there may be), `retain` (what is kept of what is finished), `seek` (and given again),
+//! `report`, `drain`, `peek`. Then the disk: `journal` (what of a turn is written down), `share`
+//! (who gets the room for that), `promise` (who waits for it), `spill` and `load` (memory and
+//! disk), `retire` (places that are given back), `checkpoint` (getting the journal's files back),
+//! `restore`.
 
 mod alarm;
 mod auth;
@@ -37,7 +38,9 @@ mod publish;
 mod redrive;
 mod report;
 mod restore;
+mod retain;
 mod retire;
+mod seek;
 mod share;
 mod spill;
 mod structure;
@@ -59,6 +62,7 @@ use crate::log::Pool;
 use crate::log::pool::Grow;
 use crate::mail::{Answer, Letter};
 use crate::placement::Placement;
+use crate::policy::Retention;
 use crate::request::Reply;
 use crate::slots::{Key, Slots};
 use crate::store::Space;
@@ -83,6 +87,7 @@ use discovery::Discovery;
 use journal::Journal;
 use peek::Peeks;
 use promise::Promises;
+use seek::Seeks;
 use spill::Tiers;
 use structure::Structure;
 
@@ -139,6 +144,8 @@ enum Alarm {
     Age(Key),
     /// A channel's dead letters are brought back, a few at a time.
     Redrive(Key),
+    /// What a topic keeps of what is finished may be too old.
+    Retention(Key),
 }
 
 /// One shard. See the module's text.
@@ -159,6 +166,7 @@ pub struct Shard {
     promises: Promises,
     checkpoint: Checkpoint,
     peeks: Peeks,
+    seeks: Seeks,
     /// Channels that may have something to deliver.
     marked: Vec<Key>,
     /// Channels with messages for other topics.
@@ -194,6 +202,8 @@ pub struct Shard {
     checkpoints: u64,
     /// The disk has less free space than it is to have: publishes are refused, and why.
     floor: Option<String>,
+    /// When retained messages last made room for the floor.
+    floor_pressed_ms: u64,
 }
 
 /// What a shard is made of.
@@ -230,6 +240,7 @@ impl Shard {
             promises: Promises::default(),
             checkpoint: Checkpoint::default(),
             peeks: Peeks::default(),
+            seeks: Seeks::default(),
             options,
             placement,
             now,
@@ -262,6 +273,7 @@ impl Shard {
             errors: ErrorCounts::default(),
             checkpoints: 0,
             floor: None,
+            floor_pressed_ms: 0,
         }
     }
 
@@ -284,6 +296,8 @@ impl Shard {
         if !self.transferring.is_empty() {
             self.send_transfers();
         }
+        // What they write down is written in the next turn, and synced then.
+        self.step_seeks();
         self.seal_letters();
     }
 
@@ -301,6 +315,7 @@ impl Shard {
             && self.space.requests.is_empty()
             && self.touched.is_empty()
             && self.peeks.is_idle()
+            && self.seeks.is_idle()
             && self.transferring.is_empty()
             && self.dirty.is_empty()
             && !self.indexes.has_more_due()
@@ -383,6 +398,7 @@ impl Shard {
         let mut topic = Topic::new(*name, self.now.wall_ns, self.sequence_floor, durability);
         topic.limit = self.options.defaults.topic;
         topic.bounded = topic.limit.is_set();
+        topic.retained.keep = Retention::default().keep(&self.options.defaults.keep, name);
         // That messages of an earlier topic of this name are not its own is written down.
         topic.journaled |= self.space.store.was_used() && topic.is_kept();
         let key = self.topics.insert(topic);

@@ -56,7 +56,8 @@ impl Shard {
             return Reply::TopicNotFound;
         };
         let limit = policy.bounds.limit(&self.default_limit(channel.is_some()));
-        Reply::Settings(Box::new(Settings { policy: policy.clone(), limit }))
+        let keep = policy.retention.keep(&self.options.defaults.keep, topic);
+        Reply::Settings(Box::new(Settings { policy: policy.clone(), limit, keep }))
     }
 
     /// Topics, and where dead letters of theirs and of their channels go.
@@ -76,6 +77,7 @@ impl Shard {
         let default = self.default_limit(false);
         if let Some(topic) = self.topics.get_mut(key) {
             topic.limit = policy.bounds.limit(&default);
+            topic.retained.keep = policy.retention.keep(&self.options.defaults.keep, &topic.name);
             topic.policy = policy;
         }
         self.note_bounds(key);

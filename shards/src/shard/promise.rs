@@ -22,8 +22,8 @@ pub(super) struct Owed {
     clients: Vec<Key>,
     /// Publishes of other workers.
     answers: Vec<(u16, Answer)>,
-    /// Requests of HTTP, here or there, by worker and ticket.
-    replies: Vec<(u16, u64)>,
+    /// Requests of HTTP, here or there, by worker and ticket, and what they are told.
+    replies: Vec<(u16, u64, Reply)>,
     /// Messages of channels here that went to a topic here.
     transfers: Vec<(Key, u64)>,
 }
@@ -130,8 +130,14 @@ impl Shard {
     }
 
     /// A reply to HTTP that promises something.
-    pub(super) fn owe_reply(&mut self, to: u16, ticket: u64, durability: Durability) {
-        self.promises.owed(durability).replies.push((to, ticket));
+    pub(super) fn owe_reply(
+        &mut self,
+        to: u16,
+        ticket: u64,
+        durability: Durability,
+        reply: Reply,
+    ) {
+        self.promises.owed(durability).replies.push((to, ticket, reply));
     }
 
     /// A message of a channel here went to a topic here, which promises something.
@@ -168,8 +174,8 @@ impl Shard {
         for (to, answer) in owed.answers.drain(..) {
             self.answers[usize::from(to)].push(answer);
         }
-        for (to, ticket) in owed.replies.drain(..) {
-            self.send_reply(to, ticket, Reply::Done);
+        for (to, ticket, reply) in owed.replies.drain(..) {
+            self.send_reply(to, ticket, reply);
         }
         for (channel, sequence) in owed.transfers.drain(..) {
             self.transferred(channel, sequence, false);
@@ -194,7 +200,7 @@ impl Shard {
             let refused = Some(String::from(reason));
             self.answers[usize::from(to)].push(Answer { refused, ..answer });
         }
-        for (to, ticket) in owed.replies {
+        for (to, ticket, _) in owed.replies {
             self.send_reply(to, ticket, Reply::Refused(String::from(reason)));
         }
         for (channel, sequence) in owed.transfers {

@@ -149,7 +149,7 @@ impl Shard {
             }
             self.note_messages(topic_key);
         }
-        if delay_ms > 0 && !self.make_room(0) {
+        if delay_ms > 0 && !self.make_room(0) && !(self.press_retained(1) && self.make_room(0)) {
             // The body might still find room, but not where it is noted when it is due.
             self.publishes_refused += 1;
             return Err(self.full_reason());
@@ -163,9 +163,7 @@ impl Shard {
             if topic.publish(body, stamp, &mut self.space).is_ok() {
                 continue;
             }
-            if let Some(block) = self.take_block(body.len() + RECORD_BYTES_MAX) {
-                self.space.pool.give_back(block);
-            }
+            self.find_block(body.len() + RECORD_BYTES_MAX);
             let Some(topic) = self.topics.get_mut(topic_key) else { break };
             if topic.publish(body, stamp, &mut self.space).is_err() {
                 refused = Some(self.full_reason());
@@ -175,6 +173,19 @@ impl Shard {
         }
         self.touch(topic_key);
         refused.map_or(Ok(durability), Err)
+    }
+
+    /// Sees to it that the next message of this size finds room, if there is any to be had.
+    fn find_block(&mut self, bytes: usize) {
+        loop {
+            if let Some(block) = self.take_block(bytes) {
+                return self.space.pool.give_back(block);
+            }
+            // What nobody waits for is in nobody's way.
+            if !self.press_retained(bytes as u64) {
+                return;
+            }
+        }
     }
 
     /// Makes the topic that a refused MPUB leaves behind. False when the client goes to where the

@@ -194,7 +194,11 @@ impl Shard {
 }
 
 fn topic_stats(topic: &Topic) -> TopicStats {
+    let (retained_count, retained_bytes) = topic.retained();
     TopicStats {
+        retained_count,
+        retained_bytes,
+        retained_pressed_count: topic.retained.pressed_count,
         name: topic.name,
         depth: topic.depth(),
         backend_depth: topic.log.cold_count(topic.handed_at).min(topic.depth()),

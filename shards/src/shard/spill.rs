@@ -288,6 +288,7 @@ impl Shard {
         for first in wanted {
             self.queue_store(key, first);
         }
+        self.evict_retained(key);
     }
 
     /// Has a segment stored that is full.
@@ -423,10 +424,13 @@ impl Shard {
         let cursors = topic.channels.iter().filter_map(|&key| channels.get(key));
         let cursors: Vec<u64> = cursors.map(|channel| channel.cursor).collect();
         let (mut count, mut to_store) = (0, Vec::new());
+        let keeps = topic.retained.keep.is_set();
+        let low = cursors.iter().copied().min().unwrap_or(topic.handed).min(topic.handed);
         for segment in topic.log.segments_mut().filter(|segment| segment.is_resident()) {
-            count += u64::from(segment.count);
+            let finished = keeps && segment.last < low;
+            count += if finished { 0 } else { u64::from(segment.count) };
             let read = cursors.iter().any(|cursor| (segment.first..=segment.last).contains(cursor));
-            if count <= max || !segment.sealed || segment.storing || read {
+            if (count <= max && !finished) || !segment.sealed || segment.storing || read {
                 continue;
             }
             if segment.home.is_none() {
@@ -466,6 +470,9 @@ impl Shard {
     }
 
     pub(super) fn store_failed(&mut self, error: &DiskError) {
+        if error.full {
+            self.press_for_disk();
+        }
         self.tiers.retry_at_ms = self.now.mono_ms + JOURNAL_RETRY_MS;
         self.tiers.trouble = Some(error.text.clone());
     }

@@ -9,6 +9,7 @@ mod log;
 mod memory;
 mod parser;
 mod regressions;
+mod replay;
 mod seeds;
 mod share;
 mod world;

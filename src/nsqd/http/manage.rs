@@ -11,6 +11,7 @@ use crate::http::respond::{Failure, Response, v1_empty};
 use super::Call;
 use super::desk::Desk;
 use super::publish::{create, refusal};
+use super::seek::create_from;
 
 /// `/topic/create`.
 ///
@@ -39,12 +40,16 @@ pub async fn topic<D: Desk>(call: &Call<'_, D>, action: TopicAction) -> Result<R
     done(call.desk.ask(shard, Request::Topic(name, action)).await)
 }
 
-/// `/channel/create`; the topic must exist.
+/// `/channel/create`; the topic must exist. With `from` the channel must not, and starts there.
 ///
 /// # Errors
 /// Bad names, no such topic, or a shard that refuses.
 pub async fn create_channel<D: Desk>(call: &Call<'_, D>) -> Result<Response, Failure> {
-    let (topic, channel) = names(&call.query()?)?;
+    let query = call.query()?;
+    let (topic, channel) = names(&query)?;
+    if let Some(from) = query.get("from") {
+        return create_from(call, (topic, channel), &from).await;
+    }
     let shard = call.desk.owner(topic.as_bytes());
     done(call.desk.ask(shard, Request::CreateChannel(topic, channel)).await)
 }

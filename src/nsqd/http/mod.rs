@@ -33,6 +33,7 @@ pub mod memory;
 mod peek;
 pub mod policy;
 mod redrive;
+mod seek;
 pub mod stats;
 
 #[cfg(test)]

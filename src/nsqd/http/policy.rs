@@ -63,6 +63,10 @@ struct Shown<'a> {
     max_attempts: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_backoff: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention_age: Option<String>,
 }
 
 /// `/topic/config` and `/channel/config`.
@@ -98,7 +102,8 @@ pub async fn policy<D: Desk>(call: &Call<'_, D>, subject: Subject) -> Result<Res
 
 fn shown(reply: Reply, topic: Name, channel: Option<Name>) -> Result<Response, Failure> {
     let Reply::Settings(settings) = reply else { return Err(refusal(reply)) };
-    let Settings { policy, limit } = *settings;
+    let Settings { policy, limit, keep } = *settings;
+    let is_topic = channel.is_none();
     let target = policy.dead_letter_topic;
     Ok(v1_json(&Shown {
         topic: topic.as_str(),
@@ -111,6 +116,8 @@ fn shown(reply: Reply, topic: Name, channel: Option<Name>) -> Result<Response, F
         max_attempts: channel.map(|_| policy.max_attempts),
         retry_backoff: channel
             .map(|_| policy.retry_backoff_ms.iter().map(|&ms| duration_text(ms)).collect()),
+        retention_bytes: is_topic.then_some(keep.bytes),
+        retention_age: is_topic.then(|| duration_text(keep.age_ms)),
     }))
 }
 
@@ -157,6 +164,12 @@ fn set(change: &mut Change, subject: Subject, key: &str, value: &str) -> Result<
         ("on_full", _) => change.on_full = Some(optional(value, on_full)?),
         ("dead_letter_topic", _) => {
             change.dead_letter_topic = Some(optional(value, topic_name)?);
+        }
+        ("retention_bytes", Subject::Topic) => {
+            change.retention_bytes = Some(optional(value, bytes)?);
+        }
+        ("retention_age", Subject::Topic) => {
+            change.retention_age_ms = Some(optional(value, milliseconds)?);
         }
         ("max_attempts", Subject::Channel) => {
             change.max_attempts = Some(optional(value, count)?.unwrap_or(0));

@@ -191,7 +191,8 @@ pub fn refusal(reply: Reply) -> Failure {
         | Reply::Seen(_)
         | Reply::Settings(_)
         | Reply::Edges(_)
-        | Reply::Redriving(_) => {
+        | Reply::Redriving(_)
+        | Reply::Sought(_) => {
             tracing::error!("a shard answered something that was not asked");
             Failure::internal()
         }

@@ -47,6 +47,8 @@ pub enum Endpoint {
     Policy(Subject),
     /// Bring dead letters back, or look how far that is.
     Redrive,
+    /// Move a channel in its topic's messages.
+    Seek,
     /// How often Go looks at blocked goroutines.
     SetBlockRate,
     /// Give memory back.
@@ -104,6 +106,7 @@ fn table() -> Vec<Route<Endpoint>> {
         (&post, "/channel/config", E::Policy(Subject::Channel)),
         (&get, "/channel/redrive", E::Redrive),
         (&post, "/channel/redrive", E::Redrive),
+        (&post, "/channel/seek", E::Seek),
         (&get, "/config/{opt}", E::Config),
         (&put, "/config/{opt}", E::Config),
         (&get, "/config/drain", E::Drain),

@@ -22,7 +22,7 @@ use super::desk::Desk;
 use super::routes::{Endpoint, ROUTES};
 use super::socket::HttpSocket;
 use super::timers::{HeadTimer, Timers};
-use super::{config, debug, drain, health, info, manage, peek, policy, publish, redrive, stats};
+use super::{config, debug, drain, health, info, manage, peek, policy, publish, redrive, seek, stats};
 
 /// How long a request's head may take once it has begun: this long at least, twice as long at most.
 pub const HEAD_TIME_MIN: Duration = Duration::from_secs(20);
@@ -164,6 +164,7 @@ async fn handle<D: Desk>(
         Endpoint::Profile(profile) => profiles::answer(profile),
         Endpoint::Policy(subject) => policy::policy(call, subject).await,
         Endpoint::Redrive => redrive::redrive(call).await,
+        Endpoint::Seek => seek::seek(call).await,
         Endpoint::SetBlockRate => Ok(debug::set_block_rate(call)),
         Endpoint::FreeMemory => Ok(debug::free_memory()),
     }

@@ -139,6 +139,9 @@ pub fn example_stats() -> ShardStats {
 
 pub fn topic(text: &str, channels: Vec<ChannelStats>) -> TopicStats {
     TopicStats {
+        retained_count: 0,
+        retained_bytes: 0,
+        retained_pressed_count: 0,
         name: name(text),
         depth: 0,
         backend_depth: 0,
@@ -247,6 +250,7 @@ fn words(request: &Request) -> String {
         Request::Settings(topic, _) => format!("settings of {topic}"),
         Request::DeadLetterEdges => "dead letters".to_owned(),
         Request::Redrive(topic, channel, ..) => format!("redrive {topic}/{channel}"),
+        Request::Seek(seek) => format!("seek {}/{} {:?}", seek.topic, seek.channel, seek.to),
         Request::RedriveStatus(topic, channel) => format!("redriving {topic}/{channel}"),
     }
 }
@@ -360,6 +364,7 @@ impl FakeDesk {
             Request::Configure(..)
             | Request::Settings(..)
             | Request::Redrive(..)
+            | Request::Seek(_)
             | Request::RedriveStatus(..) => Reply::TopicNotFound,
         }
     }

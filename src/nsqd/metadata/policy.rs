@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shards::policy::{Bounds, OnFull, Policy};
+use shards::policy::{Bounds, OnFull, Policy, Retention};
 use shards::wire::names::Name;
 
 use super::{Object, Topics, field};
@@ -28,6 +28,10 @@ pub struct PolicyText {
     retry_backoff_ms: Vec<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letter_topic: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention_age_ms: Option<u64>,
 }
 
 /// A policy as it stands in the file; `None` when there is nothing to say.
@@ -41,6 +45,8 @@ pub fn text(policy: &Policy) -> Option<PolicyText> {
         max_attempts: Some(policy.max_attempts).filter(|&attempts| attempts > 0),
         retry_backoff_ms: policy.retry_backoff_ms.clone(),
         dead_letter_topic: policy.dead_letter_topic.map(|name| name.to_string()),
+        retention_bytes: policy.retention.bytes,
+        retention_age_ms: policy.retention.age_ms,
     })
 }
 
@@ -76,6 +82,7 @@ fn policy(text: PolicyText) -> Result<Policy, String> {
         dead_letter_topic,
         max_attempts: text.max_attempts.unwrap_or(0),
         retry_backoff_ms: text.retry_backoff_ms,
+        retention: Retention { bytes: text.retention_bytes, age_ms: text.retention_age_ms },
     })
 }
 

@@ -295,6 +295,9 @@ impl World {
         let destructive = self.settings.destructive;
         let topic_action = |action| Request::Topic(t.to_owned(), action);
         let channel_action = |action| Request::Channel(name(t), name(c), action);
+        if self.settings.seeks && self.random.chance(15) {
+            return self.seek(topic, channel);
+        }
         let request = match self.random.below(40) {
             0..4 => Request::CreateTopic(name(t)),
             4..8 => Request::CreateChannel(name(t), name(c)),
@@ -444,6 +447,7 @@ impl World {
         let delete = Request::Topic("noise".to_owned(), TopicAction::Delete);
         self.ask(0, owner, delete);
         self.quiesce();
+        self.keep_nothing();
         let bytes: Vec<u64> = self.stats().iter().map(|s| s.gauges.memory_bytes).collect();
         if bytes.iter().any(|&bytes| bytes > 0) {
             self.ledger.complain(format!("{bytes:?} bytes are never given back"));

@@ -14,6 +14,7 @@ mod operate;
 mod place;
 mod replies;
 mod restart;
+mod seek;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};

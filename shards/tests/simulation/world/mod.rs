@@ -16,6 +16,7 @@ mod metadata;
 mod pipes;
 pub mod random;
 mod restart;
+mod seek;
 mod turn;
 pub mod wire;
 
@@ -94,6 +95,8 @@ pub enum Canary {
     OneMoreAttempt,
     /// A channel holds more than it may.
     LooseBound,
+    /// What is finished is not kept.
+    ForgetRetained,
 }
 
 /// What kind of world it is.
@@ -120,6 +123,8 @@ pub struct Settings {
     /// Deliveries after which a message of the first channel of each topic is a dead letter; 0 for
     /// any number.
     pub attempts: u16,
+    /// Operators also move channels in what topics keep.
+    pub seeks: bool,
     /// The clock sometimes jumps by seconds.
     pub jumps: bool,
     /// New topics wait for the channels that lookup servers know.
@@ -160,6 +165,7 @@ impl Default for Settings {
             sampling: false,
             deferring: None,
             attempts: 0,
+            seeks: false,
             jumps: true,
             discovery: false,
             ends: Vec::new(),
@@ -246,6 +252,9 @@ impl World {
         let mut options = options.clone();
         if self.settings.canary == Some(Canary::LooseBound) {
             options.defaults.channel.max_messages *= 2;
+        }
+        if self.settings.canary == Some(Canary::ForgetRetained) {
+            options.defaults.keep.bytes = 1;
         }
         let parts = Parts {
             options,

@@ -113,9 +113,10 @@ impl World {
             }
         }
         let mut sink = Sink { folder: &mut self.folder, current: None };
+        let keep = Some(self.settings.options.defaults.keep);
         // It may be interrupted: what it wrote stays.
         if sink.folder.interrupts_recovery() {
-            recover::recover(&metadata, &files, &mut sink, &mut |_, _| ());
+            recover::recover_kept(&metadata, &files, &mut sink, keep, &mut |_, _| ());
             let written = std::mem::take(&mut sink.folder.files);
             let again = written
                 .values()
@@ -123,12 +124,12 @@ impl World {
             files.extend(again);
             sink.current = None;
             sink.folder.begin_generation();
-            let recovered = recover::recover(&metadata, &files, &mut sink, &mut |_, _| ());
+            let recovered = recover::recover_kept(&metadata, &files, &mut sink, keep, &mut |_, _| ());
             self.folder.files.extend(written);
             self.folder.files.extend(old);
             return recovered;
         }
-        let recovered = recover::recover(&metadata, &files, &mut sink, &mut |_, _| ());
+        let recovered = recover::recover_kept(&metadata, &files, &mut sink, keep, &mut |_, _| ());
         self.folder.files.extend(old);
         recovered
     }

@@ -95,6 +95,12 @@ struct Topic<'a> {
     rejected_count: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     full: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_zero")]
+    retained_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    retained_bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    retained_dropped_count: u64,
 }
 
 impl<'a> Topic<'a> {
@@ -112,6 +118,9 @@ impl<'a> Topic<'a> {
             dropped_count: topic.dropped_count,
             rejected_count: topic.rejected_count,
             full: topic.full.as_deref(),
+            retained_count: topic.retained_count,
+            retained_bytes: topic.retained_bytes,
+            retained_dropped_count: topic.retained_pressed_count,
         }
     }
 }

@@ -25,7 +25,7 @@ struct OfChannel {
     value: fn(&ChannelStats) -> u64,
 }
 
-const OF_TOPICS: [OfTopic; 9] = [
+const OF_TOPICS: [OfTopic; 12] = [
     OfTopic {
         kind: GAUGE,
         name: "nsq_topic_depth",
@@ -79,6 +79,24 @@ const OF_TOPICS: [OfTopic; 9] = [
         name: "nsq_topic_full",
         help: "Whether publishes are refused now for that.",
         value: |topic| topic.full.is_some().into(),
+    },
+    OfTopic {
+        kind: GAUGE,
+        name: "nsq_topic_retained_messages",
+        help: "Messages that are kept though all channels have finished them.",
+        value: |topic| topic.retained_count,
+    },
+    OfTopic {
+        kind: GAUGE,
+        name: "nsq_topic_retained_bytes",
+        help: "Bytes that these take in the log.",
+        value: |topic| topic.retained_bytes,
+    },
+    OfTopic {
+        kind: COUNTER,
+        name: "nsq_topic_retained_dropped_total",
+        help: "Messages that were kept and let go early, because memory or disk was short.",
+        value: |topic| topic.retained_pressed_count,
     },
 ];
 

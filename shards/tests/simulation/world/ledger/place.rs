@@ -7,7 +7,7 @@ use super::{Channel, Entry, Ledger, Outcome, Published, State, Topic};
 
 impl Published {
     /// The tick since which it may be on its topic.
-    fn since(&self) -> u64 {
+    pub(super) fn since(&self) -> u64 {
         self.handed.map_or(0, |(turn, _)| turn)
     }
 
@@ -113,7 +113,7 @@ impl Ledger {
     }
 
     /// A channel is there from now on. The first one gets what its topic holds.
-    pub(super) fn create_channel(&mut self, topic: usize, channel: usize) {
+    pub fn create_channel(&mut self, topic: usize, channel: usize) {
         let drops = self.bound.is_set() && self.bound.on_full == OnFull::DropOldest;
         let lossy = drops
             || self.channel_names[channel].ends_with("#ephemeral")

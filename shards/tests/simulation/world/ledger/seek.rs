@@ -1,0 +1,106 @@
+//! What a seek permits, and what it demands.
+
+use shards::id;
+use shards::request::{Sought, Target};
+
+use super::super::random::Random;
+use super::{Entry, Ledger, Outcome, Published, State};
+
+/// Times in records are milliseconds of another clock.
+const ROUNDING_MS: u64 = 2;
+
+impl Published {
+    /// Whether it is behind a place, as far as that is known.
+    fn is_behind(&self, to: Target) -> Option<bool> {
+        match to {
+            Target::Earliest => Some(true),
+            Target::Latest => Some(false),
+            Target::Time(time_ns) => {
+                (self.timestamp_ns != 0).then_some(self.timestamp_ns >= time_ns)
+            }
+            Target::Message(sequence) => {
+                self.id.and_then(|id| Some(id::any_sequence(id::parse(&id)?) >= sequence))
+            }
+        }
+    }
+}
+
+impl Ledger {
+    /// A message of a topic of which it is known where it is: its sequence number, and when it was
+    /// published.
+    pub fn any_known(&self, topic: usize, random: &mut Random) -> Option<(u64, i64)> {
+        let since = self.deleted[topic];
+        let known = self.messages.iter().filter(|message| {
+            message.topic == topic && message.id.is_some() && message.since() > since
+        });
+        let known: Vec<&Published> = known.collect();
+        let message = known.get(random.below(known.len().max(1)))?;
+        let sequence = id::any_sequence(id::parse(&message.id?)?);
+        Some((sequence, message.timestamp_ns))
+    }
+
+    /// Whether an operator has paused a channel.
+    pub fn is_paused(&self, topic: usize, channel: usize) -> bool {
+        let topic = self.topics[topic].as_ref();
+        topic.and_then(|topic| topic.channels.get(&channel)).is_some_and(|channel| channel.paused)
+    }
+
+    /// A channel stands elsewhere. Nothing is under way, and topics keep everything.
+    pub fn sought(&mut self, topic_index: usize, channel_index: usize, to: Target, sought: Sought) {
+        let since = self.deleted[topic_index];
+        let ephemeral = self.topic_names[topic_index].ends_with("#ephemeral");
+        let Some(topic) = self.topics[topic_index].as_mut() else { return };
+        let held = &topic.held;
+        let Some(channel) = topic.channels.get_mut(&channel_index) else {
+            return self.complain("a channel that is not there was moved".to_owned());
+        };
+        channel.emptied = None;
+        for (number, message) in (0..).zip(&self.messages) {
+            let never = message.outcome == Outcome::Refused || message.handed.is_none();
+            if message.topic != topic_index || never || held.get(&number) == Some(&false) {
+                continue;
+            }
+            let behind = message.is_behind(to);
+            if sought.forward {
+                match behind {
+                    Some(true) => {}
+                    Some(false) => drop(channel.live.remove(&number)),
+                    None => {
+                        channel.live.entry(number).and_modify(|entry| entry.unsure = true);
+                    }
+                }
+                continue;
+            }
+            let doubtful = message.outcome != Outcome::Acknowledged
+                || message.since() <= since
+                || held.contains_key(&number)
+                || self.damaged.contains(&number)
+                || ephemeral
+                || channel.lossy;
+            let due_ms = message.handed.map_or(0, |(_, ms)| ms) + message.delay_ms;
+            let state = match message.delay_ms {
+                0 => State::Waiting,
+                _ if self.jumps => State::Deferred(0, u64::MAX),
+                _ => State::Deferred(due_ms.saturating_sub(ROUNDING_MS), u64::MAX),
+            };
+            let again = Entry { state, attempts: 0, unsure: doubtful, loose: false };
+            match behind {
+                Some(true) => {
+                    channel.finished.remove(&number);
+                    channel.dead.remove(&number);
+                    channel.live.insert(number, again);
+                }
+                Some(false) => {}
+                // Nobody has ever had it: it is there already, or was emptied.
+                None if !channel.finished.contains(&number) => {
+                    channel.live.entry(number).or_insert(Entry { unsure: true, ..again });
+                }
+                None => {}
+            }
+        }
+        let consumers = channel.consumers.clone();
+        for client in consumers {
+            self.clients[client].last_first_id = [0; 16];
+        }
+    }
+}
