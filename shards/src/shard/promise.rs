@@ -130,13 +130,7 @@ impl Shard {
     }
 
     /// A reply to HTTP that promises something.
-    pub(super) fn owe_reply(
-        &mut self,
-        to: u16,
-        ticket: u64,
-        durability: Durability,
-        reply: Reply,
-    ) {
+    pub(super) fn owe_reply(&mut self, to: u16, ticket: u64, durability: Durability, reply: Reply) {
         self.promises.owed(durability).replies.push((to, ticket, reply));
     }
 

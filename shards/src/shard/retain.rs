@@ -148,7 +148,9 @@ impl Shard {
             return;
         }
         for segment in topic.log.numbered_below_mut(topic.low) {
+            // What is outstanding was read because somebody is about to have it.
             if segment.home.is_some()
+                && segment.pins == 0
                 && let Some(block) = segment.evict()
             {
                 self.space.pool.give_back(block);
@@ -167,7 +169,9 @@ impl Topic {
         };
         let Keep { bytes, age_ms } = self.retained.keep;
         let rest = self.log.bytes_below(kept_to) - u64::from(oldest.used());
-        if bytes != 0 && rest >= bytes && rest > 0 || self.log.numbered_count() > RETAINED_SEGMENTS_MAX {
+        if bytes != 0 && rest >= bytes && rest > 0
+            || self.log.numbered_count() > RETAINED_SEGMENTS_MAX
+        {
             return Oldest::Goes;
         }
         if age_ms == 0 {

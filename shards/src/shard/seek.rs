@@ -54,6 +54,8 @@ struct Job {
     since: Option<u64>,
     /// Deferred messages before this one are in `again`.
     scanned: u64,
+    /// Up to this one they are wanted.
+    end: u64,
     /// Deferred messages that come again.
     again: Deferrals,
     reading: Option<Reading>,
@@ -85,8 +87,8 @@ impl Shard {
             return Some(Reply::Refused(String::from("too many seeks at a time")));
         }
         let again = Deferrals::default();
-        let (since, scanned, reading) = (None, 0, None);
-        self.seeks.jobs.push(Job { to, ticket, topic, seek, since, scanned, again, reading });
+        let (since, scanned, end, reading) = (None, 0, 0, None);
+        self.seeks.jobs.push(Job { to, ticket, topic, seek, since, scanned, end, again, reading });
         None
     }
 
@@ -302,18 +304,17 @@ impl Shard {
             job.since = Some(found.map_or(none, |found| found.sequence));
             return;
         }
-        let to = topic.handed.max(job.scanned);
-        let range = job.scanned..to;
+        let range = job.scanned..job.end;
         let deferred: Vec<Checked> = { records }
             .filter(|found| found.delay_ms > 0 && range.contains(&found.sequence))
             .collect();
         deferred.iter().for_each(|found| self.comes_again(&mut job.again, found));
-        job.scanned = to.min(last + 1);
+        job.scanned = job.end.min(last + 1);
     }
 
     /// Notes the deferred messages from the target on.
     fn collect_deferred(&mut self, job: &mut Job, target: u64, end: u64) -> Result<(), Pause> {
-        job.scanned = job.scanned.max(target);
+        (job.scanned, job.end) = (job.scanned.max(target), end);
         for _ in 0..SEEK_SEGMENTS_PER_TURN {
             let Some(topic) = self.topics.get(job.topic) else { return Err(Pause::Later) };
             let from = topic.log.locate(job.scanned).segment;
@@ -449,9 +450,10 @@ impl Channel {
             return all;
         }
         ahead += kept.count(Range { first: self.cursor, last });
-        let skips = self.skips.values().map(|skip| {
-            skip.to.min(target).saturating_sub(skip.from.max(self.cursor))
-        });
+        let skips = self
+            .skips
+            .values()
+            .map(|skip| skip.to.min(target).saturating_sub(skip.from.max(self.cursor)));
         let passed = skips.sum::<u64>() + ahead;
         all + (target - self.cursor).saturating_sub(passed)
     }

@@ -22,7 +22,9 @@ use super::desk::Desk;
 use super::routes::{Endpoint, ROUTES};
 use super::socket::HttpSocket;
 use super::timers::{HeadTimer, Timers};
-use super::{config, debug, drain, health, info, manage, peek, policy, publish, redrive, seek, stats};
+use super::{
+    config, debug, drain, health, info, manage, peek, policy, publish, redrive, seek, stats,
+};
 
 /// How long a request's head may take once it has begun: this long at least, twice as long at most.
 pub const HEAD_TIME_MIN: Duration = Duration::from_secs(20);

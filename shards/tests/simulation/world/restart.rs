@@ -124,7 +124,8 @@ impl World {
             files.extend(again);
             sink.current = None;
             sink.folder.begin_generation();
-            let recovered = recover::recover_kept(&metadata, &files, &mut sink, keep, &mut |_, _| ());
+            let recovered =
+                recover::recover_kept(&metadata, &files, &mut sink, keep, &mut |_, _| ());
             self.folder.files.extend(written);
             self.folder.files.extend(old);
             return recovered;
