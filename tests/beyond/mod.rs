@@ -9,3 +9,4 @@ mod docs;
 mod limits;
 mod messages;
 mod redrive;
+mod replay;
