@@ -280,6 +280,12 @@ impl Outstanding {
         self.published.members().len() + self.put_off.members().len()
     }
 
+    /// Those of them that were never delivered, from a sequence number on.
+    #[must_use]
+    pub fn deferred_from(&self, first: u64) -> u64 {
+        self.published.members().count(Range { first, last: u64::MAX })
+    }
+
     /// Messages that wait to be delivered again.
     #[must_use]
     pub fn requeued(&self) -> u64 {

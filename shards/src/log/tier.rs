@@ -110,10 +110,12 @@ impl Log {
         let known = at.segment >= self.first && at.offset <= segment.used();
         let offset = match known {
             true => u64::from(at.offset),
-            // It is in there somewhere: as far as its number is among those that are.
+            // It is in there somewhere: as far as its number is among those that may be.
             false => {
-                let behind = sequence.saturating_sub(segment.first).min(u64::from(segment.count));
-                behind * u64::from(segment.used()) / u64::from(segment.count.max(1))
+                let span = segment.last.saturating_sub(segment.first) + 1;
+                let behind = sequence.saturating_sub(segment.first).min(span);
+                let part = u128::from(behind) * u128::from(segment.used()) / u128::from(span);
+                part as u64
             }
         };
         last.end().saturating_sub(segment.start + offset)

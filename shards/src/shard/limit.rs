@@ -337,8 +337,9 @@ impl Channel {
         let ahead = topic.log.bytes_ahead(self.cursor, self.at).saturating_sub(topic.own_bytes());
         let kept = &self.outstanding;
         let out = kept.in_flight() + kept.requeued() + kept.deferred();
-        let deferred_ahead = self.not_waiting.min(kept.deferred());
-        ahead + (out - deferred_ahead) * topic.log.mean_record_bytes()
+        // What is deferred and not passed yet is in `ahead` already.
+        let passed = out - kept.deferred_from(self.cursor);
+        ahead + passed * topic.log.mean_record_bytes()
     }
 
     /// Since when its oldest waiting message could be delivered.

@@ -1,13 +1,10 @@
 //! Who acts at random: producers, consumers, operators, and clients that make no sense.
 
-use shards::policy::Change;
 use shards::request::{ChannelAction, Publish, Request, TopicAction};
 
 use super::wire::{self, Command, Frame};
-use super::{Canary, World, name};
+use super::{World, name};
 
-/// Where dead letters go.
-const DEAD: &str = "dead";
 /// Steps between two ends of all shards, about.
 const STEPS_BETWEEN_ENDS: usize = 300;
 /// Shards that there may be after one.
@@ -60,7 +57,8 @@ impl World {
         self.advance(ms);
         // The wall clock is corrected now and then. Over a restart it is the only one.
         let ends = !self.settings.ends.is_empty() || self.folder.settings.power_cuts;
-        if !ends && self.random.chance(2) {
+        let ages = self.settings.has_ages();
+        if !ends && !ages && self.random.chance(2) {
             self.now.wall_ns += self.random.below(4_000_000_000) as i64 - 2_000_000_000;
         }
     }
@@ -309,34 +307,10 @@ impl World {
             28..30 if destructive => topic_action(TopicAction::Empty),
             30..32 if destructive => channel_action(ChannelAction::Empty),
             32 if destructive => channel_action(ChannelAction::Delete),
+            32..36 if self.settings.redrives => return self.redrive(),
             _ => return self.publish_over_http(topic),
         };
         self.ask_owner(topic, request);
-    }
-
-    /// The first channel of each topic gives messages up after so many deliveries in vain.
-    pub fn poison(&mut self) {
-        let more = u64::from(self.settings.canary == Some(Canary::OneMoreAttempt));
-        let change = Change {
-            max_attempts: Some(u64::from(self.settings.attempts) + more),
-            dead_letter_topic: Some(Some(name(DEAD))),
-            ..Change::default()
-        };
-        for topic in 0..self.settings.topics.len() {
-            let (t, c) = (self.settings.topics[topic], self.settings.channels[0]);
-            self.ask_owner(topic, Request::CreateTopic(name(t)));
-            self.quiesce();
-            self.ask_owner(topic, Request::CreateChannel(name(t), name(c)));
-            self.quiesce();
-            let change = Box::new(change.clone());
-            self.ask_owner(topic, Request::Configure(name(t), Some(name(c)), change));
-            self.quiesce();
-        }
-    }
-
-    /// Dead letters so far.
-    pub fn dead_letters(&self) -> usize {
-        self.ledger.dead_letters()
     }
 
     fn publish_over_http(&mut self, topic: usize) {
@@ -374,9 +348,10 @@ impl World {
                 self.ask_owner(topic, request);
             }
         }
+        self.end_redrives();
         self.check();
         self.drain();
-        self.check_dead_letters();
+        self.check_letters();
         self.check_emptiness();
     }
 
@@ -414,23 +389,6 @@ impl World {
             self.advance((max_ms / 20).max(deferred_ms / 20));
         }
         self.check();
-    }
-
-    /// What the ledger knows to be dead is in the dead-letter topic, which goes now.
-    fn check_dead_letters(&mut self) {
-        let known = self.ledger.dead_letters() as u64;
-        let stats = self.stats();
-        let mut topics = stats.iter().flat_map(|shard| &shard.topics);
-        let found = topics.find(|topic| topic.name.as_str() == DEAD).map_or(0, |dead| dead.depth);
-        // Over a crash one may have gone twice, and of some it is not known that they were there.
-        let plain = !self.settings.sampling && self.settings.body_bytes_max < 1000;
-        let exact = self.settings.ends.is_empty() && plain;
-        if found < known || exact && found > known {
-            self.ledger.complain(format!("{found} dead letters, not {known}"));
-        }
-        let owner = self.placement_owner(DEAD);
-        self.ask(0, owner, Request::Topic(DEAD.to_owned(), TopicAction::Delete));
-        self.quiesce();
     }
 
     fn check_emptiness(&mut self) {

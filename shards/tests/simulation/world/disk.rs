@@ -573,7 +573,8 @@ impl Folder {
                 good.filter(|(_, good)| (*first..=*last).contains(&good.sequence))
             {
                 let record = &run[offset as usize..][..checked.bytes];
-                found.extend(messages(record).map(|(_, number)| number));
+                let numbers = messages(record).chain(file::letters(record));
+                found.extend(numbers.map(|(_, number)| number));
             }
         }
         found

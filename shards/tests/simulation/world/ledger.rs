@@ -8,6 +8,7 @@
 //! answered yet while a channel is made or emptied) it is `unsure` on that channel: it may be there
 //! or not, and counts have that much room.
 
+mod beyond;
 mod compare;
 mod deliver;
 mod operate;
@@ -24,6 +25,7 @@ use shards::policy::Limit;
 use super::Settings;
 use super::disk::Fact;
 use super::wire::{Command, Frame};
+use beyond::{Bounds, Seen};
 use replies::Answer;
 
 pub use operate::Order;
@@ -41,6 +43,8 @@ pub struct Published {
     bytes: usize,
     id: Option<[u8; 16]>,
     timestamp_ns: i64,
+    /// The number in its body: its own, unless it is one that was brought back.
+    base: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,8 +111,18 @@ pub struct Channel {
     attempts_max: u16,
     /// Those that are.
     dead: HashSet<u32>,
-    /// Messages that it may hold; 0 for any number.
-    messages_max: u64,
+    /// Those that were, or may have been.
+    died: HashSet<u32>,
+    /// Those that were before the power went: they are dead letters, or came again.
+    owed: HashSet<u32>,
+    /// How much it may hold.
+    limit: Limit,
+    /// What is too much becomes a dead letter.
+    buries: bool,
+    /// What is too much is dropped, and counted.
+    drops: bool,
+    /// When it was compared last.
+    seen: Option<Seen>,
 }
 
 /// Messages of one publish: the number of the first, and how many.
@@ -174,7 +188,16 @@ pub struct Ledger {
     topic_names: Vec<&'static str>,
     channel_names: Vec<&'static str>,
     attempts_max: u16,
-    bound: Limit,
+    bounds: Bounds,
+    /// Dead letters are brought back.
+    redrives: bool,
+    /// All shards end now and then.
+    ends: bool,
+    /// The power goes now and then.
+    torn: bool,
+    /// Operators delete nothing.
+    gentle: bool,
+    wall_ns: i64,
     msg_timeout_ms: u64,
     max_msg_timeout_ms: u64,
     /// Clients may seem silent.
@@ -210,7 +233,12 @@ impl Ledger {
             topic_names: settings.topics.clone(),
             channel_names: settings.channels.clone(),
             attempts_max: settings.attempts,
-            bound: settings.options.defaults.channel,
+            bounds: Bounds::new(settings),
+            redrives: false,
+            ends: !settings.ends.is_empty(),
+            torn: settings.ends.contains(&super::End::PowerCut),
+            gentle: !settings.destructive,
+            wall_ns: 0,
             msg_timeout_ms: settings.options.msg_timeout_ms.unsigned_abs(),
             jumps: settings.jumps,
             faulty: settings.is_faulty(),
@@ -248,8 +276,9 @@ impl Ledger {
     /// Numbers for messages about to be published; the first of them.
     pub fn number(&mut self, topic: usize, delay_ms: u64, sizes: &[usize]) -> u32 {
         let first = self.messages.len() as u32;
-        self.messages.extend(sizes.iter().map(|&bytes| Published {
+        self.messages.extend((first..).zip(sizes).map(|(base, &bytes)| Published {
             topic,
+            base,
             handed: None,
             outcome: Outcome::Open,
             delay_ms,

@@ -5,13 +5,14 @@
 //! goes into a shard and what comes out of it passes the ledger, which knows what must come.
 //!
 //! Reading order: `wire`, `pipes` (connections), `turn` (one turn of a worker, as the rim does it),
-//! `clients` (who acts at random), `ledger`, `metadata` and `disk` (what outlives a restart),
+//! `clients` (who acts at random), `letters` (dead ones), `ledger`, `metadata` and `disk` (what outlives a restart),
 //! `discovery` (lookup servers), `restart`.
 
 mod clients;
 mod discovery;
 pub mod disk;
 pub mod ledger;
+mod letters;
 mod metadata;
 mod pipes;
 pub mod random;
@@ -29,6 +30,7 @@ use shards::limits::Options;
 use shards::log::pool::{CHUNK_BYTES, Grow};
 use shards::mail::Letter;
 use shards::placement::Placement;
+use shards::policy::Limit;
 use shards::request::{Reply, Request};
 use shards::shard::{Departure, Now, Parts, Shard, Socket};
 use shards::stats::{Bookmark, ShardStats, StatsQuery};
@@ -93,10 +95,16 @@ pub enum Canary {
     LoseDeadLetter,
     /// A message is delivered once more than it may be.
     OneMoreAttempt,
-    /// A channel holds more than it may.
+    /// A channel holds more than it may, or for longer.
     LooseBound,
     /// What is finished is not kept.
     ForgetRetained,
+    /// A channel gives up what it may hold.
+    TightBound,
+    /// Dead letters vanish.
+    LoseLetters,
+    /// What was published once is published again.
+    Republish,
 }
 
 /// What kind of world it is.
@@ -125,6 +133,10 @@ pub struct Settings {
     pub attempts: u16,
     /// Operators also move channels in what topics keep.
     pub seeks: bool,
+    /// What the first channel of each topic may hold.
+    pub first: Limit,
+    /// Operators bring dead letters back.
+    pub redrives: bool,
     /// The clock sometimes jumps by seconds.
     pub jumps: bool,
     /// New topics wait for the channels that lookup servers know.
@@ -137,6 +149,17 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether there is anything that becomes a dead letter.
+    pub fn has_dead_letters(&self) -> bool {
+        self.attempts > 0 || self.first.is_set()
+    }
+
+    /// Whether messages go because they are too old.
+    pub fn has_ages(&self) -> bool {
+        let defaults = self.options.defaults;
+        [defaults.topic, defaults.channel, self.first].iter().any(|limit| limit.max_age_ms != 0)
+    }
+
     /// Whether the disk may fail.
     pub fn is_faulty(&self) -> bool {
         self.disk.as_ref().is_some_and(|disk| {
@@ -166,6 +189,8 @@ impl Default for Settings {
             deferring: None,
             attempts: 0,
             seeks: false,
+            first: Limit::default(),
+            redrives: false,
             jumps: true,
             discovery: false,
             ends: Vec::new(),
@@ -210,6 +235,8 @@ pub struct World {
     written: metadata::Written,
     lookup: discovery::Lookup,
     pub folder: Folder,
+    /// Dead letters that were found at the end.
+    pub buried: usize,
     seed: u64,
 }
 
@@ -235,11 +262,12 @@ impl World {
             written: metadata::Written::new(),
             lookup: discovery::Lookup::default(),
             folder,
+            buried: 0,
             seed,
             settings,
         };
         world.workers = (0..=world.settings.shards).map(|me| world.worker(me)).collect();
-        if world.settings.attempts > 0 {
+        if world.settings.has_dead_letters() {
             world.poison();
         }
         world
@@ -250,8 +278,8 @@ impl World {
         let Settings { shards, options, disk, .. } = &self.settings;
         let count = shards + 1;
         let mut options = options.clone();
-        if self.settings.canary == Some(Canary::LooseBound) {
-            options.defaults.channel.max_messages *= 2;
+        for limit in [&mut options.defaults.topic, &mut options.defaults.channel] {
+            *limit = self.settings.canary.map_or(*limit, |canary| letters::bend(*limit, canary));
         }
         if self.settings.canary == Some(Canary::ForgetRetained) {
             options.defaults.keep.bytes = 1;

@@ -13,6 +13,7 @@ impl World {
     pub fn turn(&mut self, worker: usize) {
         self.steps += 1;
         self.workers[worker].shard.begin_turn(self.now);
+        self.ledger.set_wall(self.now.wall_ns);
         self.end_waits(worker);
         self.look(worker);
         if !self.workers[worker].shard.is_starting() {

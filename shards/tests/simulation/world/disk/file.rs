@@ -12,6 +12,9 @@ use crate::world::name;
 pub const SECTOR_BYTES: usize = 512;
 /// Where in a record without delay the body starts.
 const BODY_OFFSET: usize = 8 + 34;
+/// Where a record says what it is, and what it says of a message with a note.
+const KIND_OFFSET: usize = 4;
+const NOTED: u8 = 3;
 
 /// A sector written since it was last synced.
 #[derive(Clone)]
@@ -91,7 +94,7 @@ pub fn records_of(segment: &[u8]) -> (usize, &[u8]) {
 
 /// The good records of a run, whosever it is: one topic's checksums fit.
 pub fn walk(run: &[u8]) -> Vec<(u32, Checked)> {
-    let topics = (0..4).map(|n| format!("t{n}")).chain(["noise".to_owned()]);
+    let topics = (0..4).map(|n| format!("t{n}")).chain(["noise", "dead"].map(ToOwned::to_owned));
     let salts: Vec<Salt> = topics.map(|topic| Salt::of(&name(&topic))).collect();
     let walk = |salt: &Salt| record::walk(run, *salt).flatten().collect::<Vec<_>>();
     // Most often the first record is good.
@@ -112,13 +115,28 @@ pub fn good_messages(run: &[u8]) -> impl Iterator<Item = (Range<usize>, u32)> {
     })
 }
 
-/// The records of a run that is sound, and the numbers of the messages in them.
+/// The records of a run that is sound, and the numbers of the messages in them. Dead letters are
+/// copies, and say nothing of where the message itself is.
 pub fn messages(run: &[u8]) -> impl Iterator<Item = (Range<usize>, u32)> {
-    record::walk_trusted(run).filter_map(|(offset, found)| {
+    numbers(run, false)
+}
+
+/// The same for dead letters.
+pub fn letters(run: &[u8]) -> impl Iterator<Item = (Range<usize>, u32)> {
+    numbers(run, true)
+}
+
+fn numbers(run: &[u8], letters: bool) -> impl Iterator<Item = (Range<usize>, u32)> {
+    record::walk_trusted(run).filter_map(move |(offset, found)| {
         let start = offset as usize;
-        let delay = if found.delay_ms > 0 { 8 } else { 0 };
-        let end = start + found.bytes;
-        let body = run.get(start + BODY_OFFSET + delay..end)?;
-        Some((start..end, u32::from_be_bytes(*body.first_chunk()?)))
+        let record = &run[start..start + found.bytes];
+        let before = match *record.get(KIND_OFFSET)? {
+            NOTED => 12 + u32::from_le_bytes(*record.get(16..)?.first_chunk()?) as usize,
+            _ if found.delay_ms > 0 => 8,
+            _ => 0,
+        };
+        let body = record.get(BODY_OFFSET + before..)?;
+        let number = u32::from_be_bytes(*body.first_chunk()?);
+        (letters == (record[KIND_OFFSET] == NOTED)).then_some((start..start + found.bytes, number))
     })
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use shards::stats::{ChannelStats, ShardStats, TopicStats};
 
-use super::{Channel, Entry, Expected, Ledger, State};
+use super::{Channel, Expected, Ledger, State};
 
 /// How many messages of a channel are where.
 #[derive(Debug, Default, PartialEq)]
@@ -16,6 +16,14 @@ struct Counts {
     unsure: u64,
     /// In flight, unless they were lost.
     perhaps_in_flight: u64,
+}
+
+/// What may be back from among the dead, and nobody has seen it yet.
+#[derive(Clone, Copy)]
+struct Back {
+    redrives: bool,
+    /// What may have come to the wrong channel.
+    strays: u64,
 }
 
 impl Ledger {
@@ -60,7 +68,8 @@ impl Ledger {
         let mut complaints = Vec::new();
         let most = topic.held.len() as u64;
         let sure = topic.held.values().filter(|unsure| !**unsure).count() as u64;
-        let least = if name.ends_with("#ephemeral") { 0 } else { sure };
+        let least =
+            if self.bounds.topic_drops() || name.ends_with("#ephemeral") { 0 } else { sure };
         if !(least..=most).contains(&found.depth) {
             complaints.push(format!("topic {name} holds {}, not {least} to {most}", found.depth));
         }
@@ -72,6 +81,9 @@ impl Ledger {
             complaints.push(format!("topic {name}: paused is {}", found.paused));
         }
         let channel_names = &self.channel_names;
+        let redrives = self.redrives;
+        let first = topic.channels.get(&0).filter(|_| redrives && self.torn);
+        let strays = first.map_or(0, Channel::may_have_died);
         for &channel in topic.channels.keys() {
             let name = channel_names[channel];
             if !found.channels.iter().any(|stats| stats.name.as_str() == name) {
@@ -84,7 +96,9 @@ impl Ledger {
             match entry {
                 Some(entry) => {
                     let before = complaints.len();
-                    entry.compare(stats, now_ms, &self.damaged, &mut complaints);
+                    let back = Back { redrives, strays };
+                    entry.compare(stats, now_ms, (&self.damaged, back), &mut complaints);
+                    complaints.extend(entry.compare_bounds(stats, &self.bounds, found.depth));
                     for complaint in &mut complaints[before..] {
                         *complaint = format!("{}/{}: {complaint}", found.name, stats.name);
                     }
@@ -142,11 +156,15 @@ impl Channel {
         &mut self,
         stats: &ChannelStats,
         now_ms: u64,
-        damaged: &HashSet<u32>,
+        (damaged, back): (&HashSet<u32>, Back),
         complaints: &mut Vec<String>,
     ) {
         self.bury(now_ms);
-        let counts = self.counts(now_ms, damaged);
+        let mut counts = self.counts(now_ms, damaged);
+        counts.unsure += back.strays;
+        if back.redrives {
+            counts.unsure += (self.dead.len() + self.died.len()) as u64;
+        }
         let Counts { waiting, in_flight, deferred, unsure, perhaps_in_flight } = counts;
         let mut check = |what: &str, is: u64, least: u64, most: u64| {
             if !(least..=most).contains(&is) {
@@ -159,11 +177,6 @@ impl Channel {
         check("paused", stats.paused.into(), self.paused.into(), self.paused.into());
         let there = stats.depth + stats.deferred_count + stats.in_flight_count;
         check("on their way to another topic", stats.dead_lettering_count, 0, 0);
-        if self.messages_max != 0 && stats.depth > 0 && there > self.messages_max {
-            let text = format!("{there} is above its bound of {}", self.messages_max);
-            complaints.push(text);
-            return;
-        }
         let known = waiting + deferred + in_flight;
         check("all of it", there, known, known + unsure + perhaps_in_flight);
         let clients = self.consumers.len() as u64;
@@ -181,7 +194,7 @@ impl Channel {
                 None => self.emptied = Some(gone),
             }
         }
-        if there == known {
+        if there == known && !self.buries {
             self.live.retain(|_, entry| {
                 let in_flight = |until_ms| until_ms > now_ms;
                 let state = &entry.state;
@@ -197,24 +210,6 @@ impl Channel {
         }
     }
 
-    /// What was delivered often enough, and came back, is here no more.
-    fn bury(&mut self, now_ms: u64) {
-        let max = self.attempts_max;
-        let back = |entry: &Entry| match entry.state {
-            State::InFlight { until_ms, .. } => until_ms <= now_ms,
-            _ => true,
-        };
-        for entry in self.live.values_mut().filter(|entry| entry.attempts >= max && entry.loose) {
-            // It may have been delivered less often than the ledger knows.
-            entry.unsure |= max != 0;
-        }
-        if max != 0 {
-            let spent = |entry: &Entry| entry.attempts >= max && !entry.unsure && back(entry);
-            let dead = self.live.extract_if(|_, entry| spent(entry));
-            self.dead.extend(dead.map(|(number, _)| number));
-        }
-    }
-
     fn counts(&self, now_ms: u64, damaged: &HashSet<u32>) -> Counts {
         let mut counts = Counts::default();
         for (number, entry) in &self.live {
@@ -227,6 +222,7 @@ impl Channel {
                 State::InFlight { until_ms, .. } if until_ms > now_ms => counts.in_flight += 1,
                 _ if entry.unsure => counts.unsure += 1,
                 State::Deferred(first_ms, _) if first_ms > now_ms => counts.deferred += 1,
+                _ if self.may_bury(entry, now_ms) => counts.unsure += 1,
                 // It may have been handed over later than the ledger can tell.
                 State::Deferred(_, last_ms) if last_ms > now_ms => counts.unsure += 1,
                 _ => counts.waiting += 1,

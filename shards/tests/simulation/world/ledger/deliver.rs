@@ -35,8 +35,10 @@ impl Ledger {
     /// A message stands in a client's output: it must be its turn.
     pub(super) fn deliver(&mut self, index: usize, message: &wire::Message) -> Result<(), String> {
         let now_ms = self.now_ms;
-        let (topic, channel) = self.clients[index].subscription.ok_or("delivered to a stranger")?;
-        let number = self.recognise(topic, message)?;
+        let place = self.clients[index].subscription.ok_or("delivered to a stranger")?;
+        let number = self.recognise(place, message)?;
+        let (topic, channel) = place;
+        let strays = channel != 0 && self.is_copy(number) && self.may_stray(number, topic);
         self.delivered += 1;
         let published = &self.messages[number as usize];
         let Published { handed, outcome, delay_ms, .. } = *published;
@@ -52,12 +54,13 @@ impl Ledger {
             return Err("delivered by a topic that waits".to_owned());
         }
         channel.may_deliver(number, message.attempts)?;
+        self.bounds.check_age(channel.limit, published, self.wall_ns)?;
         let (turn, handed_ms) = handed.ok_or("delivered before it was published")?;
         let straggles = self.patient && outcome == Outcome::Unknown && turn >= self.rested;
         let under_way = outcome == Outcome::Open || turn == self.tick || straggles;
         let entry = match channel.live.get(&number) {
             Some(entry) => *entry,
-            None if under_way => {
+            None if under_way || strays => {
                 let due_ms = if delay_ms == 0 { 0 } else { handed_ms + delay_ms + 1 };
                 Entry {
                     state: State::Deferred(due_ms, due_ms),
@@ -75,7 +78,7 @@ impl Ledger {
         }
         let until_ms = now_ms + client.msg_timeout_ms + 1;
         let state = State::InFlight { connection: index, until_ms, since_ms: now_ms };
-        let unsure = channel.lossy || self.damaged.contains(&number);
+        let unsure = channel.lossy || channel.drops || self.damaged.contains(&number);
         channel.live.insert(number, Entry { state, attempts, unsure, loose: false });
         if message.attempts != attempts {
             return Err(format!("attempts should be {attempts}"));
@@ -116,7 +119,8 @@ impl Ledger {
     }
 
     /// Which message it is, if it is as it was published.
-    fn recognise(&mut self, topic: usize, message: &wire::Message) -> Result<u32, String> {
+    fn recognise(&mut self, place: (usize, usize), message: &wire::Message) -> Result<u32, String> {
+        let topic = place.0;
         let number = message.body.first_chunk().map_or(u32::MAX, |raw| u32::from_be_bytes(*raw));
         let published = self.messages.get_mut(number as usize).ok_or("nobody published it")?;
         if !wire::is_body(&message.body, number, published.bytes) {
@@ -128,11 +132,18 @@ impl Ledger {
         if published.outcome == Outcome::Refused {
             return Err("delivered though it was refused".to_owned());
         }
-        let known = *published.id.get_or_insert(message.id);
+        if published.id.is_some_and(|id| id != message.id) {
+            return match self.ids.get(&(topic, message.id)) {
+                Some(&copy) if self.messages[copy as usize].base == number => Ok(copy),
+                Some(other) => Err(format!("message {other} has the same id")),
+                None => self.is_brought_back(number, place, message),
+            };
+        }
+        published.id = Some(message.id);
         if published.timestamp_ns == 0 {
             published.timestamp_ns = message.timestamp_ns;
         }
-        if known != message.id || published.timestamp_ns != message.timestamp_ns {
+        if published.timestamp_ns != message.timestamp_ns {
             return Err("id or timestamp has changed".to_owned());
         }
         match self.ids.insert((topic, message.id), number) {

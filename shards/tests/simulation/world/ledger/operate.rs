@@ -109,6 +109,7 @@ impl Ledger {
             TopicAction::Empty => {
                 entry.held.clear();
                 entry.disturbed = turn;
+                entry.channels.values_mut().for_each(|channel| channel.seen = None);
                 self.queue_stragglers(topic);
             }
             TopicAction::Pause => {
@@ -131,7 +132,7 @@ impl Ledger {
             ChannelAction::Empty => {
                 entry.live.clear();
                 entry.disturbed = turn;
-                entry.emptied = None;
+                (entry.emptied, entry.seen) = (None, None);
                 self.queue_stragglers(topic);
             }
             ChannelAction::Pause => entry.paused = true,
@@ -148,7 +149,10 @@ impl Ledger {
                 self.conclude(first, count, Outcome::Acknowledged);
                 return Some((first, count));
             }
-            Reply::Refused(_) => {
+            Reply::Refused(text) => {
+                if text.contains("limit reached: ") {
+                    self.check_refusal(first);
+                }
                 let certain = count == 1 && !self.faulty;
                 let outcome = if certain { Outcome::Refused } else { Outcome::Unknown };
                 self.conclude(first, count, outcome);

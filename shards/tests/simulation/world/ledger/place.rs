@@ -1,8 +1,8 @@
 //! Where messages are: held by their topic, or on its channels.
 
 use super::super::disk::Fact;
-use shards::policy::OnFull;
 
+use super::beyond::Seen;
 use super::{Channel, Entry, Ledger, Outcome, Published, State, Topic};
 
 impl Published {
@@ -73,7 +73,8 @@ impl Ledger {
         let made = || Topic { doubtful: deleted || !sure, ..Topic::default() };
         let topic = self.topics[message.topic].get_or_insert_with(made);
         let damaged = self.damaged.contains(&number);
-        let unsure = !sure || deleted || damaged || topic.disturbed >= since;
+        let drops = self.bounds.topic_drops();
+        let unsure = !sure || deleted || damaged || drops || topic.disturbed >= since;
         let flows = topic.flows();
         if !flows {
             topic.held.insert(number, unsure);
@@ -106,7 +107,7 @@ impl Ledger {
             if channel.finished.contains(&number) {
                 continue;
             }
-            let unsure = unsure(channel) || channel.lossy || ephemeral;
+            let unsure = unsure(channel) || channel.lossy || channel.drops || ephemeral;
             let entry = message.entry(now_ms, unsure);
             channel.live.entry(number).or_insert(entry);
         }
@@ -114,9 +115,8 @@ impl Ledger {
 
     /// A channel is there from now on. The first one gets what its topic holds.
     pub fn create_channel(&mut self, topic: usize, channel: usize) {
-        let drops = self.bound.is_set() && self.bound.on_full == OnFull::DropOldest;
-        let lossy = drops
-            || self.channel_names[channel].ends_with("#ephemeral")
+        let drops = self.bounds.drops(channel);
+        let lossy = self.channel_names[channel].ends_with("#ephemeral")
             || self.topic_names[topic].ends_with("#ephemeral");
         let entry = self.topics[topic].get_or_insert_default();
         entry.doubtful = false;
@@ -126,14 +126,16 @@ impl Ledger {
         let created = self.tick;
         let shaky = !self.damaged.is_empty();
         let attempts_max = if channel == 0 { self.attempts_max } else { 0 };
-        let messages_max = if drops { self.bound.max_messages } else { 0 };
         let made = Channel {
             created,
             lossy,
             emptied: Some(0),
             shaky,
             attempts_max,
-            messages_max,
+            limit: self.bounds.of(channel),
+            buries: self.bounds.buries(channel),
+            drops,
+            seen: Some(Seen::default()),
             ..Channel::default()
         };
         entry.channels.insert(channel, made);

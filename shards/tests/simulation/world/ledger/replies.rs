@@ -137,6 +137,9 @@ impl Ledger {
         match self.next_expected(index) {
             Some(Expected::Fatal) => {}
             Some(Expected::Publish { first, count }) if text.contains("limit reached") => {
+                if text.contains("limit reached: ") {
+                    self.check_refusal(first);
+                }
                 let outcome = if count == 1 { Outcome::Refused } else { Outcome::Unknown };
                 self.conclude(first, count, outcome);
                 self.clients[index].ended = true;

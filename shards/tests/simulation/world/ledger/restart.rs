@@ -35,13 +35,16 @@ impl Ledger {
                 self.conclude(number, 1, Outcome::Unknown);
             }
         }
+        let numbers = 0..self.messages.len() as u32;
+        let copies: HashSet<u32> = numbers.filter(|&number| self.is_copy(number)).collect();
         for index in 0..self.topics.len() {
             if self.topic_names[index].ends_with("#ephemeral") {
                 self.topics[index] = None;
                 continue;
             }
             let durability = options.durability_of(&name(self.topic_names[index]));
-            self.restart_topic(index, Loss { end, durability, folder });
+            self.bring_letters_in_doubt(index, end, durability);
+            self.restart_topic(index, Loss { end, durability, folder, copies: &copies });
         }
         self.unwritten.clear();
     }
@@ -55,10 +58,41 @@ impl Ledger {
             let sure = live.filter(|(_, entry)| !entry.unsure).map(|(number, _)| *number);
             let held = topic.held.iter().filter(|(_, unsure)| !**unsure);
             let all = sure.chain(held.map(|(number, _)| *number));
-            lost.extend(all.filter(|number| !found.contains(number)).map(|number| (number, *name)));
+            let base = |number: &u32| self.messages[*number as usize].base;
+            let lost_here = all.filter(|number| !found.contains(&base(number)));
+            lost.extend(lost_here.map(|number| (number, *name)));
         }
         for (number, name) in lost {
             self.complain(format!("message {number} of {name} is not found after a restart"));
+        }
+    }
+
+    /// Dead letters, and that the messages are finished where they were before, last as long as
+    /// their topics promise.
+    fn bring_letters_in_doubt(&mut self, index: usize, end: End, durability: Durability) {
+        let safe = match end {
+            End::Stop => true,
+            End::Kill => durability != Durability::Memory && !self.faulty,
+            End::PowerCut => false,
+        };
+        let Some(first) = self.topics[index].as_mut().and_then(|topic| topic.channels.get_mut(&0))
+        else {
+            return;
+        };
+        // Of what is left some may be dead all the same.
+        let max = first.attempts_max;
+        let spent = first.live.iter().filter(|(_, entry)| max != 0 && entry.attempts >= max);
+        let spent: Vec<u32> = spent.map(|(number, _)| *number).collect();
+        first.died.extend(spent);
+        if safe {
+            return;
+        }
+        for number in std::mem::take(&mut first.dead) {
+            first.died.insert(number);
+            first.perhaps(number);
+            if end == End::PowerCut && durability == Durability::Synced && !self.faulty {
+                first.owed.insert(number);
+            }
         }
     }
 
@@ -128,11 +162,16 @@ struct Loss<'a> {
     end: End,
     durability: Durability,
     folder: &'a Folder,
+    /// What was brought back: it was written down before anybody saw it.
+    copies: &'a HashSet<u32>,
 }
 
 impl Loss<'_> {
     /// Whether a message that was acknowledged is certainly there afterwards.
     fn keeps(&self, number: u32) -> bool {
+        if self.copies.contains(&number) && self.end == End::Kill {
+            return self.durability != Durability::Memory;
+        }
         self.covers(Fact::Message(number))
     }
 
@@ -169,6 +208,7 @@ impl Channel {
         let stopped = loss.end == End::Stop;
         self.consumers.clear();
         self.emptied = None;
+        self.seen = None;
         for (&number, entry) in &mut self.live {
             // What was delivered often enough may be a dead letter already.
             let spent = self.attempts_max != 0 && entry.attempts >= self.attempts_max;
