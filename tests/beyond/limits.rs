@@ -62,6 +62,7 @@ fn a_bound_is_kept_under_ten_producers() {
             ("max_messages=200", 200),
             ("max_messages=200&on_full=drop-oldest", 200),
             ("max_bytes=20000&on_full=drop-oldest", 20_000 / 142),
+            ("max_messages=200&on_full=dead-letter&dead_letter_topic=dead", 200),
         ] {
             let broker = start(peer, &[]);
             broker.post(&format!("/channel/config?topic=t&channel=c&{settings}"));

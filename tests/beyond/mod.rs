@@ -10,3 +10,4 @@ mod limits;
 mod messages;
 mod redrive;
 mod replay;
+mod shown;
