@@ -9,7 +9,7 @@ use crate::limits::REQUEUED_SHARE;
 use crate::locality::{LocalityCounts, Ready};
 use crate::log::{Position, SOMEWHERE};
 use crate::outstanding::{Outstanding, Waiting};
-use crate::policy::{Limit, Policy};
+use crate::policy::{Fates, Limit, Policy};
 use crate::redrive::Redrive;
 use crate::slots::Key;
 use crate::wheel::TimerId;
@@ -87,9 +87,11 @@ pub struct Channel {
     /// What measures it, where that is done.
     pub meter: u32,
     /// Messages dropped because it was full, or they were too old.
-    pub dropped_count: u64,
+    pub dropped: Fates,
     /// Messages that went to another topic as dead letters.
-    pub dead_letter_count: u64,
+    pub dead_letters: Fates,
+    /// Dead letters that were brought back to it.
+    pub redriven_count: u64,
 }
 
 /// Messages ahead of the cursor that were dropped with their topic's backlog.
@@ -150,8 +152,9 @@ impl Channel {
             finish_count: 0,
             processing_ms: 0,
             meter: 0,
-            dropped_count: 0,
-            dead_letter_count: 0,
+            dropped: Fates::default(),
+            dead_letters: Fates::default(),
+            redriven_count: 0,
         }
     }
 

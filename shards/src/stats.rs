@@ -6,6 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::policy::{Fates, Limit};
 use crate::upgrade::{Compression, Encryption};
 use crate::wire::errors::ErrorCounts;
 use crate::wire::names::Name;
@@ -173,7 +174,9 @@ pub struct TopicStats {
     /// How long its messages took, on all channels; `None` when nobody measures, or it has none.
     pub timing: Option<Timing>,
     /// Messages dropped before any channel was given them.
-    pub dropped_count: u64,
+    pub dropped: Fates,
+    /// What each of its channels may hold, together with what none was given.
+    pub limit: Limit,
     /// Publishes refused because a bound was reached.
     pub rejected_count: u64,
     /// Messages that are kept though all channels have finished them, in whole segments.
@@ -222,9 +225,17 @@ pub struct ChannelStats {
     /// How long messages took; `None` when nobody measures.
     pub timing: Option<Timing>,
     /// Messages dropped because the channel was full, or they were too old.
-    pub dropped_count: u64,
+    pub dropped: Fates,
     /// Messages that went to another topic as dead letters.
-    pub dead_letter_count: u64,
+    pub dead_letters: Fates,
+    /// Dead letters that were brought back to it.
+    pub redriven_count: u64,
+    /// What it may hold, by itself.
+    pub limit: Limit,
+    /// Bytes that its messages take, about; only where they are bounded.
+    pub held_bytes: Option<u64>,
+    /// Whether operators ask anything of it beyond NSQ, or something came of that.
+    pub is_ruled: bool,
     /// Messages on their way to another topic.
     pub dead_lettering_count: u64,
     /// Consumers; also when `clients` is left out.

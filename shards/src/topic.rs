@@ -8,7 +8,7 @@ use crate::id;
 use crate::journal::state::Range;
 use crate::limits::Durability;
 use crate::log::{Full, Log, Message, Position, UNCOVERED};
-use crate::policy::{Keep, Limit, Policy};
+use crate::policy::{Fates, Keep, Limit, Policy};
 use crate::slots::Key;
 use crate::store::Space;
 use crate::wheel::TimerId;
@@ -74,7 +74,7 @@ pub struct Topic {
     /// Bytes of their bodies.
     pub message_bytes: u64,
     /// Messages dropped because it was full, or they were too old.
-    pub dropped_count: u64,
+    pub dropped: Fates,
     /// Publishes refused because a bound was reached.
     pub rejected_count: u64,
 }
@@ -150,7 +150,7 @@ impl Topic {
             touched: false,
             message_count: 0,
             message_bytes: 0,
-            dropped_count: 0,
+            dropped: Fates::default(),
             rejected_count: 0,
         }
     }

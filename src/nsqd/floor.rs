@@ -33,6 +33,12 @@ impl Floor {
         Floor { is_low: AtomicBool::new(false), least_bytes }
     }
 
+    /// Free bytes that are to stay; 0 for none.
+    #[must_use]
+    pub fn least_bytes(&self) -> u64 {
+        self.least_bytes
+    }
+
     /// Whether there is less.
     #[must_use]
     pub fn is_low(&self) -> bool {

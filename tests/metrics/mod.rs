@@ -29,6 +29,11 @@ fn busy_broker(peer: Peer, flags: &[&str]) -> (Broker, [Client; 2]) {
     let (first, _) = (consumer.message(), consumer.message());
     consumer.fin(&first.id);
     broker.post("/topic/create?topic=e%23ephemeral");
+    // Everything that operators may ask for is asked for.
+    let bounds = "max_messages=1000&max_bytes=1GB&max_age=24h";
+    broker.post(&format!("/topic/config?topic=t&{bounds}"));
+    let more = "max_attempts=5&dead_letter_topic=dead&on_full=dead-letter";
+    broker.post(&format!("/channel/config?topic=t&channel=c&{bounds}&{more}"));
     broker.await_channel("t", "c", "in_flight_count", 2);
     (broker, [producer, consumer])
 }
@@ -82,6 +87,71 @@ fn numbers_of_topics_channels_and_clients() {
     });
 }
 
+/// Bounds, how near they are, and what was given up for which reason.
+#[test]
+fn bounds_and_what_came_of_them() {
+    on_each_shoal(ONLY_OURS, |peer| {
+        let broker = Broker::start(peer, &["--min-free-disk=4KB"]);
+        for channel in ["drops", "buries", "spends", "free"] {
+            broker.post("/topic/create?topic=t");
+            broker.post(&format!("/channel/create?topic=t&channel={channel}"));
+        }
+        broker.post("/topic/config?topic=t&max_bytes=1MB");
+        for (channel, settings) in [
+            ("drops", "max_messages=4&max_age=1h&on_full=drop-oldest"),
+            ("buries", "max_messages=2&on_full=dead-letter&dead_letter_topic=dead"),
+            ("spends", "max_attempts=1&dead_letter_topic=dead"),
+        ] {
+            broker.post(&format!("/channel/config?topic=t&channel={channel}&{settings}"));
+        }
+        let mut producer = Client::new(&broker);
+        for _ in 0..5 {
+            producer.publish("t", &[b'x'; 100]);
+        }
+        let mut consumer = Client::consumer(&broker, "t", "spends", 1);
+        let message = consumer.message();
+        consumer.command("RDY 0");
+        consumer.req(&message.id, 0);
+        broker.await_channel("t", "spends", "dead_letter_count", 1);
+        broker.await_channel("t", "buries", "dead_letter_count", 3);
+        let page = Page::of(&broker, "");
+        let of = |name: &str, channel: &str, reason: Option<&str>| {
+            let mut labels = vec![("topic", "t"), ("channel", channel)];
+            labels.extend(reason.map(|reason| ("reason", reason)));
+            page.find(&format!("nsq_topic_channel_{name}"), &labels)
+        };
+        let dropped = |channel, reason| of("dropped_total", channel, Some(reason));
+        let dead = |channel, reason| of("dead_letters_total", channel, Some(reason));
+        assert_eq!((dropped("drops", "full"), dropped("drops", "age")), (Some(1.0), Some(0.0)));
+        assert_eq!((dead("buries", "full"), dead("buries", "attempts")), (Some(3.0), Some(0.0)));
+        assert_eq!(dead("spends", "attempts"), Some(1.0));
+        assert_eq!(of("dead_lettering", "spends", None), Some(0.0));
+        assert_eq!(of("max_messages", "drops", None), Some(4.0));
+        assert_eq!(of("max_age_seconds", "drops", None), Some(3600.0));
+        assert_eq!(of("max_bytes", "drops", None), None, "what is not set is not told");
+        assert_eq!(of("bound_used_ratio", "drops", None), Some(1.0));
+        let used = of("bound_used_ratio", "free", None).unwrap();
+        assert!(used > 0.0 && used < 0.01, "its topic's bound, of 5 messages: {used}");
+        assert_eq!(page.value("nsq_topic_max_bytes", &[("topic", "t")]), 1024.0 * 1024.0);
+        assert_eq!(page.value("nsq_data_path_free_bytes_min", &[]), 4096.0);
+        assert!(of("dead_letters_total", "none", None).is_none());
+        broker.post("/channel/redrive?topic=dead&channel=r&rate=1000");
+        eventually("it is back", SOON, || {
+            let page = Page::of(&broker, "");
+            let back = |channel: &str| {
+                let labels = [("topic", "t"), ("channel", channel)];
+                page.value("nsq_topic_channel_redriven_total", &labels)
+            };
+            back("spends") == 1.0 && back("drops") == 0.0
+        });
+        broker.post("/topic/create?topic=plain");
+        broker.post("/channel/create?topic=plain&channel=c");
+        let page = Page::of(&broker, "");
+        let plain = [("topic", "plain"), ("channel", "c"), ("reason", "full")];
+        assert_eq!(page.find("nsq_topic_channel_dropped_total", &plain), None, "it has no series");
+    });
+}
+
 /// Errors that clients are told are counted by their codes.
 #[test]
 fn errors_are_counted() {
@@ -108,7 +178,10 @@ fn errors_are_counted() {
 fn series_are_bounded() {
     on_each_shoal(ONLY_OURS, |peer| {
         let bound = 600;
-        let broker = Broker::start(peer, &[&format!("--metrics-max-series={bound}")]);
+        let most = format!("--metrics-max-series={bound}");
+        // With bounds there is more to tell of each.
+        let bounds = ["--topic-max-bytes=1GB", "--channel-max-messages=9", "--channel-max-age=1h"];
+        let broker = Broker::start(peer, &[&[most.as_str()][..], &bounds].concat());
         for number in 0..60 {
             broker.post(&format!("/topic/create?topic=t{number:02}"));
             broker.post(&format!("/channel/create?topic=t{number:02}&channel=c"));

@@ -11,7 +11,7 @@ mod note;
 use alloc::vec::Vec;
 
 pub use change::{Change, Problem, circle};
-pub use note::{NOTE_BYTES_MAX, Note, Origin, Reason};
+pub use note::{Fates, NOTE_BYTES_MAX, Note, Origin, Reason};
 
 use crate::wire::names::Name;
 

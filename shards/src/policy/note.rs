@@ -48,6 +48,34 @@ impl Reason {
     }
 }
 
+/// Messages that were given up, by the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fates {
+    /// See [`Reason::Attempts`].
+    pub attempts: u64,
+    /// See [`Reason::Age`].
+    pub age: u64,
+    /// See [`Reason::Full`].
+    pub full: u64,
+}
+
+impl Fates {
+    /// So many more.
+    pub fn add(&mut self, reason: Reason, count: u64) {
+        *match reason {
+            Reason::Attempts => &mut self.attempts,
+            Reason::Age => &mut self.age,
+            Reason::Full => &mut self.full,
+        } += count;
+    }
+
+    /// All together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.attempts + self.age + self.full
+    }
+}
+
 /// Where a message came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {

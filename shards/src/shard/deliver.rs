@@ -538,7 +538,7 @@ impl Channel {
             if let Err(cold) = self.pass(topic) {
                 return Some(cold);
             }
-            self.dropped_count += 1;
+            self.dropped.add(Reason::Full, 1);
         }
         None
     }
@@ -553,7 +553,7 @@ impl Topic {
             let Ok(at) = self.log.settle(self.handed, self.handed_at) else { break };
             self.handed_at = self.log.settled(at).next;
             self.handed += 1;
-            self.dropped_count += 1;
+            self.dropped.add(Reason::Full, 1);
         }
         if from < self.handed {
             self.deferred.remove_range(Range { first: from, last: self.handed - 1 });

@@ -216,7 +216,7 @@ impl Shard {
             if dead {
                 channel.give_up(Waiting { at, ..message }, over.reason());
             } else {
-                channel.dropped_count += 1;
+                channel.dropped.add(over.reason(), 1);
                 self.finished(topic_key, key, message.sequence, at);
             }
             return Room::Made(1);
@@ -228,7 +228,7 @@ impl Shard {
                 channel.give_up(message, over.reason());
             }
             Ok((sequence, _)) => {
-                channel.dropped_count += 1;
+                channel.dropped.add(over.reason(), 1);
                 self.note_finish(key, sequence);
             }
             Err(cold) => {
@@ -252,10 +252,10 @@ impl Shard {
         let from = topic.handed;
         loop {
             look = topic.look_at_own(limit, self.now.wall_ns);
-            if look.over.is_none() || limit.on_full != OnFull::DropOldest || *left == 0 {
+            let Some(over) = look.over.filter(|_| limit.on_full == OnFull::DropOldest) else {
                 break;
-            }
-            if !topic.drop_first() {
+            };
+            if *left == 0 || !topic.drop_first(over.reason()) {
                 break;
             }
             *left -= 1;
@@ -324,7 +324,7 @@ impl Shard {
         let Some(topic_key) = self.channels.get(key).map(|channel| channel.topic) else { return };
         for (sequence, at) in expired.drain(..) {
             if let Some(channel) = self.channels.get_mut(key) {
-                channel.dropped_count += 1;
+                channel.dropped.add(Reason::Age, 1);
             }
             self.finished(topic_key, key, sequence, at);
         }
@@ -332,8 +332,14 @@ impl Shard {
 }
 
 impl Channel {
+    /// Whether operators ask anything of it beyond NSQ, or something came of that.
+    pub(super) fn is_ruled(&self, of_topic: &Limit) -> bool {
+        let given_up = self.dropped.total() + self.dead_letters.total() + self.redriven_count;
+        given_up > 0 || self.limit.is_set() || of_topic.is_set() || !self.policy.is_empty()
+    }
+
     /// Bytes that its messages take, about: of those behind its cursor only the number is known.
-    fn bytes(&self, topic: &Topic) -> u64 {
+    pub(super) fn bytes(&self, topic: &Topic) -> u64 {
         let ahead = topic.log.bytes_ahead(self.cursor, self.at).saturating_sub(topic.own_bytes());
         let kept = &self.outstanding;
         let out = kept.in_flight() + kept.requeued() + kept.deferred();
@@ -390,7 +396,7 @@ impl Channel {
             skipped += skip.to.min(last + 1) - skip.from;
         }
         self.not_waiting -= skipped;
-        self.dropped_count += count - skipped;
+        self.dropped.add(over.reason(), count - skipped);
         self.cursor = last + 1;
         self.at = Position { segment: self.at.segment + 1, offset: 0 };
         Some(Range { first, last })
@@ -421,13 +427,13 @@ impl Topic {
     }
 
     /// Drops the first message that no channel has been given. False when it is not in memory.
-    fn drop_first(&mut self) -> bool {
+    fn drop_first(&mut self, reason: Reason) -> bool {
         let Ok(at) = self.log.settle(self.handed, self.handed_at) else { return false };
         let record = self.log.settled(at);
         let (sequence, next) = (record.sequence(), record.next);
         self.handed_at = next;
         self.handed = sequence + 1;
-        self.dropped_count += 1;
+        self.dropped.add(reason, 1);
         true
     }
 }

@@ -204,7 +204,8 @@ fn topic_stats(topic: &Topic) -> TopicStats {
         backend_depth: topic.log.cold_count(topic.handed_at).min(topic.depth()),
         message_count: topic.message_count,
         message_bytes: topic.message_bytes,
-        dropped_count: topic.dropped_count,
+        dropped: topic.dropped,
+        limit: topic.limit,
         rejected_count: topic.rejected_count,
         full: topic.full.clone(),
         timing: None,
@@ -214,6 +215,7 @@ fn topic_stats(topic: &Topic) -> TopicStats {
 }
 
 fn channel_stats(channel: &Channel, topic: &Topic) -> ChannelStats {
+    let is_bounded = channel.limit.max_bytes | topic.limit.max_bytes != 0;
     ChannelStats {
         name: channel.name,
         depth: channel.depth(topic.handed),
@@ -229,8 +231,12 @@ fn channel_stats(channel: &Channel, topic: &Topic) -> ChannelStats {
         finish_count: channel.finish_count,
         processing_ms: channel.processing_ms,
         timing: None,
-        dropped_count: channel.dropped_count,
-        dead_letter_count: channel.dead_letter_count,
+        dropped: channel.dropped,
+        dead_letters: channel.dead_letters,
+        redriven_count: channel.redriven_count,
+        limit: channel.limit,
+        is_ruled: channel.is_ruled(&topic.limit),
+        held_bytes: is_bounded.then(|| channel.bytes(topic)),
         dead_lettering_count: channel.outstanding.transfers.len() as u64,
         client_count: channel.clients.len() as u64,
         paused: channel.paused,

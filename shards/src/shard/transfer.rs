@@ -197,25 +197,33 @@ impl Shard {
             None => self.topic(topic),
             Some(_) => self.names.get(topic).copied().ok_or("there is no such topic")?,
         };
-        let others = match parcel.channel {
-            None => Vec::new(),
+        let (wanted, others) = match parcel.channel {
+            None => (None, Vec::new()),
             Some(channel) => self.channels_beside(key, &channel)?,
         };
         let body = core::iter::once(parcel.body);
         let promise = self.append_noted(key, 0, parcel.note, body)?;
         self.hand_over(key);
         self.skip_newest(key, &others);
+        if let Some(channel) = wanted.and_then(|key| self.channels.get_mut(key)) {
+            channel.redriven_count += 1;
+        }
         // Where it is written down at all it is as safe as where it was.
         Ok(if promise == Durability::Memory { promise } else { promise.max(parcel.durability) })
     }
 
-    /// All channels of a topic but this one, which is there, and gets what comes at once.
-    fn channels_beside(&mut self, key: Key, channel: &Name) -> Result<Vec<Key>, String> {
+    /// A channel of a topic, which gets what comes at once, and all others.
+    fn channels_beside(
+        &mut self,
+        key: Key,
+        channel: &Name,
+    ) -> Result<(Option<Key>, Vec<Key>), String> {
         self.hand_over(key);
         let wanted = self.find_channel(key, channel).ok_or("there is no such channel")?;
         let topic = self.topics.get(key).filter(|topic| topic.is_flowing());
         let topic = topic.ok_or("the topic is paused")?;
-        Ok(topic.channels.iter().copied().filter(|&other| other != wanted).collect())
+        let others = topic.channels.iter().copied().filter(|&other| other != wanted);
+        Ok((Some(wanted), others.collect()))
     }
 
     /// The message that a topic got last is not for these channels.
@@ -248,7 +256,7 @@ impl Shard {
         }
         let Some(transfer) = channel.outstanding.transfers.take(sequence) else { return };
         match (transfer.purpose, &mut channel.redrive) {
-            (Purpose::DeadLetter(_), _) => channel.dead_letter_count += 1,
+            (Purpose::DeadLetter(reason), _) => channel.dead_letters.add(reason, 1),
             (Purpose::Redrive, Some(redrive)) => redrive.moved += 1,
             (Purpose::Redrive, None) => {}
         }

@@ -292,6 +292,7 @@ impl Work {
 mod tests {
     use std::fs;
     use std::io;
+    use std::sync::Arc;
 
     use shards::disk::Role;
 
@@ -308,6 +309,7 @@ mod tests {
             overwrite: false,
             shards: Vec::new(),
             spares: Vec::new(),
+            short: Arc::default(),
             complaints: Complaints::default(),
         };
         assert!(!work.make_room(), "there is nothing to give up");
@@ -329,6 +331,7 @@ mod tests {
             overwrite: false,
             shards: Vec::new(),
             spares: vec![9],
+            short: Arc::default(),
             complaints: Complaints::default(),
         };
         let error = work.make(0, Role::Journal).unwrap_err();

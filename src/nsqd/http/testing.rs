@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::json;
 use shards::auth::Question;
+use shards::policy::{Fates, Limit};
 use shards::request::{ChannelAction, Publish, Reply, Request, Seen, TopicAction};
 use shards::stats::{ChannelStats, ClientStats, ShardStats, TopicStats};
 use shards::wire::names::Name;
@@ -147,7 +148,8 @@ pub fn topic(text: &str, channels: Vec<ChannelStats>) -> TopicStats {
         backend_depth: 0,
         message_count: 0,
         message_bytes: 0,
-        dropped_count: 0,
+        dropped: Fates::default(),
+        limit: Limit::default(),
         timing: None,
         rejected_count: 0,
         full: None,
@@ -172,8 +174,12 @@ pub fn channel(text: &str) -> ChannelStats {
         finish_count: 0,
         processing_ms: 0,
         timing: None,
-        dropped_count: 0,
-        dead_letter_count: 0,
+        dropped: Fates::default(),
+        dead_letters: Fates::default(),
+        redriven_count: 0,
+        limit: Limit::default(),
+        held_bytes: None,
+        is_ruled: false,
         dead_lettering_count: 0,
         client_count: 0,
         paused: false,

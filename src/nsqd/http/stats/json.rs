@@ -115,7 +115,7 @@ impl<'a> Topic<'a> {
             message_bytes: topic.message_bytes,
             paused: topic.paused,
             e2e_processing_latency: Latency::new(topic.timing.as_ref(), percentiles),
-            dropped_count: topic.dropped_count,
+            dropped_count: topic.dropped.total(),
             rejected_count: topic.rejected_count,
             full: topic.full.as_deref(),
             retained_count: topic.retained_count,
@@ -172,8 +172,8 @@ impl<'a> Channel<'a> {
             clients: channel.clients.as_deref().map(clients),
             paused: channel.paused,
             e2e_processing_latency: Latency::new(channel.timing.as_ref(), percentiles),
-            dropped_count: channel.dropped_count,
-            dead_letter_count: channel.dead_letter_count,
+            dropped_count: channel.dropped.total(),
+            dead_letter_count: channel.dead_letters.total(),
             dead_lettering_count: channel.dead_lettering_count,
         }
     }

@@ -20,6 +20,11 @@ use crate::nsqd::statistics::office::Sources;
 pub fn write(page: &mut Exposition, sources: &Sources) -> Result<()> {
     write_start(page, &sources.facts)?;
     write_data_path(page, &sources.data_path)?;
+    page.gauge(
+        "nsq_data_path_free_bytes_min",
+        "Room on that disk below which publishes are refused; 0 for none.",
+        sources.facts.floor.least_bytes(),
+    )?;
     page.counter(
         "nsq_log_lines_dropped_total",
         "Lines of the log that found it full: standard error was blocked.",

@@ -5,6 +5,7 @@
 //! there, topics come with all their channels or not at all, in the order of their names, and
 //! connections last. `nsq_metrics_series_left_out` says how many found no room.
 
+mod bounds;
 mod broker;
 mod clients;
 mod host;

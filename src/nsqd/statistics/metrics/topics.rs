@@ -4,6 +4,7 @@ use prometheus::Result;
 use prometheus::proto::{Metric, MetricType};
 use shards::stats::{ChannelStats, Latency, TopicStats};
 
+use super::bounds;
 use crate::http::exposition::{Exposition, f64_of, labelled, set_summary};
 use crate::nsqd::statistics::office::Sources;
 
@@ -25,7 +26,7 @@ struct OfChannel {
     value: fn(&ChannelStats) -> u64,
 }
 
-const OF_TOPICS: [OfTopic; 12] = [
+const OF_TOPICS: [OfTopic; 11] = [
     OfTopic {
         kind: GAUGE,
         name: "nsq_topic_depth",
@@ -64,12 +65,6 @@ const OF_TOPICS: [OfTopic; 12] = [
     },
     OfTopic {
         kind: COUNTER,
-        name: "nsq_topic_dropped_total",
-        help: "Messages dropped before any channel was given them.",
-        value: |topic| topic.dropped_count,
-    },
-    OfTopic {
-        kind: COUNTER,
         name: "nsq_topic_rejected_total",
         help: "Publishes refused because a bound of the topic or a channel was reached.",
         value: |topic| topic.rejected_count,
@@ -100,7 +95,7 @@ const OF_TOPICS: [OfTopic; 12] = [
     },
 ];
 
-const OF_CHANNELS: [OfChannel; 13] = [
+const OF_CHANNELS: [OfChannel; 10] = [
     OfChannel {
         kind: GAUGE,
         name: "nsq_topic_channel_depth",
@@ -160,24 +155,6 @@ const OF_CHANNELS: [OfChannel; 13] = [
         name: "nsq_topic_channel_finishes_total",
         help: "Messages that were finished.",
         value: |channel| channel.finish_count,
-    },
-    OfChannel {
-        kind: COUNTER,
-        name: "nsq_topic_channel_dropped_total",
-        help: "Messages dropped because the channel was full, or they were too old.",
-        value: |channel| channel.dropped_count,
-    },
-    OfChannel {
-        kind: COUNTER,
-        name: "nsq_topic_channel_dead_letters_total",
-        help: "Messages that went to another topic as dead letters.",
-        value: |channel| channel.dead_letter_count,
-    },
-    OfChannel {
-        kind: GAUGE,
-        name: "nsq_topic_channel_dead_lettering",
-        help: "Messages on their way there.",
-        value: |channel| channel.dead_lettering_count,
     },
 ];
 
@@ -241,7 +218,8 @@ pub fn write(page: &mut Exposition, topics: &[TopicStats], sources: &Sources) ->
         let value = |index: usize| f64_of((of.value)(channels[index].1));
         rows = page.rows((of.kind, of.name, of.help), rows, value)?;
     }
-    write_channel_latency(page, &channels, &sources.percentiles)
+    write_channel_latency(page, &channels, &sources.percentiles)?;
+    bounds::write(page, shown)
 }
 
 fn channel_row((topic, channel): &(&TopicStats, &ChannelStats)) -> Metric {
@@ -259,7 +237,7 @@ fn fitting(page: &mut Exposition, topics: &[TopicStats], sources: &Sources) -> u
     let mut room = page.room();
     let mut fitting = 0;
     for topic in topics {
-        let series = each + topic.channels.len() * of_channel;
+        let series = each + topic.channels.len() * of_channel + bounds::series(topic);
         if series <= room {
             room -= series;
             fitting += 1;

@@ -146,7 +146,8 @@ impl Channel {
                 complaints.push(text);
             }
         }
-        let (finished, gone) = (self.finished.len(), stats.dropped_count + stats.dead_letter_count);
+        let (finished, gone) =
+            (self.finished.len(), stats.dropped.total() + stats.dead_letters.total());
         let least = [self.limit, bounds.topic].map(|limit| limit.max_messages);
         let least = least.into_iter().filter(|&most| most != 0).min();
         if let (Some(seen), Some(least), true) = (self.seen, least, bounds.plain)

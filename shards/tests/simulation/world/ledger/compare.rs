@@ -182,8 +182,8 @@ impl Channel {
         let clients = self.consumers.len() as u64;
         check("clients", stats.client_count, clients, clients);
         let gone = stats.message_count as i64
-            - (there + self.finished.len() as u64 + stats.dropped_count) as i64
-            - stats.dead_letter_count as i64;
+            - (there + self.finished.len() as u64 + stats.dropped.total()) as i64
+            - stats.dead_letters.total() as i64;
         if !self.lossy {
             match self.emptied {
                 _ if self.shaky => {}
