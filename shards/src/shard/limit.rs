@@ -240,6 +240,8 @@ impl Shard {
                 for sequence in range.first..=range.last {
                     self.note_finish(key, sequence);
                 }
+                // Its consumers may have waited for what is not wanted any more.
+                self.mark(key);
             }
         }
         Room::Made(1)

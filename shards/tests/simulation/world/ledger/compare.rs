@@ -21,7 +21,8 @@ struct Counts {
 /// What may be back from among the dead, and nobody has seen it yet.
 #[derive(Clone, Copy)]
 struct Back {
-    redrives: bool,
+    /// How often each of those that belong there. An end leaves two of one at times.
+    times: u64,
     /// What may have come to the wrong channel.
     strays: u64,
 }
@@ -81,8 +82,8 @@ impl Ledger {
             complaints.push(format!("topic {name}: paused is {}", found.paused));
         }
         let channel_names = &self.channel_names;
-        let redrives = self.redrives;
-        let first = topic.channels.get(&0).filter(|_| redrives && self.torn);
+        let times = u64::from(self.redrives) * if self.ends { 3 } else { 1 };
+        let first = topic.channels.get(&0).filter(|_| self.redrives && self.torn);
         let strays = first.map_or(0, Channel::may_have_died);
         for &channel in topic.channels.keys() {
             let name = channel_names[channel];
@@ -96,7 +97,7 @@ impl Ledger {
             match entry {
                 Some(entry) => {
                     let before = complaints.len();
-                    let back = Back { redrives, strays };
+                    let back = Back { times, strays };
                     entry.compare(stats, now_ms, (&self.damaged, back), &mut complaints);
                     complaints.extend(entry.compare_bounds(stats, &self.bounds, found.depth));
                     for complaint in &mut complaints[before..] {
@@ -162,9 +163,7 @@ impl Channel {
         self.bury(now_ms);
         let mut counts = self.counts(now_ms, damaged);
         counts.unsure += back.strays;
-        if back.redrives {
-            counts.unsure += (self.dead.len() + self.died.len()) as u64;
-        }
+        counts.unsure += back.times * (self.dead.len() + self.died.len()) as u64;
         let Counts { waiting, in_flight, deferred, unsure, perhaps_in_flight } = counts;
         let mut check = |what: &str, is: u64, least: u64, most: u64| {
             if !(least..=most).contains(&is) {
