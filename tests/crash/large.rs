@@ -160,9 +160,26 @@ fn now_ms() -> u64 {
 #[test]
 #[ignore = "measures"]
 fn deferred_messages_are_punctual() {
+    are_punctual("");
+}
+
+/// The same where every limit is looked at.
+#[test]
+#[ignore = "measures"]
+fn deferred_messages_within_limits_are_punctual() {
+    are_punctual("max_messages=100000000&max_bytes=1TB&max_age=720h");
+}
+
+fn are_punctual(limits: &str) {
     on_each_shoal("for comparison only", |peer| {
         let broker = Broker::start(peer, &["--max-defer-time=48h"]);
         furnish(&broker, "t", 1);
+        if !limits.is_empty() {
+            broker.post(&format!("/topic/config?topic=t&{limits}&on_full=drop-oldest"));
+            let more = "max_attempts=9&retry_backoff=1s,9s&dead_letter_topic=dead";
+            let target = format!("/channel/config?topic=t&channel=c0&{limits}&{more}");
+            broker.post(&format!("{target}&on_full=dead-letter"));
+        }
         let mut client = Client::new(&broker);
         let far: Vec<u8> =
             (0..1000).flat_map(|at| dpub("t", 3_600_000 + at * 7919, &BODY)).collect();

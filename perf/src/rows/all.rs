@@ -22,6 +22,7 @@ const PLAIN: Setup = Setup {
     on_disk: false,
     has_floor: true,
     rests: false,
+    bounded: false,
     tls: false,
     compression: Compression::None,
 };
@@ -65,6 +66,9 @@ const BUSY: Setup = Setup { topics: 1000, original: &["--mem-queue-size=10000"],
 
 /// A backlog that must not go to the disk.
 const DEFERRED: Setup = Setup { rests: true, ..REAL };
+
+/// Every limit is set: beside the row of the same load without any it says what that costs.
+const BOUNDED: Setup = Setup { bounded: true, ..REAL };
 
 const TLS: Setup = Setup { tls: true, ..REAL };
 
@@ -142,6 +146,20 @@ pub const ROWS: &[Row] = &[
         exchange(CLOSED, 1000, 100),
         BUSY,
     ),
+    row(
+        "bounded-flow-mpub",
+        "steady flow MPUB → SUB, every limit set",
+        Goal::Told,
+        flow(MPUB, 2),
+        BOUNDED,
+    ),
+    row(
+        "bounded-flow-pub",
+        "steady flow PUB → SUB, every limit set",
+        Goal::Told,
+        flow(PUB, 2),
+        BOUNDED,
+    ),
     row("tls-pub", "PUB over TLS, 64 pipelined", Goal::Told, Load::Publish(PUB), TLS),
     row("tls-flow", "steady flow MPUB → SUB over TLS", Goal::Told, flow(MPUB, 2), TLS),
     row("snappy-flow", "steady flow MPUB → SUB, snappy", Goal::Told, flow(MPUB, 2), SNAPPY),
@@ -208,6 +226,13 @@ pub const ROWS: &[Row] = &[
         Goal::Told,
         Load::Store(DPUB, Amount::Fixed(1_000_000)),
         DEFERRED,
+    ),
+    row(
+        "bounded-deferred-million",
+        "1 million DPUB, put off by an hour, every limit set",
+        Goal::Told,
+        Load::Store(DPUB, Amount::Fixed(1_000_000)),
+        Setup { bounded: true, ..DEFERRED },
     ),
     row("idle-10k", "10,000 idle consumers", Goal::IdleKib(2.0), IDLE, REAL),
     row(

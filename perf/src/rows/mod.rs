@@ -4,7 +4,7 @@ mod all;
 
 use loadtest::wrap::{Compression, Wrap};
 use loadtest::{Target, numbered};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::broker::{Durability, NAME};
 use crate::load::Load;
@@ -64,10 +64,32 @@ pub struct Setup {
     pub has_floor: bool,
     /// What the broker does when nothing more happens is measured, too.
     pub rests: bool,
+    /// Every limit of Shoal's is set, and none is reached.
+    pub bounded: bool,
     /// The load comes over TLS.
     pub tls: bool,
     /// The load comes compressed.
     pub compression: Compression,
+}
+
+/// Bounds that no row reaches.
+fn of_topics() -> Value {
+    json!({
+        "max_bytes": 1_u64 << 40,
+        "max_messages": 1_u64 << 40,
+        "max_age_ms": 30 * 24 * 3_600_000_u64,
+        "on_full": "drop-oldest",
+        "dead_letter_topic": "dead",
+    })
+}
+
+/// The same, with everything that only channels have.
+fn of_channels() -> Value {
+    let mut all = of_topics();
+    all["max_attempts"] = json!(100);
+    all["retry_backoff_ms"] = json!([1000, 10_000]);
+    all["on_full"] = json!("dead-letter");
+    all
 }
 
 impl Row {
@@ -80,19 +102,29 @@ impl Row {
 
     /// What `nsqd.dat` says when a broker starts that is to have many topics: made one by one,
     /// that file would be written as often, and the original's memory be full of its garbage.
+    ///
+    /// Limits stand there as well; the original does not know them.
     pub fn metadata(&self) -> Option<String> {
-        if self.setup.topics == 1 {
+        let Setup { topics, channels, bounded, .. } = self.setup;
+        if topics == 1 && !bounded {
             return None;
         }
-        let channel = |name: &String| json!({"name": name, "paused": false});
+        let bounds = |more: Value| if bounded { more } else { json!({}) };
+        let of_channel = bounds(of_channels());
+        let channel = |name: &String| json!({"name": name, "paused": false, "shoal": of_channel});
         let channels: Vec<_> = match self.load {
             Load::Store(..) | Load::Exchange(..) => {
-                numbered(NAME, self.setup.channels).iter().map(channel).collect()
+                numbered(NAME, channels).iter().map(channel).collect()
             }
+            _ if bounded => numbered(NAME, channels).iter().map(channel).collect(),
             _ => Vec::new(),
         };
-        let topic = |name| json!({"name": name, "paused": false, "channels": channels.clone()});
-        let topics: Vec<_> = numbered(NAME, self.setup.topics).iter().map(topic).collect();
+        let of_topic = bounds(of_topics());
+        let topic = |name| {
+            let channels = channels.clone();
+            json!({"name": name, "paused": false, "channels": channels, "shoal": of_topic})
+        };
+        let topics: Vec<_> = numbered(NAME, topics).iter().map(topic).collect();
         Some(json!({"version": "1.3.0", "topics": topics}).to_string())
     }
 

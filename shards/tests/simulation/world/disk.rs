@@ -173,7 +173,9 @@ impl Folder {
     pub fn note(&mut self, file: u32, facts: impl Iterator<Item = Fact>) {
         let Some(file) = self.files.get_mut(&file) else { return };
         for fact in facts {
-            self.kept.insert(fact, Kept::Written);
+            // What was brought back has the number of what is written down already.
+            let kept = self.kept.entry(fact).or_insert(Kept::Written);
+            *kept = Kept::Written.max(*kept);
             file.fresh.push((self.clock, fact));
         }
     }

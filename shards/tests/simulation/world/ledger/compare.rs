@@ -25,6 +25,8 @@ struct Back {
     times: u64,
     /// What may have come to the wrong channel.
     strays: u64,
+    /// The power goes now and then.
+    torn: bool,
 }
 
 impl Ledger {
@@ -82,6 +84,7 @@ impl Ledger {
             complaints.push(format!("topic {name}: paused is {}", found.paused));
         }
         let channel_names = &self.channel_names;
+        let torn = self.torn;
         let times = u64::from(self.redrives) * if self.ends { 3 } else { 1 };
         let first = topic.channels.get(&0).filter(|_| self.redrives && self.torn);
         let strays = first.map_or(0, Channel::may_have_died);
@@ -97,7 +100,7 @@ impl Ledger {
             match entry {
                 Some(entry) => {
                     let before = complaints.len();
-                    let back = Back { times, strays };
+                    let back = Back { times, strays, torn };
                     entry.compare(stats, now_ms, (&self.damaged, back), &mut complaints);
                     complaints.extend(entry.compare_bounds(stats, &self.bounds, found.depth));
                     for complaint in &mut complaints[before..] {
@@ -193,7 +196,9 @@ impl Channel {
                 None => self.emptied = Some(gone),
             }
         }
-        if there == known && !self.buries {
+        // When the power goes, what was dropped may be back.
+        let comes_back = self.buries || self.drops && back.torn;
+        if there == known && !comes_back {
             self.live.retain(|_, entry| {
                 let in_flight = |until_ms| until_ms > now_ms;
                 let state = &entry.state;
