@@ -10,8 +10,9 @@ TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 SHOAL := $(TARGET_DIR)/release/shoal
 # Tests that run at once: most of the black-box ones wait most of the time.
 TEST_THREADS ?= 6
-# What the two kinds of tests said, for the summary.
+# What the kinds of tests said, for the summary.
 UNIT_LOG := $(TARGET_DIR)/test-unit.log
+GUARD_LOG := $(TARGET_DIR)/test-guard.log
 BLACKBOX_LOG := $(TARGET_DIR)/test-blackbox.log
 
 # The binary's programs that get a link of their own name.
@@ -20,9 +21,11 @@ PROGRAMS := nsqd nsqlookupd nsqadmin nsq_tail
 # Besides these, tests need packages; as root `make test` installs the missing ones.
 TOOLCHAINS := cargo cc go node python3
 # Each is the command that is looked for, and the package that has it.
-APT_PACKAGES := git:git openssl:openssl npm:npm ensurepip:python3-venv ip:iproute2 chromium:chromium
+APT_PACKAGES := git:git openssl:openssl npm:npm ensurepip:python3-venv ip:iproute2 chromium:chromium \
+	valgrind:valgrind strace:strace
 
-.PHONY: build run test test-long test-needs lint unit blackbox install deb manual bench bench-parts clean
+.PHONY: build run test test-long test-needs lint unit guard guard-record blackbox install deb manual \
+	bench bench-parts clean
 
 build:
 	$(CARGO) build --release --locked
@@ -30,12 +33,13 @@ build:
 run: build
 	exec $(SHOAL)
 
-test: test-needs lint unit blackbox
+test: test-needs lint unit guard blackbox
 	@clients=$$(cd tests/clients && ls $(CLIENTS) 2>/dev/null | cut -d/ -f1 | paste -sd ' ') || true
 	echo
 	echo "make test: everything passed"
 	echo "  lint        rustfmt, clippy$$(command -v cargo-deny >/dev/null && echo ', cargo-deny')"
 	echo "  unit        $$(awk $(COUNT) $(UNIT_LOG))"
+	echo "  guard       $$(awk $(COUNT) $(GUARD_LOG))"
 	echo "  black box   $$(awk $(COUNT) $(BLACKBOX_LOG))"
 	echo "  clients     $$clients"
 
@@ -75,7 +79,17 @@ lint:
 
 unit:
 	mkdir -p $(TARGET_DIR)
-	$(CARGO) test --workspace --exclude shoal-tests --locked --no-fail-fast 2>&1 | tee $(UNIT_LOG)
+	$(CARGO) test --workspace --exclude shoal-tests --exclude parts --locked \
+	    --no-fail-fast 2>&1 | tee $(UNIT_LOG)
+
+# What a message costs in instructions and allocations: counted, so no neighbour disturbs it.
+guard:
+	mkdir -p $(TARGET_DIR)
+	$(CARGO) test -p parts --profile guard --locked --no-fail-fast 2>&1 | tee $(GUARD_LOG)
+
+# Where more, or less, is meant: perf/parts/recorded.txt as it is now.
+guard-record:
+	PARTS_RECORD=1 $(CARGO) test -q -p parts --profile guard --locked --test instructions
 
 # The built binary, from outside, and with the clients that people use.
 blackbox: build

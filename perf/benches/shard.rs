@@ -5,14 +5,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
-mod flow;
-
 use std::hint::black_box;
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 
-use flow::{BATCH, Consumer, Pair, Single};
+use parts::flow::{self, BATCH, Consumer, Pair, Single};
 use shards::limits::Options;
 use shards::log::record::{self, Salt};
 use shards::log::{Log, Message, Pool};
@@ -33,11 +31,6 @@ fn main() {
 const COMMANDS: usize = 64;
 
 const BODY: [u8; 200] = [b'x'; 200];
-
-fn sized(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
-    out.extend_from_slice(bytes);
-}
 
 /// All commands of a read, one after the other.
 fn parse_all(bytes: &[u8], options: &Options, last_topic: Option<&Name>) -> usize {
@@ -66,9 +59,7 @@ fn bench_parse(bencher: Bencher<'_, '_>, one: &[u8]) {
 
 #[divan::bench]
 fn parse_pub(bencher: Bencher<'_, '_>) {
-    let mut command = b"PUB t\n".to_vec();
-    sized(&mut command, &BODY);
-    bench_parse(bencher, &command);
+    bench_parse(bencher, &flow::pubs("t", 1, &BODY));
 }
 
 /// For one command of 200 messages.
