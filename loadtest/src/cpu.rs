@@ -86,15 +86,17 @@ impl Io {
     }
 }
 
-/// Pins the calling thread, and what it spawns from now on, to one core.
-pub fn pin_to_core(core: usize) -> io::Result<()> {
-    if core >= libc::CPU_SETSIZE as usize {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no core {core}")));
-    }
+/// Pins the calling thread, and what it spawns from now on, to some cores.
+pub fn pin_to_cores(cores: &[usize]) -> io::Result<()> {
     // SAFETY: an all-zero cpu_set_t is the empty set.
     let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: `core` was checked against the size of the set.
-    unsafe { libc::CPU_SET(core, &mut set) };
+    for &core in cores {
+        if core >= libc::CPU_SETSIZE as usize {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no core {core}")));
+        }
+        // SAFETY: `core` was checked against the size of the set.
+        unsafe { libc::CPU_SET(core, &mut set) };
+    }
     // SAFETY: the set is initialised and of the size given; 0 is the calling thread.
     let rc = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

@@ -119,7 +119,7 @@ impl Common {
     /// Goes to the core that was asked for.
     pub fn pin(&self) -> Result<(), Box<dyn Error>> {
         if let Some(core) = self.core {
-            cpu::pin_to_core(core)?;
+            cpu::pin_to_cores(&[core])?;
         }
         Ok(())
     }

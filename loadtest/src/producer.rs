@@ -44,6 +44,8 @@ pub struct Publish {
     pub in_flight: usize,
     /// Requests sent together, once so many have been answered; 1 sends each on its own.
     pub together: usize,
+    /// Each connection publishes to one of the topics; otherwise to all of them in turn.
+    pub stays: bool,
 }
 
 impl Publish {
@@ -68,7 +70,8 @@ impl Publish {
 /// The publishing connections of a run.
 pub struct Producers {
     shape: Publish,
-    pattern: Pattern,
+    /// One through all topics, or one for each.
+    patterns: Vec<Pattern>,
     members: Vec<Producer>,
     buffer: ReadBuffer,
     /// Requests that may still be sent.
@@ -81,6 +84,8 @@ pub struct Producers {
 
 struct Producer {
     conn: Conn,
+    /// Which of the patterns it follows.
+    pattern: usize,
     progress: Progress,
     /// Requests that may be under way on this connection and are not.
     free: usize,
@@ -89,7 +94,12 @@ struct Producer {
 impl Producers {
     /// Connects them; tokens are counted from 0. Nothing is sent before [`Producers::grant`].
     pub fn connect(target: &Target, shape: Publish, poller: &Poller) -> Result<Self> {
-        let pattern = Pattern::of_round(&shape.requests(target), shape.in_flight);
+        let requests = shape.requests(target);
+        let of_round = |round: &[Vec<u8>]| Pattern::of_round(round, shape.in_flight);
+        let patterns: Vec<Pattern> = match shape.stays {
+            true => requests.chunks(1).map(of_round).collect(),
+            false => vec![of_round(&requests)],
+        };
         let mut members = Vec::with_capacity(shape.connections);
         for token in 0..shape.connections {
             let conn = match shape.request {
@@ -97,13 +107,14 @@ impl Producers {
                 _ => greet::producer(target, token)?,
             };
             conn.register(poller)?;
+            let pattern = token % patterns.len();
             // They go through the topics spread out, not all to the same one.
-            let progress =
-                Progress::starting_at(&pattern, token * target.topics / shape.connections);
-            members.push(Producer { conn, progress, free: shape.in_flight });
+            let first = if shape.stays { 0 } else { token * target.topics / shape.connections };
+            let progress = Progress::starting_at(&patterns[pattern], first);
+            members.push(Producer { conn, pattern, progress, free: shape.in_flight });
         }
         let buffer = ReadBuffer::new();
-        Ok(Self { shape, pattern, members, buffer, budget: 0, sent: 0, answered: 0 })
+        Ok(Self { shape, patterns, members, buffer, budget: 0, sent: 0, answered: 0 })
     }
 
     /// Lets so many more requests be sent, now on every connection that has room.
@@ -156,7 +167,7 @@ impl Producers {
             return Ok(());
         }
         member.free -= requests;
-        member.progress.push(&self.pattern, requests);
+        member.progress.push(&self.patterns[member.pattern], requests);
         self.budget -= requests as u64;
         self.sent += requests as u64;
         Ok(self.flush(token, poller)?)
@@ -164,7 +175,7 @@ impl Producers {
 
     fn flush(&mut self, token: usize, poller: &Poller) -> io::Result<()> {
         let member = &mut self.members[token];
-        member.conn.write_pattern(&self.pattern, &mut member.progress)?;
+        member.conn.write_pattern(&self.patterns[member.pattern], &mut member.progress)?;
         member.conn.wait_for_room(poller, !member.progress.is_done())
     }
 }

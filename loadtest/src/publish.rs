@@ -50,8 +50,8 @@ pub fn store(mode: &'static str, target: &Target, shape: Publish, count: u64) ->
 pub fn fill(target: &Target, count: u64, size: usize) -> Result<u64> {
     /// Large enough to be quick, small enough for any limit on a body.
     const BATCH: usize = 200;
-    let shape =
-        Publish { request: Request::Mpub(BATCH), connections: 2, size, in_flight: 2, together: 1 };
+    let request = Request::Mpub(BATCH);
+    let shape = Publish { request, connections: 2, size, in_flight: 2, together: 1, stays: false };
     Ok(publish_exactly(target, shape, count)?.published())
 }
 

@@ -59,7 +59,7 @@ pub fn run(options: &Bench) -> Result<bool, Box<dyn Error>> {
     if let Some(results) = &results {
         results.append(&header)?;
     }
-    cpu::pin_to_core(options.driver_core)?;
+    cpu::pin_to_cores(&[options.driver_core])?;
     // For the driver, and for the brokers, which inherit it.
     cpu::raise_file_limit(FILES_MIN)?;
     let mut reserve = warm_up(header.warm_memory_mib, options.broker_core)?;

@@ -76,6 +76,8 @@ pub struct Recipe {
     pub metadata: Option<String>,
     /// It has a certificate, and is spoken to over TLS.
     pub tls: bool,
+    /// Shards that it has; only Shoal does.
+    pub shards: usize,
 }
 
 /// The cores that the two sides run on.
@@ -127,9 +129,13 @@ impl Recipe {
         let output = File::create(folder.join(OUTPUT))?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         // A child inherits the affinity of the thread that starts it.
-        cpu::pin_to_core(cores.broker)?;
+        match self.shards {
+            1 => cpu::pin_to_cores(&[cores.broker])?,
+            // One more than the broker has a core of its own for: they share the driver's.
+            _ => cpu::pin_to_cores(&[cores.broker, cores.driver])?,
+        }
         let child = command.spawn();
-        cpu::pin_to_core(cores.driver)?;
+        cpu::pin_to_cores(&[cores.driver])?;
         let child = child.map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", self.program.display()))
         })?;
@@ -145,7 +151,7 @@ impl Recipe {
     fn command(&self, tcp: SocketAddr, http: SocketAddr, data: &Path) -> Command {
         let mut command = Command::new(&self.program);
         match self.kind {
-            Kind::Shoal => command.args(["nsqd", "--shards=1"]),
+            Kind::Shoal => command.arg("nsqd").arg(format!("--shards={}", self.shards)),
             Kind::Original => command.env("GOMAXPROCS", "1"),
             Kind::Floor => command.arg("floor"),
         };

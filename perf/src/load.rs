@@ -10,6 +10,9 @@ use loadtest::producer::{Publish, Request};
 /// Bytes of a body, except where a row says otherwise.
 pub const SIZE: usize = 200;
 
+/// Topics of the rows that are spread over shards: enough that none of a few shards has much less.
+pub const SPREAD_TOPICS: usize = 16;
+
 /// Messages filled in for each second that a drain is to last at most; a broker that is faster
 /// than this is measured over less than the window.
 const DRAIN_PER_SECOND: f64 = 700_000.0;
@@ -112,30 +115,37 @@ impl Load {
     }
 }
 
-/// 200 in an MPUB.
-pub const MPUB: Publish =
-    Publish { request: Request::Mpub(200), connections: 4, size: SIZE, in_flight: 2, together: 1 };
-
 /// Many at once on few connections.
-pub const PUB: Publish =
-    Publish { request: Request::Pub, connections: 4, size: SIZE, in_flight: 64, together: 64 };
+pub const PUB: Publish = Publish {
+    request: Request::Pub,
+    connections: 4,
+    size: SIZE,
+    in_flight: 64,
+    together: 64,
+    stays: false,
+};
+
+/// 200 in an MPUB.
+pub const MPUB: Publish = Publish { request: Request::Mpub(200), in_flight: 2, together: 1, ..PUB };
 
 /// One at a time.
-pub const PUB_ONE: Publish =
-    Publish { request: Request::Pub, connections: 8, size: SIZE, in_flight: 1, together: 1 };
+pub const PUB_ONE: Publish = Publish { connections: 8, in_flight: 1, together: 1, ..PUB };
 
 /// Large bodies.
-pub const MPUB_4K: Publish =
-    Publish { request: Request::Mpub(16), connections: 4, size: 4096, in_flight: 2, together: 1 };
+pub const MPUB_4K: Publish = Publish { request: Request::Mpub(16), size: 4096, ..MPUB };
 
 /// One at a time, over HTTP.
-pub const HTTP: Publish =
-    Publish { request: Request::Http, connections: 32, size: SIZE, in_flight: 1, together: 1 };
+pub const HTTP: Publish = Publish { request: Request::Http, connections: 32, ..PUB_ONE };
 
 /// Many publishers that each go on as soon as an answer comes: what shares a sync is the broker's
 /// choice.
-pub const PUB_MANY: Publish =
-    Publish { request: Request::Pub, connections: 20, size: SIZE, in_flight: 64, together: 1 };
+pub const PUB_MANY: Publish = Publish { connections: 20, together: 1, ..PUB };
+
+/// As many connections as topics, each with a topic of its own.
+pub const PUB_AT_HOME: Publish = Publish { connections: SPREAD_TOPICS, stays: true, ..PUB };
+
+/// As many connections, each of which publishes to all those topics in turn.
+pub const PUB_ROAMING: Publish = Publish { stays: false, ..PUB_AT_HOME };
 
 /// On one connection, so that of several topics none has its second message before all have one.
 pub const PUB_IN_TURN: Publish = Publish { connections: 1, ..PUB };

@@ -129,7 +129,7 @@ impl Reserve {
         let (ended, end) = mpsc::channel::<()>();
         thread::scope(|scope| {
             let follower = scope.spawn(move || -> io::Result<()> {
-                cpu::pin_to_core(self.core)?;
+                cpu::pin_to_cores(&[self.core])?;
                 while end.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                     // A broker that has ended grows no more; that it has is for others to say.
                     let Ok(memory) = clock.memory() else { break };
@@ -158,7 +158,7 @@ impl Reserve {
 
 /// Does `work` on a core, without moving the calling thread there.
 fn on_core(core: usize, work: impl FnOnce() -> io::Result<()> + Send) -> io::Result<()> {
-    thread::scope(|scope| outcome(scope.spawn(|| cpu::pin_to_core(core).and_then(|()| work()))))
+    thread::scope(|scope| outcome(scope.spawn(|| cpu::pin_to_cores(&[core]).and_then(|()| work()))))
 }
 
 fn outcome(thread: ScopedJoinHandle<'_, io::Result<()>>) -> io::Result<()> {

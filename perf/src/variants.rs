@@ -49,6 +49,7 @@ impl Variant {
             recipe.metadata = row.metadata();
         }
         recipe.tls = row.setup.tls;
+        recipe.shards = row.setup.shards;
         recipe
     }
 }
@@ -64,6 +65,7 @@ pub fn chosen(options: &Bench) -> Result<Vec<Variant>, Box<dyn Error>> {
                 arguments: vec![OsString::from("--memory-limit=8GB")],
                 metadata: None,
                 tls: false,
+                shards: 1,
             },
             durability,
             last: options.shoal_arg.clone(),
@@ -84,6 +86,7 @@ pub fn chosen(options: &Bench) -> Result<Vec<Variant>, Box<dyn Error>> {
             arguments,
             metadata: None,
             tls: false,
+            shards: 1,
         };
         variants.push(Variant { recipe, durability: None, last: Vec::new() });
     }
@@ -95,6 +98,7 @@ pub fn chosen(options: &Bench) -> Result<Vec<Variant>, Box<dyn Error>> {
             arguments: Vec::new(),
             metadata: None,
             tls: false,
+            shards: 1,
         };
         variants.push(Variant { recipe, durability: None, last: Vec::new() });
     }
@@ -110,7 +114,8 @@ pub fn in_turn<'v>(variants: &'v [Variant], row: &Row, round: usize) -> Vec<&'v 
     let applies = |at: usize, variant: &Variant| match variant.kind() {
         // With a promise of the row's own, all of them would be the same.
         Kind::Shoal => row.setup.durability.is_none() || is_first_shoal(at),
-        Kind::Original => true,
+        // It has no shards: the row with one stands for it.
+        Kind::Original => row.setup.shards == 1,
         Kind::Floor => row.setup.has_floor,
     };
     let fitting = variants.iter().enumerate().filter(|(at, variant)| applies(*at, variant));

@@ -51,7 +51,7 @@ impl Drop for Floor {
 }
 
 fn shape(request: Request, in_flight: usize) -> Publish {
-    Publish { request, connections: 3, size: 100, in_flight, together: in_flight }
+    Publish { request, connections: 3, size: 100, in_flight, together: in_flight, stays: false }
 }
 
 fn steady() -> Flow {

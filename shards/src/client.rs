@@ -4,11 +4,11 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
-use hashbrown::HashMap;
 
 use crate::auth::{Auth, Grant};
 use crate::limits::{OUTPUT_BYTES_PAUSE, Options, PENDING_MAX};
 use crate::locality::Locality;
+use crate::published::Published;
 use crate::shard::{Gate, Socket, Taken};
 use crate::slots::Key;
 use crate::stats::ClientStats;
@@ -19,9 +19,6 @@ use crate::wire::errors::Refusal;
 use crate::wire::frame;
 use crate::wire::identify::{Identify, Settings};
 use crate::wire::names::Name;
-
-/// Topics of which a connection's publishes are counted one by one.
-const PUBLISHED_TOPICS_MAX: usize = 64;
 
 /// What the rim knows of a peer when it accepts a connection.
 #[derive(Clone, Debug, Default)]
@@ -91,41 +88,6 @@ impl Session {
     }
 }
 
-/// How many messages a connection published to which topics.
-#[derive(Clone, Debug, Default)]
-pub struct Published {
-    last: Option<(Name, u64)>,
-    others: HashMap<Name, u64>,
-}
-
-impl Published {
-    /// Counts `messages` more. Beyond the first topics only the last one is kept.
-    pub fn add(&mut self, topic: &Name, messages: u64) {
-        if let Some((name, count)) = &mut self.last
-            && name == topic
-        {
-            *count += messages;
-            return;
-        }
-        let before = self.others.remove(topic).unwrap_or(0);
-        if let Some((name, count)) = self.last.replace((*topic, before + messages))
-            && self.others.len() < PUBLISHED_TOPICS_MAX
-        {
-            self.others.insert(name, count);
-        }
-    }
-
-    /// The count for `topic`, or for the topic published to last.
-    #[must_use]
-    pub fn count(&self, topic: Option<&str>) -> Option<(Name, u64)> {
-        let Some(topic) = topic else {
-            return self.last;
-        };
-        let others = self.others.iter().map(|(name, count)| (*name, *count));
-        self.last.into_iter().chain(others).find(|(name, _)| name.as_str() == topic)
-    }
-}
-
 /// Where in its life a connection is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -151,7 +113,7 @@ pub struct Subscription {
     pub closing: bool,
 }
 
-/// Where publishes to the last topic go.
+/// Where publishes to a topic go.
 #[derive(Clone, Copy, Debug)]
 pub enum Route {
     /// The topic is here.
@@ -231,8 +193,8 @@ pub struct Client {
     pub stuck_since_ms: Option<u64>,
     /// What it published of late.
     pub taken: Taken,
-    /// The topic published to last.
-    pub last_topic: Option<(Name, Route)>,
+    /// Where the topics are that it publishes to, by their places in the session.
+    pub routes: Vec<Option<Route>>,
     /// Publishes that went to other shards, and those behind them.
     pub pending: VecDeque<Pending>,
     /// Number of the first of them.
@@ -271,7 +233,7 @@ impl Client {
             dirty: false,
             gate: Gate::default(),
             stuck_since_ms: None,
-            last_topic: None,
+            routes: Vec::new(),
             pending: VecDeque::new(),
             first_ticket: 0,
             streak: (0, 0),
@@ -282,7 +244,7 @@ impl Client {
     /// What the parser has to know of it.
     #[must_use]
     pub fn context<'a>(&'a self, options: &'a Options) -> Context<'a> {
-        let last_topic = self.last_topic.as_ref().map(|(name, _)| name);
+        let last_topic = self.session.published.last_topic();
         Context { fresh: self.subscription.is_none(), last_topic, options }
     }
 

@@ -35,6 +35,7 @@ pub mod transfers;
 
 pub mod auth;
 pub mod client;
+pub mod published;
 pub mod upgrade;
 
 pub mod disk;

@@ -7,6 +7,12 @@ use crate::request::{Reply, Request};
 use crate::slots::Key;
 use crate::wire::names::Name;
 
+/// Most room that is made beforehand for the bytes of the next batch.
+const BATCH_BYTES_READY: usize = 256 << 10;
+
+/// The same for its publishes.
+const BATCH_FORWARDS_READY: usize = 1024;
+
 /// What one worker sends another.
 #[derive(Debug)]
 pub enum Letter {
@@ -36,6 +42,17 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// The publishes, in the order in which they came.
     pub forwards: Vec<Forward>,
+}
+
+impl Batch {
+    /// Takes what is there, and makes room for about as much again: who forwards goes on to.
+    pub(crate) fn take(&mut self) -> Batch {
+        let next = Batch {
+            bytes: Vec::with_capacity(self.bytes.len().min(BATCH_BYTES_READY)),
+            forwards: Vec::with_capacity(self.forwards.len().min(BATCH_FORWARDS_READY)),
+        };
+        core::mem::replace(self, next)
+    }
 }
 
 /// One publish on its way to the topic's owner.

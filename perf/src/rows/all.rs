@@ -8,7 +8,8 @@ use loadtest::wrap::Compression;
 
 use super::{Goal, Row, Setup};
 use crate::broker::Durability;
-use crate::load::{Amount, DPUB, HTTP, Load, MPUB, MPUB_4K, PUB, PUB_IN_TURN, PUB_MANY, PUB_ONE};
+use crate::load::{Amount, DPUB, HTTP, Load, MPUB, MPUB_4K, PUB, PUB_AT_HOME, PUB_IN_TURN};
+use crate::load::{PUB_MANY, PUB_ONE, PUB_ROAMING, SPREAD_TOPICS};
 
 /// `RDY` of a consumer that is kept busy.
 const RDY: u32 = 2500;
@@ -25,6 +26,7 @@ const PLAIN: Setup = Setup {
     bounded: false,
     tls: false,
     compression: Compression::None,
+    shards: 1,
 };
 
 /// Only with a real broker.
@@ -76,6 +78,12 @@ const SNAPPY: Setup = Setup { compression: Compression::Snappy, ..REAL };
 
 /// At the level that the original chooses when it is not told one.
 const DEFLATE: Setup = Setup { compression: Compression::Deflate(6), ..REAL };
+
+/// Topics for one shard or several. Their messages stay in memory.
+const SPREAD: Setup =
+    Setup { topics: SPREAD_TOPICS, original: &["--mem-queue-size=1000000"], ..REAL };
+
+const SPREAD_OVER_2: Setup = Setup { shards: 2, ..SPREAD };
 
 /// Enough outstanding that both sides always have work, little enough to stay in cache.
 const OUTSTANDING_MAX: u64 = 10_000;
@@ -164,6 +172,34 @@ pub const ROWS: &[Row] = &[
     row("tls-flow", "steady flow MPUB → SUB over TLS", Goal::Told, flow(MPUB, 2), TLS),
     row("snappy-flow", "steady flow MPUB → SUB, snappy", Goal::Told, flow(MPUB, 2), SNAPPY),
     row("deflate-flow", "steady flow MPUB → SUB, deflate", Goal::Told, flow(MPUB, 2), DEFLATE),
+    row(
+        "spread-1",
+        "steady flow PUB → SUB over 16 topics, 1 shard",
+        Goal::Told,
+        flow(PUB_AT_HOME, SPREAD_TOPICS),
+        SPREAD,
+    ),
+    row(
+        "spread-2",
+        "steady flow PUB → SUB over 16 topics, 2 shards",
+        Goal::TimesRow { factor: 1.1, of: "spread-1" },
+        flow(PUB_AT_HOME, SPREAD_TOPICS),
+        SPREAD_OVER_2,
+    ),
+    row(
+        "roam-1",
+        "PUB, 64 pipelined, each to the next of 16 topics, 1 shard",
+        Goal::Told,
+        Load::Publish(PUB_ROAMING),
+        SPREAD,
+    ),
+    row(
+        "roam-2",
+        "PUB, 64 pipelined, each to the next of 16 topics, 2 shards",
+        Goal::TimesRow { factor: 1.5, of: "roam-1" },
+        Load::Publish(PUB_ROAMING),
+        SPREAD_OVER_2,
+    ),
     row(
         "memory-pub",
         "PUB, memory, 20 × 64 under way",

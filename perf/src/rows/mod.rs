@@ -33,6 +33,13 @@ pub enum Goal {
     CpuUs(f64),
     /// CPU time is told, and nothing was promised.
     Told,
+    /// CPU time of the broker for one message, at most so many times what it is in another row.
+    TimesRow {
+        /// At most.
+        factor: f64,
+        /// The name of the other row.
+        of: &'static str,
+    },
     /// Resident memory for one connection that does nothing, at most.
     IdleKib(f64),
     /// Latency, at most.
@@ -70,6 +77,8 @@ pub struct Setup {
     pub tls: bool,
     /// The load comes compressed.
     pub compression: Compression,
+    /// Shards that Shoal has.
+    pub shards: usize,
 }
 
 /// Bounds that no row reaches.

@@ -4,6 +4,7 @@ mod cells;
 mod idle;
 mod kept;
 mod promises;
+mod shards;
 
 use std::fmt::Write;
 
@@ -20,7 +21,8 @@ const NOISE_MAX: f64 = 0.05;
 
 /// The whole text: costs, latencies, what promises cost, what is kept, then remarks.
 pub fn render(rows: &[Row], samples: &[Sample]) -> String {
-    let is_cost = |row: &&Row| matches!(row.goal, Goal::CpuUs(_) | Goal::Told);
+    let is_cost =
+        |row: &&Row| matches!(row.goal, Goal::CpuUs(_) | Goal::Told | Goal::TimesRow { .. });
     let is_latency = |row: &&Row| matches!(row.goal, Goal::LatencyMs { .. });
     let costs: Vec<Row> = rows.iter().filter(is_cost).copied().collect();
     let latencies: Vec<Row> = rows.iter().filter(is_latency).copied().collect();
@@ -51,6 +53,7 @@ pub fn render(rows: &[Row], samples: &[Sample]) -> String {
     }
     idle::render(&mut text, rows, samples);
     promises::render(&mut text, rows, samples);
+    shards::render(&mut text, rows, samples);
     kept::render(&mut text, rows, samples);
     let remarks = remarks(rows, samples);
     if !remarks.is_empty() {
@@ -77,6 +80,7 @@ fn cost_line(text: &mut String, row: &Row, durability: Option<Durability>, sampl
     let to_floor = ratios(row, samples, who, (Kind::Floor, None));
     let goal = match row.goal {
         Goal::CpuUs(limit) => format!("≤ {}", figure(limit)),
+        Goal::TimesRow { factor, of } => format!("≤ {factor} × {of}"),
         Goal::Told | Goal::LatencyMs { .. } | Goal::IdleKib(_) => missing(),
     };
     let cells = [
@@ -213,9 +217,14 @@ fn name((kind, durability): Who) -> String {
 /// What one broker cost for what another did, round by round, so that a machine that is slower in
 /// one round than in the next does not show.
 fn ratios(row: &Row, samples: &[Sample], above: Who, below: Who) -> Vec<f64> {
-    let cost = |round, (kind, durability): Who| {
+    ratios_of_rows(samples, (row.name, above), (row.name, below))
+}
+
+/// The same for two rows.
+fn ratios_of_rows(samples: &[Sample], above: (&str, Who), below: (&str, Who)) -> Vec<f64> {
+    let cost = |round, (row, (kind, durability)): (&str, Who)| {
         let mut of_round = samples.iter().filter(|sample| {
-            sample.row == row.name
+            sample.row == row
                 && sample.round == round
                 && sample.problem.is_none()
                 && sample.is_of(kind, durability)

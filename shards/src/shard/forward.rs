@@ -217,7 +217,7 @@ impl Shard {
     pub(super) fn seal_letters(&mut self) {
         for (to, lane) in self.lanes.iter_mut().enumerate() {
             if !lane.batch.forwards.is_empty() {
-                let batch = core::mem::take(&mut lane.batch);
+                let batch = lane.batch.take();
                 self.letters.push_back((to as u16, Letter::Publishes(batch)));
             }
         }

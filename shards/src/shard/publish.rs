@@ -25,11 +25,7 @@ impl Shard {
             self.refuse(key, publish_failed(publish.verb, &reason));
             return true;
         }
-        let Some(client) = self.clients.get(key) else { return true };
-        let route = match client.last_topic {
-            Some((name, route)) if name == publish.topic && self.is_current(route) => route,
-            _ => self.route(key, &publish.topic),
-        };
+        let Some(route) = self.route(key, &publish.topic) else { return true };
         match route {
             Route::Here(topic) => {
                 let bytes = publish.messages.bytes.len();
@@ -51,7 +47,7 @@ impl Shard {
             }
         }
         if let Some(client) = self.clients.get_mut(key) {
-            client.session.published.add(&publish.topic, u64::from(publish.messages.count));
+            client.session.published.add(u64::from(publish.messages.count));
         }
         true
     }
@@ -64,17 +60,28 @@ impl Shard {
         }
     }
 
-    fn route(&mut self, key: Key, topic: &Name) -> Route {
+    /// Where a client's publish goes; `None` when the client is gone.
+    fn route(&mut self, key: Key, topic: &Name) -> Option<Route> {
+        let client = self.clients.get_mut(key)?;
+        let (place, is_new) = client.session.published.place(topic);
+        if client.routes.len() <= place {
+            client.routes.resize(place + 1, None);
+        }
+        let known = client.routes[place].filter(|_| !is_new);
+        if let Some(route) = known
+            && self.is_current(route)
+        {
+            return Some(route);
+        }
         let owner = self.placement.owner(topic);
         let route = if owner == self.placement.me {
             Route::Here(self.topic(topic))
         } else {
             Route::There(owner)
         };
-        if let Some(client) = self.clients.get_mut(key) {
-            client.last_topic = Some((*topic, route));
-        }
-        route
+        let client = self.clients.get_mut(key)?;
+        client.routes[place] = Some(route);
+        Some(route)
     }
 
     fn publish_here(&mut self, key: Key, topic: Key, publish: &Publish<'_>) {
