@@ -123,6 +123,8 @@ pub struct NsqdOptions {
     pub snappy: bool,
     /// Memory for compressed connections.
     pub compression_memory_bytes: usize,
+    /// Memory for bodies of HTTP that are being read.
+    pub http_body_memory_bytes: usize,
     /// Whether messages may be looked at over HTTP.
     pub peek: bool,
     /// Authorization of clients.

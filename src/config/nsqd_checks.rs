@@ -97,7 +97,8 @@ fn read_all(s: &Settings) -> Result<NsqdOptions, String> {
         deflate: s.bool("deflate"),
         max_deflate_level: u8::try_from(max_deflate_level).map_err(|error| error.to_string())?,
         snappy: s.bool("snappy"),
-        compression_memory_bytes: read_compression_memory(s),
+        compression_memory_bytes: read_memory(s, "compression-memory"),
+        http_body_memory_bytes: read_memory(s, "http-body-memory"),
         auth,
         statsd: read_statsd(s)?,
         e2e_percentiles,
@@ -180,8 +181,8 @@ fn read_lookupd_tls(s: &Settings) -> Result<Option<LookupdTlsOptions>, String> {
     Ok(Some(LookupdTlsOptions { root_ca_file, identity: cert.zip(key), insecure }))
 }
 
-fn read_compression_memory(s: &Settings) -> usize {
-    let bytes = s.bytes_if_given("compression-memory");
+fn read_memory(s: &Settings, flag: &str) -> usize {
+    let bytes = s.bytes_if_given(flag);
     bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
 }
 

@@ -200,6 +200,13 @@ const MESSAGES: &[Flag] = &[
         "true",
         "Show messages at /channel/messages; never where --auth-http-address guards them",
     ),
+    Flag::new(
+        "http-body-memory",
+        Bytes,
+        "256MB",
+        "Memory for bodies of /pub and /mpub that are being read, those under 16 KB not counted; \
+         further ones wait, for 5 seconds at most",
+    ),
     Flag::new("max-channel-consumers", Int, "0", "Consumers of one channel; 0 for any number"),
 ];
 

@@ -100,16 +100,25 @@ impl Body {
 /// Appends a piece of a body that is `declared` bytes long. Space for more than the piece is made
 /// only in proportion to what has come, and never beyond what was declared.
 pub fn append(bytes: &mut Vec<u8>, piece: &[u8], declared: Option<u64>) {
-    let needed = bytes.len() + piece.len();
-    if needed > bytes.capacity() {
-        let declared = declared.and_then(|count| usize::try_from(count).ok());
-        let target = declared.map_or(needed * 2, |count| count.min(needed * 2));
-        // A body that comes in one piece, as most do, gets exactly its size.
-        let first_and_last = bytes.is_empty() && declared == Some(needed);
-        let target = if first_and_last { needed } else { target.max(needed) };
-        bytes.reserve_exact(target - bytes.len());
+    let space = space_for(bytes, piece.len(), declared);
+    if space > bytes.capacity() {
+        bytes.reserve_exact(space - bytes.len());
     }
     bytes.extend_from_slice(piece);
+}
+
+/// How much space `bytes` will have when so many more are appended to it.
+#[must_use]
+pub fn space_for(bytes: &Vec<u8>, more: usize, declared: Option<u64>) -> usize {
+    let needed = bytes.len() + more;
+    if needed <= bytes.capacity() {
+        return bytes.capacity();
+    }
+    let declared = declared.and_then(|count| usize::try_from(count).ok());
+    let target = declared.map_or(needed * 2, |count| count.min(needed * 2));
+    // A body that comes in one piece, as most do, gets exactly its size.
+    let first_and_last = bytes.is_empty() && declared == Some(needed);
+    if first_and_last { needed } else { target.max(needed) }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use super::disk::Clerk;
 use super::disk::limits::JOURNAL_BYTES;
 use super::doorbell::Doorbell;
 use super::floor::{self, Floor};
+use super::http::bodies::Bodies;
 use super::http::facts::{Facts, Health, Limits, Options as ShownOptions};
 use super::http::memory::release as release_memory;
 use super::http::policy::Turnstile;
@@ -398,6 +399,7 @@ fn facts(
         shows_messages: options.peek && options.auth.http_addresses.is_empty(),
         life,
         floor: Floor::new(options.limits.min_free_disk_bytes),
+        bodies: Bodies::new(options.http_body_memory_bytes),
         progress: Progress::default(),
         policy_changes: Turnstile::default(),
     }

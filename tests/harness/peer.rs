@@ -17,13 +17,14 @@ pub enum Peer {
 }
 
 /// Flags that only Shoal knows; dropped when the original is started.
-const SHOAL_FLAGS: [&str; 14] = [
+const SHOAL_FLAGS: [&str; 15] = [
     "--shards",
     "--greeting-timeout",
     "--memory-limit",
     "--durability",
     "--topic-durability",
     "--compression-memory",
+    "--http-body-memory",
     "--tls-handshakes",
     "--http-require-auth",
     "--metrics-",

@@ -1,7 +1,9 @@
 //! Bodies on their way in: chunks of all kinds, `Expect`, large ones, ones that break off, and ones
 //! that are only announced.
 
-use crate::harness::{Broker, Client, HttpConnection, SOON, eventually, on_each_peer, rss_bytes};
+use crate::harness::{
+    Broker, Client, HttpConnection, SOON, eventually, on_each_peer, on_each_shoal, rss_bytes,
+};
 
 const HEAD: &str = "POST /pub?topic=t HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n";
 
@@ -130,4 +132,63 @@ fn an_announced_body_takes_no_memory() {
         assert!(grown < 256 << 20, "64 times 64 MiB are announced, {grown} bytes were taken");
         drop(connections);
     });
+}
+
+/// Large bodies that do not come to an end take what they may take together, and no more; those
+/// that find no room are refused, and give back what they had.
+#[test]
+fn many_large_bodies_take_bounded_memory() {
+    const ROOM: u64 = 16 << 20;
+    on_each_shoal("the original has no such bound", |peer| {
+        let room = format!("--http-body-memory={ROOM}");
+        let broker = Broker::start(peer, &[&room, "--max-body-size=16777216"]);
+        assert_eq!(broker.request("POST", "/pub?topic=t", b"x").status, 200);
+        let before = rss_bytes(broker.pid());
+        let line = line_of(4 << 20);
+        let head = "POST /mpub?topic=t HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let begun = [head.as_bytes(), format!("{:x}\r\n", line.len()).as_bytes(), &line].concat();
+        let mut most = 0;
+        let replies = std::thread::scope(|scope| {
+            let send = || {
+                let mut connection = HttpConnection::new(broker.http);
+                connection.try_send(&begun);
+                let reply = connection.response_within(SOON);
+                reply.map(|reply| (reply.status, reply.text().to_owned()))
+            };
+            let sent: Vec<_> = (0..16).map(|_| scope.spawn(send)).collect();
+            while !sent.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                most = most.max(rss_bytes(broker.pid()));
+                let used = value(&broker, "nsq_http_body_memory_bytes");
+                assert!(used <= ROOM as f64, "{used}");
+            }
+            sent.into_iter().filter_map(|sent| sent.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(!replies.is_empty() && replies.len() < 16, "{replies:?}");
+        for reply in &replies {
+            assert_eq!(*reply, (503, "{\"message\":\"TOO_MANY_BODIES\"}".to_owned()));
+        }
+        let grown = most.saturating_sub(before);
+        assert!(grown < 4 * ROOM, "{grown} bytes");
+        eventually("the memory is given back", SOON, || {
+            value(&broker, "nsq_http_body_memory_bytes") == 0.0
+        });
+        // A client that was still sending may have been cut off before it heard why.
+        let refused = value(&broker, "nsq_http_bodies_refused_total") as usize;
+        assert!((replies.len()..16).contains(&refused), "{refused}, {replies:?}");
+        let reply = broker.request("POST", "/mpub?topic=t", &line_of(4 << 20));
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert_eq!(broker.topic("t")["message_count"], 1 + (4 << 10), "nothing was taken by half");
+    });
+}
+
+/// A number of the broker's, without labels.
+fn value(broker: &Broker, name: &str) -> f64 {
+    let page = broker.request("GET", "/metrics", b"");
+    let mut lines = page.text().lines().filter_map(|line| line.strip_prefix(name));
+    lines.find_map(|rest| rest.strip_prefix(' ')).unwrap().parse().unwrap()
+}
+
+/// Lines of a kibibyte, so many bytes of them.
+fn line_of(bytes: usize) -> Vec<u8> {
+    [&[b'z'; 1023][..], b"\n"].concat().repeat(bytes / 1024)
 }

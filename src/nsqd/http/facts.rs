@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
+use super::bodies::Bodies;
 use super::policy::Turnstile;
 use crate::log::LogLevel;
 use crate::nsqd::floor::Floor;
@@ -54,6 +55,8 @@ pub struct Facts {
     pub shows_messages: bool,
     /// Whether it turns, and whether it drains.
     pub life: Arc<Life>,
+    /// Memory for bodies that are being read.
+    pub bodies: Bodies,
     /// How far the start has come.
     pub progress: Progress,
     /// Taken while somebody changes where dead letters go, which concerns all shards.

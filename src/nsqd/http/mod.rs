@@ -19,6 +19,7 @@ pub mod serve;
 
 // The main road.
 mod authorize;
+pub mod bodies;
 mod publish;
 mod split;
 

@@ -12,9 +12,10 @@ use crate::http::respond::{Failure, Response, v1_text};
 
 use super::Call;
 use super::authorize::authorize;
+use super::bodies::Share;
 use super::desk::Desk;
 use super::split::{Batch, BatchLimits, Binary, Lines};
-use crate::http::body::{Body, BodyError};
+use crate::http::body::{Body, append, space_for};
 
 /// Queues the body as one message.
 ///
@@ -26,7 +27,8 @@ pub async fn publish<D: Desk>(call: &Call<'_, D>, body: &mut Body) -> Result<Res
         authorize(call, &topic(&call.query()?)?).await?;
     }
     let limits = &call.desk.facts().limits;
-    let bytes = read_message(body, limits.msg_size_max).await?;
+    let mut share = call.desk.facts().bodies.share();
+    let bytes = read_message(call, body, limits.msg_size_max, &mut share).await?;
     let query = call.query()?;
     let topic = topic(&query)?;
     let defer_ms = match defer_ms(&query, limits.req_timeout_max_ms) {
@@ -59,10 +61,11 @@ pub async fn publish_many<D: Desk>(
     };
     let limits =
         BatchLimits { msg_size_max: limits.msg_size_max, body_size_max: limits.body_size_max };
+    let mut share = call.desk.facts().bodies.share();
     let batch = if is_binary(&query) {
-        read_binary(body, Binary::new(limits)).await
+        read_binary(call, body, Binary::new(limits), &mut share).await
     } else {
-        read_lines(body, Lines::new(limits)).await
+        read_lines(call, body, Lines::new(limits), &mut share).await
     };
     match batch {
         Ok(Batch { lengths, .. }) if lengths.is_empty() => {
@@ -76,39 +79,63 @@ pub async fn publish_many<D: Desk>(
     }
 }
 
-async fn read_message(body: &mut Body, most: u64) -> Result<Vec<u8>, Failure> {
+async fn read_message<D>(
+    call: &Call<'_, D>,
+    body: &mut Body,
+    most: u64,
+    share: &mut Share<'_>,
+) -> Result<Vec<u8>, Failure> {
     const TOO_BIG: Failure = Failure::too_large("MSG_TOO_BIG");
     if body.declared_bytes().is_some_and(|length| length > most) {
         return Err(TOO_BIG);
     }
-    let bytes = body.read(most).await.map_err(|error| match error {
-        BodyError::TooLong => TOO_BIG,
-        BodyError::Broken => Failure::internal(),
-    })?;
+    let declared = body.declared_bytes();
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.next().await.map_err(|_| Failure::internal())? {
+        if (bytes.len() + piece.len()) as u64 > most {
+            return Err(TOO_BIG);
+        }
+        share.resize(space_for(&bytes, piece.len(), declared), call.timers).await?;
+        append(&mut bytes, &piece, declared);
+    }
     if bytes.is_empty() {
         return Err(Failure::bad_request("MSG_EMPTY"));
     }
     Ok(bytes)
 }
 
-async fn read_lines(body: &mut Body, mut lines: Lines) -> Result<Batch, Failure> {
+async fn read_lines<D>(
+    call: &Call<'_, D>,
+    body: &mut Body,
+    mut lines: Lines,
+    share: &mut Share<'_>,
+) -> Result<Batch, Failure> {
     let declared = body.declared_bytes();
     while let Some(piece) = body.next().await.map_err(|_| Failure::internal())? {
+        share.resize(lines.batch().space_for(piece.len(), declared), call.timers).await?;
         lines.feed(&piece, declared)?;
     }
-    lines.finish()
+    let batch = lines.finish()?;
+    share.resize(batch.memory_bytes(), call.timers).await?;
+    Ok(batch)
 }
 
 /// A body that breaks off is a short one, as in the original.
-async fn read_binary(body: &mut Body, mut binary: Binary) -> Result<Batch, Failure> {
+async fn read_binary<D>(
+    call: &Call<'_, D>,
+    body: &mut Body,
+    mut binary: Binary,
+    share: &mut Share<'_>,
+) -> Result<Batch, Failure> {
     let declared = body.declared_bytes();
     while !binary.is_complete() {
-        match body.next().await {
-            Ok(Some(piece)) => binary.feed(&piece, declared)?,
-            Ok(None) | Err(_) => break,
-        }
+        let Ok(Some(piece)) = body.next().await else { break };
+        share.resize(binary.batch().space_for(piece.len(), declared), call.timers).await?;
+        binary.feed(&piece, declared)?;
     }
-    binary.finish()
+    let batch = binary.finish()?;
+    share.resize(batch.memory_bytes(), call.timers).await?;
+    Ok(batch)
 }
 
 fn topic(query: &Query<'_>) -> Result<Name, Failure> {

@@ -6,7 +6,7 @@ use memchr::memchr;
 
 use crate::http::respond::Failure;
 
-use crate::http::body::append;
+use crate::http::body::{append, space_for};
 
 /// Limits on a batch and on each of its messages.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,25 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The memory that it will take at most when a piece of a body of this length is added.
+    #[must_use]
+    pub fn space_for(&self, piece: usize, declared: Option<u64>) -> usize {
+        // A message takes a byte of the body at least, and the end of a line or its size.
+        let messages = self.lengths.len() + piece / 2 + 1;
+        let lengths = match messages <= self.lengths.capacity() {
+            true => self.lengths.capacity(),
+            // As a list grows.
+            false => messages.max(2 * self.lengths.capacity()),
+        };
+        space_for(&self.bytes, piece, declared) + lengths * size_of::<u32>()
+    }
+
+    /// The memory that it takes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.lengths.capacity() * size_of::<u32>()
+    }
+
     /// Ends the message whose bytes were appended since the last one ended.
     fn close(&mut self, length: u64) {
         let length = u32::try_from(length).expect("a message is shorter than its limit");
@@ -55,6 +74,12 @@ impl Lines {
     #[must_use]
     pub fn new(limits: BatchLimits) -> Lines {
         Lines { limits, batch: Batch::default(), total: 0, line: 0 }
+    }
+
+    /// What is there so far.
+    #[must_use]
+    pub fn batch(&self) -> &Batch {
+        &self.batch
     }
 
     /// Takes the next piece of the body.
@@ -143,6 +168,12 @@ impl Binary {
     pub fn new(limits: BatchLimits) -> Binary {
         let (batch, state) = (Batch::default(), Expecting::Count);
         Binary { limits, batch, total: 0, state, number: [0; 4], have: 0 }
+    }
+
+    /// What is there so far.
+    #[must_use]
+    pub fn batch(&self) -> &Batch {
+        &self.batch
     }
 
     /// Whether all messages are there; what follows them need not be read.

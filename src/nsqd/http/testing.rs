@@ -90,6 +90,7 @@ pub fn facts_with(set_log_level: impl Fn(LogLevel) + Send + Sync + 'static) -> F
         shows_messages: true,
         life: life(),
         floor: crate::nsqd::floor::Floor::default(),
+        bodies: super::bodies::Bodies::new(1 << 20),
         progress: crate::nsqd::startup::progress::Progress::default(),
         policy_changes: super::policy::Turnstile::default(),
     }

@@ -24,9 +24,22 @@ pub fn write(page: &mut Exposition, gathered: &Gathered, sources: &Sources) -> R
     write_topics(page, gathered)?;
     write_clients(page, &load(gathered), sources)?;
     write_errors(page, gathered)?;
+    write_bodies(page, sources)?;
     let Some(numbers) = sources.survey.ask(CONTROL_PATIENCE) else { return Ok(()) };
     write_lookupds(page, &numbers)?;
     write_auth(page, &numbers)
+}
+
+fn write_bodies(page: &mut Exposition, sources: &Sources) -> Result<()> {
+    let numbers = sources.facts.bodies.numbers();
+    let help = "Memory for bodies of HTTP that are being read, small ones not counted.";
+    page.gauge("nsq_http_body_memory_bytes", help, numbers.used_bytes as u64)?;
+    let help = "How much that may be.";
+    page.gauge("nsq_http_body_memory_limit_bytes", help, numbers.limit_bytes as u64)?;
+    let help = "Bodies of HTTP that wait for memory.";
+    page.gauge("nsq_http_bodies_waiting", help, numbers.waiting as u64)?;
+    let help = "Bodies of HTTP that were refused because there was none in time.";
+    page.counter("nsq_http_bodies_refused_total", help, numbers.refused)
 }
 
 fn write_auth(page: &mut Exposition, numbers: &ControlNumbers) -> Result<()> {
