@@ -2,11 +2,12 @@
 //!
 //! A batch is published whole or not at all, so it is gathered before a shard sees it. Many large
 //! ones at once are bounded by this: what finds no room waits a while, which holds its client
-//! back, and is refused then. So bodies that hold each other up come to an end. A body that is the
-//! only one always has room. Small ones are not counted: their connections are as large.
+//! back, and is refused then. So bodies that hold each other up come to an end, and one after the
+//! other, since what a refused one had may be enough for the rest. A body that is the only one
+//! always has room. Small ones are not counted: their connections are as large.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 
@@ -17,6 +18,10 @@ use crate::http::respond::Failure;
 pub const FREE_BYTES: usize = 16 * 1024;
 /// How long a body may wait for room.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+/// The least time between two that are refused, for the rest to take what the first one had.
+const REFUSAL_PAUSE_MS: u64 = 50;
+/// How long it takes at most until all that have waited long enough are refused.
+const REFUSALS_MS: u64 = 2000;
 /// How often it is looked whether there is some.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -27,6 +32,9 @@ pub struct Bodies {
     used_bytes: AtomicUsize,
     waiting: AtomicUsize,
     refused: AtomicU64,
+    began: Instant,
+    /// When a body may be refused next, in milliseconds since it began.
+    next_refusal_ms: AtomicU64,
 }
 
 /// What is told of it.
@@ -51,6 +59,8 @@ impl Bodies {
             used_bytes: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
+            began: Instant::now(),
+            next_refusal_ms: AtomicU64::new(0),
         }
     }
 
@@ -58,6 +68,17 @@ impl Bodies {
     #[must_use]
     pub fn share(&self) -> Share<'_> {
         Share { of: self, bytes: 0 }
+    }
+
+    /// Whether a body that has waited long enough is the one to be refused now.
+    fn may_refuse(&self, now: Instant) -> bool {
+        let elapsed = now.saturating_duration_since(self.began).as_millis();
+        let now_ms = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        let order = Ordering::Relaxed;
+        let waiting = self.waiting.load(order).max(1) as u64;
+        let pause_ms = REFUSAL_PAUSE_MS.min(REFUSALS_MS / waiting);
+        let next = |at_ms| (now_ms >= at_ms).then_some(now_ms + pause_ms);
+        self.next_refusal_ms.fetch_update(order, order, next).is_ok()
     }
 
     /// The numbers of this moment.
@@ -90,11 +111,16 @@ impl Share<'_> {
             return Ok(());
         }
         let _waiting = Waiting::new(&self.of.waiting);
-        let give_up_at = timers.now() + PATIENCE;
-        while timers.now() < give_up_at {
+        let began = timers.now();
+        loop {
             timers.sleep(LOOK_AGAIN).await;
             if self.try_resize(counted) {
                 return Ok(());
+            }
+            let now = timers.now();
+            let waited = now.saturating_duration_since(began);
+            if waited >= PATIENCE && self.of.may_refuse(now) {
+                break;
             }
         }
         self.of.refused.fetch_add(1, Ordering::Relaxed);
@@ -148,7 +174,17 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bodies, FREE_BYTES};
+    use super::{Bodies, FREE_BYTES, PATIENCE, REFUSAL_PAUSE_MS};
+    use std::time::Duration;
+
+    #[test]
+    fn one_is_refused_after_the_other() {
+        let bodies = Bodies::new(1);
+        let now = bodies.began + PATIENCE;
+        assert!(bodies.may_refuse(now));
+        assert!(!bodies.may_refuse(now));
+        assert!(bodies.may_refuse(now + Duration::from_millis(REFUSAL_PAUSE_MS)));
+    }
 
     #[test]
     fn shares_are_bounded_together_and_given_back() {
