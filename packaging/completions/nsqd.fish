@@ -50,7 +50,7 @@ complete -c nsqd -l max-req-timeout -d 'The longest a message may be put off by 
 complete -c nsqd -l max-defer-time -d 'The longest a message may be put off by DPUB [default: max-req-timeout]' -r
 complete -c nsqd -l max-body-size -d 'The largest body of a command, in bytes [default: 5242880]' -r
 complete -c nsqd -l peek -d 'Show messages at /channel/messages; never where --auth-http-address guards them [default: true]' -r
-complete -c nsqd -l http-body-memory -d 'Memory for bodies of /pub and /mpub that are being read, those under 16 KB not counted; further ones wait, for 5 seconds at most [default: 256MB]' -r
+complete -c nsqd -l http-body-memory -d 'Memory for bodies of /pub and /mpub that are being read, those under 16 KB not counted; further ones wait, and after 5 seconds they are refused one by one [default: 256MB]' -r
 complete -c nsqd -l max-channel-consumers -d 'Consumers of one channel; 0 for any number [default: 0]' -r
 complete -c nsqd -l topic-max-bytes -d 'Bytes of messages that a topic may hold; 0 for any [default: 0]' -r
 complete -c nsqd -l topic-max-messages -d 'Messages that a topic may hold; 0 for any number [default: 0]' -r

@@ -238,6 +238,8 @@ pub struct ChannelStats {
     pub is_ruled: bool,
     /// Messages on their way to another topic.
     pub dead_lettering_count: u64,
+    /// Those of them that are not sent yet, or were not taken.
+    pub dead_lettering_waiting: u64,
     /// Consumers; also when `clients` is left out.
     pub client_count: u64,
     /// Whether nothing is delivered.

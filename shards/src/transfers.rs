@@ -110,6 +110,13 @@ impl Transfers {
         self.all.len()
     }
 
+    /// How many of them wait to be sent.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        // Some of those to be sent may not be there any more.
+        self.unsent.len().min(self.all.len())
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

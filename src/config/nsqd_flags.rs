@@ -205,7 +205,7 @@ const MESSAGES: &[Flag] = &[
         Bytes,
         "256MB",
         "Memory for bodies of /pub and /mpub that are being read, those under 16 KB not counted; \
-         further ones wait, for 5 seconds at most",
+         further ones wait, and after 5 seconds they are refused one by one",
     ),
     Flag::new("max-channel-consumers", Int, "0", "Consumers of one channel; 0 for any number"),
 ];

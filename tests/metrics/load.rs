@@ -1,5 +1,6 @@
 //! The same totals wherever they are asked for, while and after messages flow over all shards.
 
+use std::collections::BTreeSet;
 use std::thread;
 
 use serde_json::Value;
@@ -50,6 +51,42 @@ fn of_stats(stats: &Value, topic: &str, channel: &str) -> Numbers {
         .map(|field| channel[field].as_i64().unwrap())
 }
 
+/// The same in the text that people read.
+fn of_text(text: &str, topic: &str, channel: &str) -> Numbers {
+    let of_topic = text.lines().skip_while(|line| {
+        !line
+            .trim_start()
+            .strip_prefix('[')
+            .is_some_and(|name| name.trim_start().starts_with(topic))
+    });
+    let head = |line: &&str| line.trim_start().strip_prefix('[').map(str::to_owned);
+    let named = |line: &&str| {
+        head(line).is_some_and(|name| name.split(']').next().unwrap().trim() == channel)
+    };
+    let mut lines = of_topic.skip(1);
+    let line = lines.by_ref().find(named).unwrap_or_else(|| panic!("{topic}/{channel}: {text}"));
+    let number = |field: &str| -> i64 {
+        let rest = line.split_once(&format!(" {field}: ")).unwrap_or_else(|| panic!("{line}")).1;
+        rest.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    // Consumers have lines of their own, below.
+    let clients = lines.take_while(|line| line.starts_with("        ")).count();
+    let clients = i64::try_from(clients).unwrap();
+    [number("msgs"), number("re-q"), number("timeout"), number("depth"), number("inflt"), clients]
+}
+
+/// How many messages are shown in a state, each once.
+fn seen(broker: &Broker, topic: &str, channel: &str, state: &str) -> i64 {
+    let target =
+        format!("/channel/messages?topic={topic}&channel={channel}&state={state}&limit=100");
+    let reply = broker.request("GET", &target, b"");
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let messages = reply.json()["messages"].as_array().unwrap().clone();
+    let ids: BTreeSet<&str> = messages.iter().map(|one| one["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), messages.len(), "{topic}/{channel} {state}");
+    ids.len() as i64
+}
+
 fn of_page(page: &Page, topic: &str, channel: &str) -> Numbers {
     let labels = [("topic", topic), ("channel", channel)];
     ["messages_total", "requeues_total", "timeouts_total", "depth", "in_flight_count", "clients"]
@@ -83,6 +120,9 @@ fn totals_agree_everywhere() {
                     Page::of(&broker, "?detail=clients,shards").sum("nsq_topic_messages_total");
                 assert!(now >= before, "{now} after {before}");
                 before = now;
+                for topic in &topics {
+                    look(&broker, topic);
+                }
             }
         });
         eventually("everything is at rest", SOON, || {
@@ -90,12 +130,16 @@ fn totals_agree_everywhere() {
             topics.iter().all(|topic| of_stats(&stats, topic, "c")[4..] == [0, 0])
         });
         let stats = broker.request("GET", "/stats?format=json&include_clients=false", b"").json();
+        let text = broker.request("GET", "/stats?format=text", b"").text().to_owned();
         let page = Page::of(&broker, "");
         for topic in &topics {
             let messages = MESSAGES as i64;
             for (channel, depth) in [("c", 0), ("idle", messages)] {
                 let numbers = of_stats(&stats, topic, channel);
                 assert_eq!(of_page(&page, topic, channel), numbers, "{topic}/{channel}");
+                assert_eq!(of_text(&text, topic, channel), numbers, "{topic}/{channel}");
+                let shown = seen(&broker, topic, channel, "ready");
+                assert_eq!(shown, depth.min(100), "{topic}/{channel}");
                 assert_eq!((numbers[0], numbers[3]), (messages, depth), "{topic}/{channel}");
                 receiver.until("statsd says the same", |found| {
                     of_statsd(found, topic, channel) == Some(numbers)
@@ -111,4 +155,63 @@ fn totals_agree_everywhere() {
         assert_eq!(page.sum("nsq_topic_messages_total"), total);
         assert_eq!(page.sum("nsq_topic_message_bytes_total"), 10.0 * total);
     });
+}
+
+/// Looking changes nothing and ends, also while everything moves.
+fn look(broker: &Broker, topic: &str) {
+    for state in ["ready", "inflight", "deferred"] {
+        let target = format!("/channel/messages?topic={topic}&channel=c&state={state}&limit=50");
+        let reply = broker.request("GET", &target, b"");
+        // The topic or its channel may not be there yet.
+        assert!(matches!(reply.status, 200 | 404 | 503), "{reply:?}");
+        if reply.status == 200 {
+            assert!(reply.json()["messages"].as_array().unwrap().len() <= 50);
+        }
+    }
+}
+
+/// In each state as many messages are shown as are counted, wherever that is told.
+#[test]
+fn what_is_shown_is_what_is_counted() {
+    on_each_shoal(ONLY_OURS, |peer| {
+        let broker = Broker::start(peer, &["--msg-timeout=10m"]);
+        let topics: Vec<String> = (0..TOPICS).map(|number| format!("t{number}")).collect();
+        let consumers: Vec<Client> =
+            topics.iter().map(|topic| in_all_states(&broker, topic)).collect();
+        eventually("everything has its state", SOON, || {
+            topics.iter().all(|topic| {
+                let stats = broker.channel(topic, "c");
+                let field = |name: &str| stats[name].as_i64();
+                let found = ["depth", "in_flight_count", "deferred_count"].map(field);
+                found == [Some(35), Some(25), Some(20)]
+            })
+        });
+        let page = Page::of(&broker, "");
+        for topic in &topics {
+            let labels = [("topic", topic.as_str()), ("channel", "c")];
+            for (state, name, count) in [
+                ("ready", "depth", 35),
+                ("inflight", "in_flight_count", 25),
+                ("deferred", "deferred_count", 20),
+            ] {
+                let told = page.value(&format!("nsq_topic_channel_{name}"), &labels);
+                let shown = seen(&broker, topic, "c", state);
+                assert_eq!((told as i64, shown), (count, count), "{topic} {state}");
+            }
+        }
+        drop(consumers);
+    });
+}
+
+/// A channel with 25 messages in flight, 35 that are ready and 20 that are deferred.
+fn in_all_states(broker: &Broker, topic: &str) -> Client {
+    let mut consumer = Client::consumer(broker, topic, "c", 25);
+    let mut producer = Client::new(broker);
+    producer.send(&mpub(topic, &[&b"now"[..]; 60]));
+    producer.ok();
+    for _ in 0..20 {
+        producer.publish_deferred(topic, 600_000, b"later");
+    }
+    (0..25).for_each(|_| drop(consumer.message()));
+    consumer
 }

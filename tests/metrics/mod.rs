@@ -239,3 +239,43 @@ fn the_process_as_a_whole() {
         assert!(latency["percentiles"][0]["max"].as_f64() > Some(0.0), "{topic}");
     });
 }
+
+/// Requests of HTTP by what they are about, and how long publishes take, of each shard.
+#[test]
+fn requests_and_publishes_are_measured() {
+    on_each_shoal(ONLY_OURS, |peer| {
+        for durability in ["memory", "written", "synced"] {
+            let broker = Broker::start(peer, &[&format!("--durability={durability}")]);
+            let mut client = Client::new(&broker);
+            for _ in 0..10 {
+                client.publish("t", b"x");
+            }
+            for _ in 0..5 {
+                assert_eq!(broker.request("POST", "/pub?topic=t", b"x").status, 200);
+            }
+            assert_eq!(broker.request("POST", "/mpub?topic=t", b"x\ny").status, 200);
+            assert_eq!(broker.request("POST", "/pub?topic=t", b"").status, 400);
+            assert_eq!(broker.request("GET", "/nowhere", b"").status, 404);
+            broker.post("/channel/create?topic=t&channel=c");
+            let page = Page::of(&broker, "");
+            let count = |class, code| {
+                page.value("nsq_http_requests_total", &[("class", class), ("code", code)])
+            };
+            assert_eq!((count("publish", "200"), count("publish", "400")), (6.0, 1.0));
+            assert_eq!((count("other", "404"), count("manage", "200")), (1.0, 1.0));
+            let publishes = "nsq_publish_duration_seconds";
+            assert_eq!(page.sum(&format!("{publishes}_count")), 16.0, "{durability}");
+            let seconds = page.sum(&format!("{publishes}_sum"));
+            assert!(seconds > 0.0 && seconds < 16.0 * 30.0, "{durability}: {seconds}");
+            let median = page
+                .text
+                .lines()
+                .filter(|line| line.starts_with(publishes) && line.contains("quantile=\"0.5\""));
+            let medians: Vec<f64> =
+                median.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();
+            assert!(medians.iter().any(|&seconds| seconds > 0.0), "{medians:?}");
+            assert_eq!(page.value("nsq_transfers", &[]), 0.0);
+            assert_eq!(page.value("nsq_transfers_waiting", &[]), 0.0);
+        }
+    });
+}

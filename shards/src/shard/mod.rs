@@ -78,7 +78,7 @@ pub use drain::Remaining;
 pub use forward::Lane;
 pub use identify::Appetite;
 pub use journal::Batch;
-pub use promise::Gate;
+pub use promise::{Gate, Publishes};
 pub use share::Taken;
 
 use checkpoint::Checkpoint;

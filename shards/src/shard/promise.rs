@@ -37,6 +37,17 @@ impl Owed {
     }
 }
 
+/// How many publishes were taken in and answered, for who measures how long that takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Publishes {
+    /// Taken in, and answered when the turn is written down at the latest.
+    pub answered: u64,
+    /// Taken in, and answered when they are synced.
+    pub to_be_synced: u64,
+    /// Synced by now, in the order in which they were taken in, or refused for want of that.
+    pub synced: u64,
+}
+
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
@@ -52,6 +63,10 @@ pub(super) struct Promises {
     last_ticket: u32,
     /// When a sync was last asked for.
     synced_ms: u64,
+    /// Publishes since they were last asked for.
+    publishes: Publishes,
+    /// Publishes that wait for the next sync, and for the one under way.
+    unsynced: [u64; 2],
 }
 
 impl Promises {
@@ -102,6 +117,23 @@ impl Gate {
 }
 
 impl Shard {
+    /// What became of publishes since this was last asked.
+    pub fn take_publishes(&mut self) -> Publishes {
+        core::mem::take(&mut self.promises.publishes)
+    }
+
+    /// A publish was taken in.
+    pub(super) fn count_publish(&mut self, durability: Durability) {
+        let promises = &mut self.promises;
+        match durability {
+            Durability::Synced => {
+                promises.publishes.to_be_synced += 1;
+                promises.unsynced[0] += 1;
+            }
+            Durability::Memory | Durability::Written => promises.publishes.answered += 1,
+        }
+    }
+
     /// The answer that is about to be put into a client's output promises something.
     pub(super) fn owe_client(&mut self, key: Key, durability: Durability) {
         let Some(client) = self.clients.get_mut(key) else { return };
@@ -149,6 +181,7 @@ impl Shard {
     /// The turn cannot be written down.
     pub(super) fn break_promises(&mut self) {
         let reason = self.disk_reason();
+        self.promises.publishes.synced += core::mem::take(&mut self.promises.unsynced[0]);
         for owed in [
             core::mem::take(&mut self.promises.written),
             core::mem::take(&mut self.promises.next_sync),
@@ -218,6 +251,7 @@ impl Shard {
         self.promises.synced_ms = self.now.mono_ms;
         self.journal.unsynced = 0;
         core::mem::swap(&mut self.promises.syncing, &mut self.promises.next_sync);
+        self.promises.unsynced[1] = core::mem::take(&mut self.promises.unsynced[0]);
         for index in 0..self.promises.syncing.clients.len() {
             let key = self.promises.syncing.clients[index];
             if let Some(client) = self.clients.get_mut(key) {
@@ -261,6 +295,7 @@ impl Shard {
 
     /// A sync has failed: what was appended meanwhile may be lost with the rest.
     pub(super) fn refuse_next_sync(&mut self, reason: &str) {
+        self.promises.publishes.synced += core::mem::take(&mut self.promises.unsynced[0]);
         let owed = core::mem::take(&mut self.promises.next_sync);
         self.refuse_owed(owed, reason);
     }
@@ -270,6 +305,7 @@ impl Shard {
             return;
         }
         let mut owed = core::mem::take(&mut self.promises.syncing);
+        self.promises.publishes.synced += core::mem::take(&mut self.promises.unsynced[1]);
         match self.promises.failed.take() {
             None => {
                 self.give(&mut owed, |gate| gate.syncing = None);

@@ -128,7 +128,11 @@ impl Shard {
         delay_ms: u64,
         messages: impl Iterator<Item = &'a [u8]>,
     ) -> Result<Durability, String> {
-        self.append_noted(topic_key, delay_ms, &[], messages)
+        let outcome = self.append_noted(topic_key, delay_ms, &[], messages);
+        if let Ok(durability) = outcome {
+            self.count_publish(durability);
+        }
+        outcome
     }
 
     /// The same for messages of which something is noted.

@@ -238,6 +238,7 @@ fn channel_stats(channel: &Channel, topic: &Topic) -> ChannelStats {
         is_ruled: channel.is_ruled(&topic.limit),
         held_bytes: is_bounded.then(|| channel.bytes(topic)),
         dead_lettering_count: channel.outstanding.transfers.len() as u64,
+        dead_lettering_waiting: channel.outstanding.transfers.waiting() as u64,
         client_count: channel.clients.len() as u64,
         paused: channel.paused,
         clients: None,

@@ -5,11 +5,13 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use hyper::StatusCode;
 use shards::auth::Question;
 use shards::request::{Reply, Request};
 use slab::Slab;
 
 use super::facts::Facts;
+use super::routes::Endpoint;
 use super::timers::remember;
 use crate::nsqd::control::auth::Outcome;
 use crate::nsqd::statistics::{Page, Wanted};
@@ -33,6 +35,9 @@ pub trait Desk: Clone + 'static {
 
     /// Orders a page that tells of all shards.
     fn page(&self, wanted: Wanted) -> impl Future<Output = Page> + 'static;
+
+    /// A request was answered; `None` stands for one that no endpoint answers.
+    fn count(&self, endpoint: Option<Endpoint>, status: StatusCode);
 
     /// What does not change while requests are answered, or is not a shard's.
     fn facts(&self) -> &Facts;

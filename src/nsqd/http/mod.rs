@@ -20,6 +20,7 @@ pub mod serve;
 // The main road.
 mod authorize;
 pub mod bodies;
+pub mod counts;
 mod publish;
 mod split;
 

@@ -87,10 +87,11 @@ async fn answer<D: Desk>(
 ) -> Result<Response, Infallible> {
     let (parts, incoming) = request.into_parts();
     let mut body = Body::new(incoming, parts.headers.contains_key(EXPECT));
-    let mut response = match connection.https_hint() {
-        Some(hint) => hint,
+    let (endpoint, mut response) = match connection.https_hint() {
+        Some(hint) => (None, hint),
         None => route(&connection, &parts, &mut body).await,
     };
+    connection.desk.count(endpoint, response.status());
     if !body.discard().await {
         response.headers_mut().insert(CONNECTION, CLOSE);
     }
@@ -110,17 +111,22 @@ impl<D: Desk> Connection<D> {
     }
 }
 
-async fn route<D: Desk>(connection: &Connection<D>, parts: &Parts, body: &mut Body) -> Response {
+/// The endpoint that answers, if there is one, and the answer.
+async fn route<D: Desk>(
+    connection: &Connection<D>,
+    parts: &Parts,
+    body: &mut Body,
+) -> (Option<Endpoint>, Response) {
     let path = match dispatch::path(parts) {
         Ok(path) => path,
-        Err(text) => return dispatch::bad_request(text),
+        Err(text) => return (None, dispatch::bad_request(text)),
     };
     match dispatch::step(&ROUTES, parts, &path, &connection.origin.remote) {
         Step::Run(endpoint, params) => {
             let option = params.get("opt").unwrap_or_default();
-            run(connection, parts, body, (endpoint, option)).await
+            (Some(endpoint), run(connection, parts, body, (endpoint, option)).await)
         }
-        Step::Answer(response) => response,
+        Step::Answer(response) => (None, response),
     }
 }
 

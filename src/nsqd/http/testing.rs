@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use hyper::StatusCode;
 use serde_json::json;
 use shards::auth::Question;
 use shards::policy::{Fates, Limit};
@@ -27,6 +28,7 @@ use super::Origin;
 use super::desk::{Answers, Desk};
 use super::facts::{Facts, Health, Limits, Options};
 use super::memory;
+use super::routes::Endpoint;
 use super::serve::serve;
 use super::socket::{DirtyList, HttpPeer, INPUT_BYTES_MAX, pair};
 use super::stats::{Report, render};
@@ -182,6 +184,7 @@ pub fn channel(text: &str) -> ChannelStats {
         held_bytes: None,
         is_ruled: false,
         dead_lettering_count: 0,
+        dead_lettering_waiting: 0,
         client_count: 0,
         paused: false,
         clients: Some(Vec::new()),
@@ -240,6 +243,8 @@ impl Desk for FakeDesk {
     fn facts(&self) -> &Facts {
         &self.0.facts
     }
+
+    fn count(&self, _: Option<Endpoint>, _: StatusCode) {}
 }
 
 /// A request in words.

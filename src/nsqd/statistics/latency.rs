@@ -44,7 +44,7 @@ struct Meter {
 
 /// A distribution over a sliding window.
 #[derive(Debug, Default)]
-struct Window {
+pub(super) struct Window {
     /// The half that is filled, and the one before it.
     halves: [Option<Half>; 2],
     /// When the first of them began.
@@ -93,11 +93,16 @@ impl Stopwatch for Meters {
 
 impl Window {
     fn record(&mut self, us: u64, now_ms: u64, half_ms: u64) {
+        self.record_many(us, 1, now_ms, half_ms);
+    }
+
+    /// So many of the same length.
+    pub(super) fn record_many(&mut self, us: u64, count: u64, now_ms: u64, half_ms: u64) {
         self.slide(now_ms, half_ms);
-        self.total_count += 1;
-        self.total_us = self.total_us.saturating_add(us);
+        self.total_count += count;
+        self.total_us = self.total_us.saturating_add(us.saturating_mul(count));
         let half = self.halves[0].get_or_insert_with(Half::new);
-        half.histogram.saturating_record(us);
+        half.histogram.saturating_record_n(us, u32::try_from(count).unwrap_or(u32::MAX));
         half.max_us = half.max_us.max(us);
     }
 
@@ -145,14 +150,14 @@ fn histogram() -> Histogram<u32> {
 
 /// Several windows together.
 #[derive(Default)]
-struct Sum {
+pub(super) struct Sum {
     all: Option<Half>,
     total_count: u64,
     total_us: u64,
 }
 
 impl Sum {
-    fn add(&mut self, window: &mut Window, now_ms: u64, half_ms: u64) {
+    pub(super) fn add(&mut self, window: &mut Window, now_ms: u64, half_ms: u64) {
         window.slide(now_ms, half_ms);
         self.total_count += window.total_count;
         self.total_us = self.total_us.saturating_add(window.total_us);
@@ -163,7 +168,7 @@ impl Sum {
         }
     }
 
-    fn latency(&self, percentiles: &[f64]) -> Latency {
+    pub(super) fn latency(&self, percentiles: &[f64]) -> Latency {
         let ns = |us: u64| us.saturating_mul(NS_PER_US);
         let value = |&percentile: &f64| match &self.all {
             Some(all) => ns(all.histogram.value_at_quantile(percentile).min(all.max_us)),

@@ -11,6 +11,7 @@
 
 pub mod durations;
 pub mod latency;
+pub mod publishing;
 
 pub mod outpost;
 

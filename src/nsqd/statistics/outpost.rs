@@ -11,8 +11,10 @@ use shards::stats::{Bookmark, ShardStats, StatsQuery};
 
 use super::durations::Durations;
 use super::page::{Page, Wanted};
+use super::publishing::PublishNumbers;
 use crate::nsqd::disk::DiskMetrics;
 use crate::nsqd::doorbell::Doorbell;
+use crate::nsqd::http::counts::RequestCounts;
 use crate::nsqd::words::{self, Ear, Mouth};
 
 /// What a worker is told.
@@ -61,6 +63,10 @@ pub struct WorkerNumbers {
     pub http_connections: u64,
     /// HTTP connections that were opened.
     pub http_connections_total: u64,
+    /// Requests of HTTP that were answered.
+    pub http_requests: RequestCounts,
+    /// How long publishes took.
+    pub publishes: PublishNumbers,
     /// Requests of HTTP that wait for shards, and pages that were ordered.
     pub http_waiting: u64,
     /// Handshakes of TLS under way.

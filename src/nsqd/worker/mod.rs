@@ -45,6 +45,7 @@ use super::ring::{Reading, Ring, RingOptions};
 use super::statistics::Outpost;
 use super::statistics::durations::Durations;
 use super::statistics::latency::{self, Meters};
+use super::statistics::publishing::PublishTimes;
 use crate::tls::ServerTls;
 use clock::Clock;
 use intake::Intake;
@@ -157,6 +158,8 @@ pub struct Worker {
     outpost: Outpost,
     /// How long its turns were.
     turns: Durations,
+    /// How long publishes took.
+    publishes: PublishTimes,
     shards: u16,
     /// The shard that gets the next HTTP connection.
     next_shard: u16,
@@ -220,6 +223,7 @@ impl Worker {
             line: parts.line,
             outpost: parts.outpost,
             turns: Durations::default(),
+            publishes: PublishTimes::default(),
             shards,
             next_shard: 0,
             me,

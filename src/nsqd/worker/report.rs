@@ -23,7 +23,7 @@ impl Worker {
         self.outpost.tell(question.serial, stats, numbers);
     }
 
-    fn numbers(&self) -> WorkerNumbers {
+    fn numbers(&mut self) -> WorkerNumbers {
         let lanes = [Lane::Data, Lane::Answer];
         let unposted =
             |lane: usize| self.unposted.iter().map(|queues| queues[lane].len() as u64).sum();
@@ -33,6 +33,8 @@ impl Worker {
             mail_unposted: [0, 1].map(unposted),
             http_connections: self.web.connection_count() as u64,
             http_connections_total: self.web.opened(),
+            http_requests: self.web.requests(),
+            publishes: self.publishes.numbers(self.clock.mono_ms()),
             http_waiting: self.web.waiting() as u64,
             handshakes: self.layered.handshakes() as u64,
             handshakes_waiting: self.layered.handshakes_waiting() as u64,

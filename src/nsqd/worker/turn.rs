@@ -44,7 +44,9 @@ impl Worker {
             self.line.report(&mut self.shard);
             self.post_letters();
             present = Instant::now();
-            self.turns.record(present.saturating_duration_since(self.clock.instant()));
+            let (began, now_ms) = (self.clock.instant(), self.clock.mono_ms());
+            self.turns.record(present.saturating_duration_since(began));
+            self.publishes.turn(self.shard.take_publishes(), began, present, now_ms);
         }
         self.reporter.report_last(&mut self.shard);
         self.close();

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use hyper::StatusCode;
 use shards::auth::Question;
 use shards::placement::Placement;
 use shards::request::{Reply, Request};
@@ -26,9 +27,11 @@ use super::layered::Layered;
 use super::secure::{HANDSHAKE_TIMEOUT, Next, Secure};
 use crate::net::shield::panic_text;
 use crate::nsqd::control::auth::Outcome;
+use crate::nsqd::http::counts::RequestCounts;
 use crate::nsqd::http::desk::{Answers, Desk};
 use crate::nsqd::http::facts::Facts;
 use crate::nsqd::http::grants::Grants;
+use crate::nsqd::http::routes::Endpoint;
 use crate::nsqd::http::serve::serve;
 use crate::nsqd::http::socket::{DirtyList, HttpPeer, pair};
 use crate::nsqd::http::timers::Timers;
@@ -102,6 +105,7 @@ struct LocalDesk {
     grants: Grants,
     pages: Answers<Page>,
     counter: Counter,
+    counts: Rc<RefCell<RequestCounts>>,
 }
 
 impl Desk for LocalDesk {
@@ -146,6 +150,10 @@ impl Desk for LocalDesk {
     fn facts(&self) -> &Facts {
         &self.facts
     }
+
+    fn count(&self, endpoint: Option<Endpoint>, status: StatusCode) {
+        self.counts.borrow_mut().count(endpoint, status);
+    }
 }
 
 impl Web {
@@ -159,6 +167,7 @@ impl Web {
             grants: Grants::default(),
             pages: Answers::default(),
             counter,
+            counts: Rc::default(),
         };
         Web {
             connections: Slab::new(),
@@ -291,6 +300,11 @@ impl Web {
     /// Connections that are open.
     pub fn connection_count(&self) -> usize {
         self.connections.len()
+    }
+
+    /// Requests that were answered.
+    pub fn requests(&self) -> RequestCounts {
+        *self.desk.counts.borrow()
     }
 
     /// Connections that were opened.

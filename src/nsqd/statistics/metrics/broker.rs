@@ -70,7 +70,15 @@ fn write_topics(page: &mut Exposition, gathered: &Gathered) -> Result<()> {
     let topics = &gathered.stats.topics;
     let channels: usize = topics.iter().map(|topic| topic.channels.len()).sum();
     page.gauge("nsq_topics", "Topics.", topics.len() as u64)?;
-    page.gauge("nsq_channels", "Channels of all topics.", channels as u64)
+    page.gauge("nsq_channels", "Channels of all topics.", channels as u64)?;
+    let channels = topics.iter().flat_map(|topic| &topic.channels);
+    let (all, waiting) = channels.fold((0, 0), |(all, waiting), channel| {
+        (all + channel.dead_lettering_count, waiting + channel.dead_lettering_waiting)
+    });
+    let help = "Messages on their way to another topic: dead letters, and those brought back.";
+    page.gauge("nsq_transfers", help, all)?;
+    let help = "Those of them that are not sent yet, or were not taken.";
+    page.gauge("nsq_transfers_waiting", help, waiting)
 }
 
 fn write_clients(page: &mut Exposition, load: &ClientLoad, sources: &Sources) -> Result<()> {

@@ -8,12 +8,14 @@ use std::time::Duration;
 use prometheus::Result;
 use prometheus::proto::{Bucket, Histogram, Metric, MetricType};
 
-use crate::http::exposition::{Exposition, Labels, f64_of, labelled, metric};
+use crate::http::exposition::{Exposition, Labels, f64_of, labelled, metric, set_summary};
 use crate::nsqd::disk::DiskMetrics;
+use crate::nsqd::http::counts::RequestCounts;
 use crate::nsqd::statistics::durations::Durations;
 use crate::nsqd::statistics::office::{Gathered, WorkerReport};
+use crate::nsqd::statistics::publishing::{PublishNumbers, QUANTILES};
 
-use MetricType::{COUNTER, GAUGE, HISTOGRAM};
+use MetricType::{COUNTER, GAUGE, HISTOGRAM, SUMMARY};
 
 /// One number of every worker.
 struct Number {
@@ -226,6 +228,35 @@ fn write_traffic(page: &mut Exposition, workers: &[Named<'_>], detailed: bool) -
     page.family(COUNTER, "nsq_tcp_bytes_total", help, rows.collect())
 }
 
+/// Requests of HTTP, by what they were about.
+fn write_requests(page: &mut Exposition, workers: &[Named<'_>]) -> Result<()> {
+    let mut all = RequestCounts::default();
+    workers.iter().for_each(|(_, of)| all.add(&of.numbers.http_requests));
+    let row = |(class, code, count): (&'static str, &'static str, u64)| {
+        metric(COUNTER, &[("class", class), ("code", code)], f64_of(count))
+    };
+    let help = "Requests of HTTP that were answered, by what they are about and how.";
+    page.family(COUNTER, "nsq_http_requests_total", help, all.rows().map(row).collect())
+}
+
+/// How long publishes take, of each shard: percentiles cannot be added up.
+fn write_publishes(page: &mut Exposition, workers: &[Named<'_>]) -> Result<()> {
+    let row = |(name, of): &Named<'_>| {
+        let mut row = labelled(&[("shard", name)]);
+        let PublishNumbers { count, sum_seconds, quantiles_seconds } = of.numbers.publishes;
+        let quantiles = QUANTILES.into_iter().zip(quantiles_seconds);
+        set_summary(&mut row, count, sum_seconds, quantiles);
+        row
+    };
+    let shards = workers.iter().filter(|(name, _)| name != ACCEPTOR);
+    let help = "How long publishes take on a shard, until what their answer promises is true; \
+                percentiles of the last minute.";
+    page.family(SUMMARY, "nsq_publish_duration_seconds", help, shards.map(row).collect())
+}
+
+/// The worker that has no topics: it accepts connections.
+const ACCEPTOR: &str = "acceptor";
+
 /// A worker's name, and what it said.
 type Named<'a> = (String, &'a WorkerReport);
 
@@ -238,8 +269,7 @@ pub fn write(
 ) -> Result<()> {
     let last = gathered.workers.len().saturating_sub(1);
     let name = |worker: usize| {
-        // The last worker has no topics: it accepts connections.
-        if worker == last { "acceptor".to_owned() } else { worker.to_string() }
+        if worker == last { ACCEPTOR.to_owned() } else { worker.to_string() }
     };
     let told = gathered.workers.iter().enumerate();
     let workers: Vec<Named<'_>> =
@@ -253,6 +283,8 @@ pub fn write(
         let rows = rows(number, &workers, detailed);
         page.family(number.kind, number.name, number.help, rows)?;
     }
+    write_requests(page, &workers)?;
+    write_publishes(page, &workers)?;
     write_traffic(page, &workers, detailed)?;
     write_disk_times(page, &workers, detailed)
 }
