@@ -78,7 +78,9 @@ impl Ledger {
         }
         // Of an ephemeral topic sure ones may be gone, and unsure ones be there instead.
         if found.depth == least && least == sure {
-            topic.held.retain(|_, unsure| !*unsure);
+            // What is damaged counts again after a restart, until it is read.
+            let damaged = &self.damaged;
+            topic.held.retain(|number, unsure| !*unsure || damaged.contains(number));
         }
         if topic.paused != found.paused {
             complaints.push(format!("topic {name}: paused is {}", found.paused));
