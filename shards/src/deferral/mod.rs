@@ -9,8 +9,8 @@
 //! two bytes for publishes of one delay and about five for delays at random. Chunks are blocks of
 //! the shard's pool, so they count against the memory limit, and when memory is short they go to
 //! the store files like segments. What becomes due is the least of the heap and of the runs' first
-//! entries; so only the first chunk of a run is read back, ahead of its time, and nothing has a
-//! timer of its own: the channel has one, for whatever is next.
+//! entries; so only the first chunks of a run are read back, ahead of their time, and nothing has
+//! a timer of its own: the channel has one, for whatever is next.
 //!
 //! **Which.** A set of sequence numbers says what is still kept back; an entry that is not in it is
 //! passed over. So a lost message is taken out without a search, merging old segments can ask for
@@ -289,15 +289,15 @@ impl Deferrals {
             if entry.due_ms.saturating_sub(lead_ms) >= wake {
                 break;
             }
-            let chunk = &self.chunks[&id];
-            wake = match (&chunk.block, chunk.loading) {
-                (Some(_), _) => wake.min(entry.due_ms),
-                // Who reads it tells when it is there.
-                (None, true) => wake,
-                (None, false) => {
-                    wake.min(entry.due_ms.saturating_sub(lead_ms).max(chunk.retry_at_ms))
-                }
-            };
+            if self.chunks[&id].block.is_some() {
+                wake = wake.min(entry.due_ms);
+            }
+        }
+        // Who reads a chunk tells when it is there.
+        for (due_ms, _, chunk) in self.next_chunks(wake.saturating_add(lead_ms)) {
+            if chunk.block.is_none() && !chunk.loading {
+                wake = wake.min(due_ms.saturating_sub(lead_ms).max(chunk.retry_at_ms));
+            }
         }
         if wake == u64::MAX && self.fresh.is_empty() && self.runs.is_empty() {
             wake = if self.members.is_empty() { u64::MAX } else { self.lost_due_ms };
@@ -307,17 +307,28 @@ impl Deferrals {
 
     /// A chunk that is to be read by now, which is under way from now on, and where it is.
     pub fn load(&mut self, now_ms: u64, lead_ms: u64) -> Option<(u32, Place)> {
-        let near = self.runs.keys().take_while(|(entry, _)| entry.due_ms <= now_ms + lead_ms);
-        let wanted = |chunk: &&mut Chunk| {
-            chunk.block.is_none() && !chunk.loading && chunk.retry_at_ms <= now_ms
-        };
-        for (_, id) in near {
-            if let Some(chunk) = self.chunks.get_mut(id).filter(wanted) {
-                chunk.loading = true;
-                return Some((*id, chunk.home?));
-            }
-        }
-        None
+        let wanted =
+            |chunk: &Chunk| chunk.block.is_none() && !chunk.loading && chunk.retry_at_ms <= now_ms;
+        let mut near = self.next_chunks(now_ms.saturating_add(lead_ms));
+        let (_, id, _) = near.find(|(_, _, chunk)| wanted(chunk))?;
+        drop(near);
+        let chunk = self.chunks.get_mut(&id)?;
+        chunk.loading = true;
+        Some((id, chunk.home?))
+    }
+
+    /// The next few chunks of each run that have something due by then, and when: where one ends,
+    /// what comes then is to be there, too.
+    fn next_chunks(&self, by_ms: u64) -> impl Iterator<Item = (u64, u32, &Chunk)> {
+        let runs = self.runs.iter().take_while(move |((first, _), _)| first.due_ms <= by_ms);
+        runs.flat_map(move |((first, current), run)| {
+            run.chunks.iter().rev().take(CHUNKS_AHEAD).map(move |id| {
+                let chunk = &self.chunks[id];
+                let due_ms = if id == current { first.due_ms } else { chunk.first.due_ms };
+                (due_ms, *id, chunk)
+            })
+        })
+        .filter(move |(due_ms, ..)| *due_ms <= by_ms)
     }
 
     /// A chunk was read into this block, or could not be: then it is tried again, or given up.
@@ -411,14 +422,15 @@ impl Deferrals {
     /// Gives up the memory of chunks that are on the disk, until there is room for so many bytes:
     /// of those that are not needed before `near_ms`.
     pub fn evict(&mut self, bytes: usize, near_ms: u64, pool: &mut Pool) {
-        for (&(first, _), run) in self.runs.iter().rev() {
+        for (&(first, current), run) in self.runs.iter().rev() {
             for (index, id) in run.chunks.iter().enumerate() {
                 if pool.has_room(bytes) {
                     return;
                 }
-                let near = index + 1 == run.chunks.len() && first.due_ms <= near_ms;
-                if let Some(chunk) = self.chunks.get_mut(id)
-                    && chunk.home.is_some()
+                let Some(chunk) = self.chunks.get_mut(id) else { continue };
+                let due_ms = if *id == current { first.due_ms } else { chunk.first.due_ms };
+                let near = index + CHUNKS_AHEAD >= run.chunks.len() && due_ms <= near_ms;
+                if chunk.home.is_some()
                     && !near
                     && let Some(block) = chunk.block.take()
                 {
@@ -453,6 +465,8 @@ impl Deferrals {
     }
 }
 
+/// Chunks of a run that are there when something in them is due soon.
+const CHUNKS_AHEAD: usize = 3;
 /// How often a chunk is read, a second apart, before it is given up.
 const READS_MAX: u8 = 10;
 

@@ -204,6 +204,31 @@ fn on_the_disk_it_takes_next_to_nothing() {
     assert_eq!((count, space.pool.used_bytes()), (1 << 18, 0));
 }
 
+/// A run whose chunk comes to its end goes on without a read.
+#[test]
+fn the_next_chunks_are_read_before_they_are_due() {
+    let (mut space, mut disk) = (space(64 << 20), Disk::default());
+    // One run of several chunks, all of it due within the lead.
+    let count = super::FRESH_MAX as u64;
+    let due_ms = |sequence: u64| 10_000 + sequence * 7919 % LEAD_MS;
+    let mut index = filled(count, due_ms, &mut space);
+    disk.store(&mut index, usize::MAX, true);
+    index.evict(usize::MAX / 2, 0, &mut space.pool);
+    assert!(index.chunks.len() >= super::CHUNKS_AHEAD, "{} chunks", index.chunks.len());
+    assert_eq!(index.wake_ms(LEAD_MS), Some(10_000 - LEAD_MS));
+    disk.load(&mut index, 10_000, &mut space, false);
+    // What is due soon stays.
+    index.evict(usize::MAX / 2, 10_000 + LEAD_MS, &mut space.pool);
+    let here = index.chunks.values().filter(|chunk| chunk.block.is_some()).count();
+    assert_eq!(here, super::CHUNKS_AHEAD.min(index.chunks.len()));
+    let mut popped = 0;
+    while let Next::Due(_) = index.pop(10_000 + LEAD_MS, &mut space) {
+        popped += 1;
+    }
+    let first = index.chunks.values().map(|chunk| u64::from(chunk.count)).sum::<u64>();
+    assert_eq!(popped + first, count, "all that was read was due");
+}
+
 /// What cannot be read comes behind everything else, and not before its time.
 #[test]
 fn a_chunk_that_is_damaged_delays_its_messages() {
