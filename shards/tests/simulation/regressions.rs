@@ -179,6 +179,12 @@ fn what_is_written_over_a_misplaced_segment_is_found_after_a_restart() {
 }
 
 #[test]
+fn a_topic_waits_for_its_channels_again_when_two_power_cuts_undo_that_they_had_messages() {
+    let settings = Settings { discovery: true, operators: 10, ..log::settings(Durability::Synced) };
+    live(440, log::ending(settings, &[End::PowerCut, End::Kill, End::Stop]));
+}
+
+#[test]
 fn a_misplaced_segment_at_the_end_of_a_file_hides_nothing() {
     for seed in [12, 74, 152] {
         live(seed, log::very_rotten_and_ending());

@@ -82,6 +82,8 @@ enum State {
 pub struct Topic {
     paused: bool,
     was_paused: bool,
+    /// It waits for its channels again, which may have had messages of it before.
+    taken_back: bool,
     /// Acknowledged, not given to channels; whether that is unsure.
     held: BTreeMap<u32, bool>,
     channels: BTreeMap<usize, Channel>,

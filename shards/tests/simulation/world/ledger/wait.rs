@@ -33,7 +33,7 @@ impl Ledger {
         topic.doubtful = false;
         if undone {
             topic.take_back();
-        } else if topic.has_given() {
+        } else if topic.has_given() && !topic.taken_back {
             let name = self.topic_names[index];
             self.complain(format!("topic {name} waits though it has given messages to channels"));
         }
@@ -108,7 +108,7 @@ impl Ledger {
 
     fn end_wait(&mut self, topic: usize) {
         if let Some(topic) = self.topics[topic].as_mut() {
-            topic.wait = Wait::Over;
+            (topic.wait, topic.taken_back) = (Wait::Over, false);
         }
         self.hand_over(topic);
     }
@@ -127,6 +127,7 @@ impl Topic {
 
     /// That messages were given to channels may be undone, and that they were delivered forgotten.
     fn take_back(&mut self) {
+        self.taken_back = true;
         let live = self.channels.values_mut().flat_map(|channel| &mut channel.live);
         for (&number, entry) in live {
             entry.unsure = true;
