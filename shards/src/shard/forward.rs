@@ -155,7 +155,7 @@ impl Shard {
 
     pub(super) fn publish_batch(&mut self, from: u16, batch: Batch) {
         let mut bytes = &batch.bytes[..];
-        self.take_share(Publisher::Worker(from), bytes.len());
+        self.take_share_of(from, bytes.len());
         for forward in batch.forwards {
             let (mine, rest) = bytes.split_at(forward.length as usize);
             bytes = rest;

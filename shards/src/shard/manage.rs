@@ -83,7 +83,7 @@ impl Shard {
     /// Publishes for HTTP on this worker. The reply goes when its promise holds.
     pub(super) fn publish_for_http(&mut self, ticket: u64, publish: &Publish) {
         let me = self.placement.me;
-        self.take_share(Publisher::Worker(me), publish.bytes.len());
+        self.take_share_of(me, publish.bytes.len());
         match self.append_to(&publish.topic, publish.defer_ms, publish.bodies()) {
             Ok(Durability::Memory) => self.send_reply(me, ticket, Reply::Done),
             Ok(durability) => self.owe_reply(me, ticket, durability, Reply::Done),

@@ -33,7 +33,6 @@ impl Shard {
                     self.wait_for_room(key);
                     return false;
                 }
-                self.take_share(Publisher::Client(key), bytes);
                 self.publish_here(key, topic, publish);
             }
             Route::There(owner) if !self.placement.is_shard() || self.should_move(key, owner) => {
@@ -91,6 +90,7 @@ impl Shard {
         };
         self.owe_client(key, durability);
         let Some(client) = self.clients.get_mut(key) else { return };
+        self.journal.shares.add(&mut client.taken, publish.messages.bytes.len());
         client.streak.1 = 0;
         if !client.pending.is_empty() {
             return client.pending.push_back(Pending::Done);

@@ -50,7 +50,8 @@ impl Shares {
         (self.file, self.publishers) = (file, 0);
     }
 
-    fn add(&mut self, taken: &mut Taken, bytes: usize) {
+    /// Somebody who took so much before publishes so many bytes here.
+    pub(super) fn add(&mut self, taken: &mut Taken, bytes: usize) {
         if taken.file != self.file || taken.bytes == 0 {
             *taken = Taken { file: self.file, bytes: 0 };
             self.publishers += 1;
@@ -60,25 +61,15 @@ impl Shares {
 }
 
 impl Shard {
-    /// Somebody publishes so many bytes here.
-    pub(super) fn take_share(&mut self, publisher: Publisher, bytes: usize) {
-        let shares = &mut self.journal.shares;
-        match publisher {
-            Publisher::Client(key) => {
-                if let Some(client) = self.clients.get_mut(key) {
-                    shares.add(&mut client.taken, bytes);
-                }
-            }
-            Publisher::Worker(from) => {
-                let from = usize::from(from);
-                if shares.workers.len() <= from {
-                    shares.workers.resize(from + 1, Taken::default());
-                }
-                let mut taken = shares.workers[from];
-                shares.add(&mut taken, bytes);
-                shares.workers[from] = taken;
-            }
+    /// So many bytes are published here by way of a worker.
+    pub(super) fn take_share_of(&mut self, worker: u16, bytes: usize) {
+        let (shares, worker) = (&mut self.journal.shares, usize::from(worker));
+        if shares.workers.len() <= worker {
+            shares.workers.resize(worker + 1, Taken::default());
         }
+        let mut taken = shares.workers[worker];
+        shares.add(&mut taken, bytes);
+        shares.workers[worker] = taken;
     }
 
     /// Whether somebody who publishes so much more has taken no more than a fair share since the
@@ -97,6 +88,12 @@ impl Shard {
         // One that is not too large anybody may, however many there are.
         let first = taken_bytes == 0 && bytes as u64 <= kept_bytes / 16;
         first || taken_bytes + bytes as u64 <= share_bytes
+    }
+
+    /// Whether nobody has to wait for the journal.
+    pub(super) fn journal_has_plenty(&self) -> bool {
+        let most_bytes = u64::from(self.options.journal_file_bytes / 4);
+        !self.journal.has_no_next() && self.journal.shares.coming_bytes < most_bytes
     }
 
     /// Whether publishing has to wait: for the first file, or because so much of the journal is in

@@ -101,11 +101,15 @@ impl Shard {
         if !self.journal.enabled || self.journal.trouble.is_some() || self.is_draining() {
             return false;
         }
+        let slack = (self.space.pool.limit_bytes() / 16).min(1 << 20);
+        if self.journal_has_plenty() && self.space.pool.has_room(bytes + 2 * slack) {
+            // As nearly always: it does not matter who it is.
+            return false;
+        }
         let is_modest = self.is_modest(publisher, bytes);
         if self.journal_is_full(is_modest, bytes) {
             return true;
         }
-        let slack = (self.space.pool.limit_bytes() / 16).min(1 << 20);
         // A segment that somebody fills may take as much as that, and others want some then.
         let slack = if is_modest { slack / 16 } else { 2 * slack };
         // There is hope while segments are on their way to the disk.

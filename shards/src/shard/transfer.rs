@@ -126,7 +126,7 @@ impl Shard {
             if self.is_stalled(owner) || self.has_to_wait(publisher, length) {
                 return Some(Sent::Blocked);
             }
-            self.take_share(publisher, length);
+            self.take_share_of(owner, length);
             self.channels.get_mut(key)?.outstanding.transfers.sent();
             match self.receive_transfer(topic, bytes) {
                 Ok(Durability::Memory) => self.transferred(key, sequence, false),

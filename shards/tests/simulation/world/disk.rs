@@ -452,13 +452,11 @@ impl Folder {
             file.flips.push((at, mask));
             self.faults += 1;
         }
-        let mut sound = file.bytes[range.clone()].to_vec();
-        let mut damaged = Vec::new();
-        for &(at, mask) in file.flips.iter().filter(|(at, _)| range.contains(at)) {
-            sound[at - range.start] ^= mask;
-            damaged.push(at - range.start);
-        }
+        let flips = file.flips.iter().filter(|(at, _)| range.contains(at));
+        let damaged: Vec<usize> = flips.clone().map(|(at, _)| at - range.start).collect();
         if fault.is_some() || !damaged.is_empty() {
+            let mut sound = file.bytes[range.clone()].to_vec();
+            flips.for_each(|(at, mask)| sound[at - range.start] ^= mask);
             let hit = |record: &Range<usize>| {
                 fault.is_some() || damaged.iter().any(|at| record.contains(at))
             };
