@@ -186,10 +186,10 @@ fn dead_letters_wait_while_their_topic_is_full() {
             producer.publish("work", format!("{number}").as_bytes());
             let message = consumer.message();
             consumer.req(&message.id, 0);
-            std::thread::sleep(Duration::from_millis(20));
+            // Two that come in one turn are both taken.
+            eventually("one is there", SOON, || broker.topic("dead")["depth"] == 1);
         }
-        eventually("one is there", SOON, || broker.topic("dead")["depth"] == 1);
-        assert_eq!(broker.channel("work", "c")["dead_lettering_count"], 2);
+        broker.await_channel("work", "c", "dead_lettering_count", 2);
         broker.post("/topic/config?topic=dead&max_messages=0");
         eventually("all are there", SOON, || broker.topic("dead")["depth"] == 3);
         let mut all = dead(&broker, "d", 3);

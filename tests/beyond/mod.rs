@@ -6,6 +6,7 @@ mod clients;
 mod config;
 mod deferral;
 mod docs;
+mod hostile;
 mod limits;
 mod messages;
 mod redrive;

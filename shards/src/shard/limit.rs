@@ -78,11 +78,15 @@ impl Shard {
     /// Holds a topic and its channels to their bounds.
     pub(super) fn enforce(&mut self, key: Key) {
         let Some(topic) = self.topics.get(key) else { return };
-        let (own, channels) = (topic.limit, topic.channels.clone());
+        let (own, count) = (topic.limit, topic.channels.len());
         let mut left = ENFORCED_PER_TURN;
         let mut full = None;
         let mut due_ns: Option<i64> = None;
-        for channel_key in channels {
+        for index in 0..count {
+            let topic = self.topics.get(key);
+            let Some(&channel_key) = topic.and_then(|topic| topic.channels.get(index)) else {
+                break;
+            };
             let limit = self.channels.get(channel_key).map(|channel| channel.limit);
             for (limit, of_topic) in [(limit.unwrap_or_default(), false), (own, true)] {
                 if !limit.is_set() {

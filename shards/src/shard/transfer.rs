@@ -98,6 +98,10 @@ impl Shard {
         let channel = self.channels.get_mut(key)?;
         let topic = self.topics.get_mut(channel.topic)?;
         let topic_key = channel.topic;
+        if !channel.outstanding.transfers.are_due() {
+            // One was refused just now, and so would the others be.
+            return None;
+        }
         let (sequence, transfer) = channel.outstanding.transfers.next_unsent()?;
         let at = topic.log.place(sequence, transfer.at);
         if let Some(cold) = topic.log.cold(sequence, at) {
