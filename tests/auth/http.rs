@@ -1,7 +1,7 @@
 //! Publishing over HTTP: open as in the original, unless it is asked to be closed.
 
-use super::{Answer, Asked, AuthServer};
-use crate::harness::{Broker, HttpConnection, Reply, on_each_peer, on_each_shoal};
+use super::{Answer, AuthServer};
+use crate::harness::{Asked, Broker, HttpConnection, Reply, on_each_peer, on_each_shoal};
 
 #[test]
 fn publishing_over_http_is_open() {

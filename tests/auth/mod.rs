@@ -9,7 +9,7 @@ mod load;
 mod server;
 
 use crate::harness::{Broker, Client};
-use server::{Answer, Asked, AuthServer};
+use server::{Answer, AuthServer};
 
 /// `AUTH` with its secret.
 fn auth(secret: &str) -> Vec<u8> {

@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use crate::harness::Asked;
 use crate::upgrade::Authority;
 
 /// How it answers one question.
@@ -47,17 +48,6 @@ impl Answer {
              \"identity_url\":\"http://id.example/alice\",\"authorizations\":[{entries}]}}"
         ))
     }
-}
-
-/// A question as it came.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// Method and target.
-    pub line: String,
-    /// The head's other lines.
-    pub headers: Vec<String>,
-    /// The body.
-    pub body: String,
 }
 
 /// A server on a free port, for as long as the test process runs.
@@ -169,7 +159,7 @@ fn settle(answer: Answer) -> Answer {
 }
 
 fn serve(mut stream: impl Read + Write, mut answer: impl FnMut(Asked) -> Answer) {
-    while let Some(asked) = read(&mut stream) {
+    while let Some(asked) = Asked::read(&mut stream) {
         let (status, body) = match answer(asked) {
             Answer::Ok(body) => (200, body),
             Answer::Status(status, body) => (status, body),
@@ -185,26 +175,4 @@ fn serve(mut stream: impl Read + Write, mut answer: impl FnMut(Asked) -> Answer)
             return;
         }
     }
-}
-
-fn read(stream: &mut impl Read) -> Option<Asked> {
-    let mut bytes = Vec::new();
-    let mut byte = [0];
-    while !bytes.ends_with(b"\r\n\r\n") {
-        match stream.read(&mut byte) {
-            Ok(1) => bytes.push(byte[0]),
-            _ => return None,
-        }
-    }
-    let head = String::from_utf8_lossy(&bytes).into_owned();
-    let mut lines = head.split("\r\n").filter(|line| !line.is_empty()).map(ToString::to_string);
-    let line = lines.next()?.replace(" HTTP/1.1", "");
-    let headers: Vec<String> = lines.collect();
-    let length = headers.iter().find_map(|line| {
-        let (name, value) = line.split_once(": ")?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.parse().ok())?
-    });
-    let mut body = vec![0; length.unwrap_or(0)];
-    stream.read_exact(&mut body).ok()?;
-    Some(Asked { line, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }

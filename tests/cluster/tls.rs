@@ -3,44 +3,25 @@
 
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::SanType;
 
 use super::lookupd::{Lookupd, Program};
-use crate::harness::{Broker, Peer, SOON, TempDir, eventually};
+use crate::harness::{Broker, Peer, SOON, eventually};
 
-/// A folder with an authority's certificate, and certificates that it has signed.
-struct Authority {
-    folder: TempDir,
-    issuer: Issuer<'static, KeyPair>,
-}
+/// An authority, with a certificate for where nobody listens besides the good ones.
+struct Authority(crate::upgrade::Authority);
 
 impl Authority {
     fn new() -> Authority {
-        let folder = TempDir::new();
-        let mut params = CertificateParams::new([]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        std::fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
-        let authority = Authority { folder, issuer: Issuer::new(params, key) };
-        authority.make("right", &["127.0.0.1"]);
-        authority.make("wrong", &["elsewhere.invalid"]);
-        authority
-    }
-
-    fn make(&self, name: &str, hosts: &[&str]) {
-        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(hosts).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(self.folder.path().join(format!("{name}.pem")), certificate.pem()).unwrap();
-        std::fs::write(self.folder.path().join(format!("{name}.key")), key.serialize_pem())
-            .unwrap();
+        let authority = crate::upgrade::Authority::new();
+        let elsewhere = SanType::DnsName("elsewhere.invalid".try_into().unwrap());
+        authority.make("wrong", |params| params.subject_alt_names = vec![elsewhere]);
+        Authority(authority)
     }
 
     /// A flag whose value is one of its files.
     fn flag(&self, flag: &str, file: &str) -> String {
-        format!("--{flag}={}", self.folder.path().join(file).display())
+        format!("--{flag}={}", self.0.path(file))
     }
 
     /// The flags of a nsqlookupd that shows this certificate, and wants one in turn.
@@ -58,8 +39,8 @@ impl Authority {
         vec![
             "--lookupd-tls".to_owned(),
             self.flag("lookupd-tls-root-ca-file", "ca.pem"),
-            shown.flag("lookupd-tls-cert", "right.pem"),
-            shown.flag("lookupd-tls-key", "right.key"),
+            shown.flag("lookupd-tls-cert", "server.pem"),
+            shown.flag("lookupd-tls-key", "server.key"),
         ]
     }
 }
@@ -74,7 +55,7 @@ fn nsqd(lookupd: &Lookupd, tls: &[String]) -> Broker {
 #[test]
 fn only_those_hear_each_other_that_trust_each_other() {
     let (ours, other) = (Authority::new(), Authority::new());
-    let lookupd = Lookupd::start_with(Program::Shoal, &ours.server("right"));
+    let lookupd = Lookupd::start_with(Program::Shoal, &ours.server("server"));
     let mistaken = Lookupd::start_with(Program::Shoal, &ours.server("wrong"));
     let refused = [
         (nsqd(&lookupd, &[]), "plain where TLS is wanted"),

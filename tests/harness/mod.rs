@@ -2,6 +2,7 @@
 //!
 //! Nothing here is shared with the broker: a bug on one side must not be cancelled by the other.
 
+mod asked;
 mod broker;
 mod client;
 mod http;
@@ -12,6 +13,7 @@ mod process;
 mod tempdir;
 mod wire;
 
+pub use asked::Asked;
 pub use broker::{Broker, Exit, program};
 pub use client::{Client, End};
 pub use http::{HttpConnection, Reply, request};

@@ -1,12 +1,14 @@
 //! Nodes that say and do what a test wants.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
+
+use crate::harness::Asked;
 
 /// How a stub answers one request.
 #[derive(Clone, Debug)]
@@ -114,34 +116,14 @@ fn stats(topic: &str) -> String {
 
 fn serve(mut stream: TcpStream, answer: impl Fn(&str) -> Answer) {
     stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
-    while let Some(request) = read(&mut stream) {
-        let Answer { status, body, after } = answer(&request);
+    while let Some(asked) = Asked::read(&mut stream) {
+        let Answer { status, body, after } = answer(&asked.text());
         thread::sleep(after);
         let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len());
         if stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).is_err() {
             return;
         }
     }
-}
-
-/// One request; its head in lines, the first being method and target.
-fn read(stream: &mut TcpStream) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut byte = [0];
-    while !bytes.ends_with(b"\r\n\r\n") {
-        match stream.read(&mut byte) {
-            Ok(1) => bytes.push(byte[0]),
-            _ => return None,
-        }
-    }
-    let head = String::from_utf8_lossy(&bytes).into_owned();
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(": ")?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.parse().ok())?
-    });
-    let mut body = vec![0; length.unwrap_or(0)];
-    stream.read_exact(&mut body).ok()?;
-    Some(head.replace(" HTTP/1.1\r\n", "\r\n") + &String::from_utf8_lossy(&body))
 }
 
 /// An address where nobody listens.

@@ -169,11 +169,10 @@ impl Folder {
         self.kept.get(&fact).copied().unwrap_or_default()
     }
 
-    /// These stood in the batch that was appended last.
+    /// These stood in the batch that was appended last, some as copies of what was there before.
     pub fn note(&mut self, file: u32, facts: impl Iterator<Item = Fact>) {
         let Some(file) = self.files.get_mut(&file) else { return };
         for fact in facts {
-            // What was brought back has the number of what is written down already.
             let kept = self.kept.entry(fact).or_insert(Kept::Written);
             *kept = Kept::Written.max(*kept);
             file.fresh.push((self.clock, fact));
@@ -573,8 +572,7 @@ impl Folder {
                 good.filter(|(_, good)| (*first..=*last).contains(&good.sequence))
             {
                 let record = &run[offset as usize..][..checked.bytes];
-                let numbers = messages(record).chain(file::letters(record));
-                found.extend(numbers.map(|(_, number)| number));
+                found.extend(file::with_letters(record));
             }
         }
         found

@@ -5,8 +5,8 @@
 //! goes into a shard and what comes out of it passes the ledger, which knows what must come.
 //!
 //! Reading order: `wire`, `pipes` (connections), `turn` (one turn of a worker, as the rim does it),
-//! `clients` (who acts at random), `letters` (dead ones), `ledger`, `metadata` and `disk` (what outlives a restart),
-//! `discovery` (lookup servers), `restart`.
+//! `clients` (who acts at random), `letters` (dead ones), `ledger`, `metadata` and `disk` (what
+//! outlives a restart), `discovery` (lookup servers), `restart`.
 
 mod clients;
 mod discovery;

@@ -121,9 +121,9 @@ pub fn messages(run: &[u8]) -> impl Iterator<Item = (Range<usize>, u32)> {
     numbers(run, false)
 }
 
-/// The same for dead letters.
-pub fn letters(run: &[u8]) -> impl Iterator<Item = (Range<usize>, u32)> {
-    numbers(run, true)
+/// The numbers of the messages in a run, and of those that its dead letters were.
+pub fn with_letters(run: &[u8]) -> impl Iterator<Item = u32> {
+    numbers(run, false).chain(numbers(run, true)).map(|(_, number)| number)
 }
 
 fn numbers(run: &[u8], letters: bool) -> impl Iterator<Item = (Range<usize>, u32)> {

@@ -240,8 +240,8 @@ impl Ledger {
         Ok(copy)
     }
 
-    /// That what is brought back is not for other channels is written down behind it: when the power
-    /// goes in between, they get it too.
+    /// That what is brought back is not for other channels is written down behind it: when the
+    /// power goes in between, they get it too.
     pub(super) fn may_stray(&self, number: u32, topic: usize) -> bool {
         let base = |number: &u32| self.messages[*number as usize].base;
         let (base_of, topic) = (base(&number), self.topics[topic].as_ref());
