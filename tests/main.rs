@@ -69,4 +69,7 @@ mod loadtest;
 mod page;
 
 #[cfg(test)]
+mod guard;
+
+#[cfg(test)]
 mod tidy;

@@ -97,10 +97,10 @@ fn a_message_allocates_nothing() {
         let (count, first) = allocations(row);
         let allowed = row.allocations_max * BATCHES;
         if count > allowed {
-            let (name, messages) = (row.name, row.messages * BATCHES);
+            let (name, messages, first) = (row.name, row.messages * BATCHES, shown(first));
             complaints.push(format!(
-                "{name}: {count} allocations for {messages} messages, {allowed} at most; the first:\n{}",
-                shown(first)
+                "{name}: {count} allocations for {messages} messages, {allowed} at most; \
+                 the first:\n{first}"
             ));
         }
     }
