@@ -96,6 +96,7 @@ fn a_message_allocates_nothing() {
     for row in &ROWS {
         let (count, first) = allocations(row);
         let allowed = row.allocations_max * BATCHES;
+        println!("{}: {count} allocations in {BATCHES} batches", row.name);
         if count > allowed {
             let (name, messages, first) = (row.name, row.messages * BATCHES, shown(first));
             complaints.push(format!(
