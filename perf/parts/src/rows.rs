@@ -58,7 +58,7 @@ pub const ROWS: [Row; 11] = [
     Row::new("flow", BATCH, || Flow::boxed(Durability::Memory, 1)),
     Row::new("fanout-8", BATCH * 8, || Flow::boxed(Durability::Memory, 8)),
     // Letters own what they bring, which is gathered as it comes.
-    Row::new("mailbox", BATCH, Mailbox::boxed).allocating(30),
+    Row::new("mailbox", BATCH, Mailbox::boxed).allocating(18),
     // Leaves of the tree that knows which messages are kept back.
     Row::new("deferred", BATCH, Deferred::boxed).allocating(32),
     Row::new("wheel-cancel", TIMERS as usize, || Timers::boxed(true)),
