@@ -208,7 +208,7 @@ fn memory_publishes() {
 
 #[test]
 fn memory_flow() {
-    check("memory", flow, 6.0);
+    check("memory", flow, 7.0);
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn written_publishes() {
 
 #[test]
 fn written_flow() {
-    check("written", flow, 7.0);
+    check("written", flow, 9.0);
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn synced_publishes() {
 
 #[test]
 fn synced_flow() {
-    check("synced", flow, 10.0);
+    check("synced", flow, 12.0);
 }
 
 /// One call more for each message is seen, and named first.
