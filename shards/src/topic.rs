@@ -93,6 +93,8 @@ pub struct Retained {
     pub head: u64,
     /// See `head`.
     pub last_ns: i64,
+    /// Everything was finished then: the last segment is kept like the others.
+    pub all: bool,
     /// Messages that were let go early, because memory or disk was short.
     pub pressed_count: u64,
 }
@@ -134,6 +136,7 @@ impl Topic {
                 due_ms: 0,
                 head,
                 last_ns: wall_ns,
+                all: false,
                 pressed_count: 0,
             },
             durability,

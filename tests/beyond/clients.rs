@@ -291,3 +291,34 @@ fn a_batch_that_is_put_off_comes_to_clients_when_it_is_due() {
         }
     });
 }
+
+/// What is finished comes again to clients that know of nothing, whatever ended the broker.
+#[test]
+fn what_is_kept_comes_again_over_a_kill_and_a_stop() {
+    let flags = ["--retention-bytes=1GB"];
+    on_each_shoal(REASON, |peer| {
+        thread::scope(|scope| {
+            for (language, command) in LIBRARIES {
+                scope.spawn(move || {
+                    let broker = Broker::start(peer, &flags);
+                    broker.post("/topic/create?topic=work");
+                    broker.post("/channel/create?topic=work&channel=c");
+                    let guest = Guest { language, command, broker: &broker };
+                    guest.insist("work", 40);
+                    guest.judge("work", "c", 40, &[]);
+                    let broker = Broker::start_in(peer, &flags, broker.kill());
+                    broker.post("/channel/create?topic=work&channel=late&from=earliest");
+                    broker.post("/channel/seek?topic=work&channel=c&to=earliest");
+                    let broker = Broker::start_in(peer, &flags, broker.stop());
+                    for channel in ["late", "c"] {
+                        let guest = Guest { language, command, broker: &broker };
+                        let judged = guest.judge("work", channel, 40, &[]);
+                        assert_eq!(judged.bodies(), numbered(0..40), "{language} {channel}");
+                        assert_eq!(judged.attempts(&body(0)), [1], "{language} {channel}");
+                        broker.await_channel("work", channel, "depth", 0);
+                    }
+                });
+            }
+        });
+    });
+}

@@ -31,7 +31,7 @@ fn the_examples_do_what_they_say() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/BEYOND.md");
     let text = std::fs::read_to_string(path).unwrap();
     let examples = examples(&text);
-    assert_eq!(examples.len(), 4, "each part has one");
+    assert_eq!(examples.len(), 5, "each part has one");
     on_each_shoal("the original has none of it", |peer| {
         let broker = Broker::start(peer, &["--max-defer-time=2400h"]);
         for (script, wanted) in &examples {

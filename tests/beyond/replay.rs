@@ -1,13 +1,15 @@
 //! What is kept though it is finished, and given again: to new channels, and to old ones that are
 //! moved.
 
+use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Broker, Client, Peer, SOON, TempDir, eventually, on_each_shoal};
+use crate::harness::{Broker, Client, Peer, SOON, TempDir, eventually, mpub, on_each_shoal};
 
 const REASON: &str = "the original forgets what is finished";
 const QUIET: Duration = Duration::from_millis(300);
@@ -347,5 +349,75 @@ fn what_is_kept_is_in_nobodys_way() {
             consumer.fin(&message.id);
         }
         broker.await_channel("t", "c", "in_flight_count", 0);
+    });
+}
+
+/// Counts messages and finishes them, as fast as they come, until there are so many. How long that
+/// took.
+fn race(broker: &Broker, count: u64) -> Duration {
+    let mut consumer = Client::consumer(broker, "t", "c", 2500);
+    consumer.stream().set_read_timeout(Some(6 * SOON)).unwrap();
+    let start = Instant::now();
+    let (mut seen, mut bytes, mut kept) = (0, vec![0; 1 << 20], 0);
+    while seen < count {
+        let read = consumer.stream().read(&mut bytes[kept..]).unwrap();
+        assert!(read > 0, "the broker closed after {seen}");
+        let (mut rest, mut answers) = (&bytes[..kept + read], Vec::new());
+        while let Some(size) = rest.first_chunk().map(|size| u32::from_be_bytes(*size) as usize) {
+            let Some((frame, behind)) = rest.split_at_checked(4 + size) else { break };
+            rest = behind;
+            if frame[7] == 2 {
+                answers.extend_from_slice(&[b"FIN ", &frame[18..34], b"\n"].concat());
+                seen += 1;
+            }
+        }
+        let (from, left) = (kept + read - rest.len(), rest.len());
+        bytes.copy_within(from..from + left, 0);
+        kept = left;
+        consumer.send(&answers);
+    }
+    start.elapsed()
+}
+
+/// Publishes so many messages of 100 bytes, a thousand at a time, or until it is told to stop.
+fn flood(broker: &Broker, count: u64, stop: &AtomicBool) {
+    let mut producer = Client::new(broker);
+    let batch = mpub("t", &[&[b'x'; 100][..]; 1000]);
+    for _ in 0..count / 1000 {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        producer.send(&batch);
+        producer.ok();
+    }
+}
+
+/// `SHOAL_TEST_MESSAGES` says how many it are, ten million else.
+#[test]
+#[ignore = "measures; for a release build"]
+fn a_replay_is_half_as_fast_as_what_is_live_at_least() {
+    let number = std::env::var("SHOAL_TEST_MESSAGES").ok().map(|text| text.parse().unwrap());
+    let count: u64 = number.unwrap_or(10_000_000);
+    on_each_shoal(REASON, |peer| {
+        let broker = start(peer, &["--retention-bytes=1TB"]);
+        let (go, stop) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (live, replayed) = thread::scope(|scope| {
+            scope.spawn(|| flood(&broker, count, &go));
+            let live = race(&broker, count);
+            broker.await_channel("t", "c", "in_flight_count", 0);
+            assert_eq!(seek(&broker, "earliest")["messages_max"], count);
+            scope.spawn(|| flood(&broker, u64::MAX, &stop));
+            let replayed = race(&broker, count);
+            stop.store(true, Ordering::Relaxed);
+            (live, replayed)
+        });
+        let ratio = live.as_secs_f64() / replayed.as_secs_f64();
+        let rate = |time: Duration| count as f64 / time.as_secs_f64();
+        eprintln!(
+            "{peer:?}: live {:.0}/s, replayed {:.0}/s: {ratio:.2}",
+            rate(live),
+            rate(replayed)
+        );
+        assert!(ratio >= 0.5, "{ratio}");
     });
 }

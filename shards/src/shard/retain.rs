@@ -27,7 +27,7 @@ impl Shard {
     /// everything is finished.
     pub(super) fn settle_retained(&mut self, key: Key, low: u32, is_finished: bool) {
         let Some(topic) = self.topics.get_mut(key) else { return };
-        topic.low = low;
+        (topic.low, topic.retained.all) = (low, is_finished);
         let now_ns = self.now.wall_ns;
         if topic.retained.head != topic.head {
             (topic.retained.head, topic.retained.last_ns) = (topic.head, now_ns);
@@ -35,14 +35,14 @@ impl Shard {
         if topic.log.is_empty() {
             return;
         }
-        let mut oldest = topic.oldest(is_finished, now_ns);
+        let mut oldest = topic.oldest(now_ns);
         while matches!(oldest, Oldest::Goes) {
             let first = topic.log.first_number();
             if first >= low {
                 return self.start_anew(key);
             }
             topic.log.free_below(first + 1, &mut self.space);
-            oldest = topic.oldest(is_finished, now_ns);
+            oldest = topic.oldest(now_ns);
         }
         let from = topic.log.earliest().unwrap_or(topic.head);
         topic.holes.retain(|hole| hole.last >= from);
@@ -161,9 +161,9 @@ impl Shard {
 
 impl Topic {
     /// What becomes of the oldest segment that it keeps.
-    fn oldest(&self, is_finished: bool, now_ns: i64) -> Oldest {
+    fn oldest(&self, now_ns: i64) -> Oldest {
         let first = self.log.first_number();
-        let kept_to = if is_finished { self.low + 1 } else { self.low };
+        let kept_to = self.kept_to();
         let Some(oldest) = self.log.numbered(first).filter(|_| first < kept_to) else {
             return Oldest::Stays(None);
         };
@@ -188,11 +188,16 @@ impl Topic {
         if due_ns <= now_ns { Oldest::Goes } else { Oldest::Stays(Some(due_ns)) }
     }
 
+    /// Number of the first segment with something that is not finished, as far as that was looked at.
+    fn kept_to(&self) -> u32 {
+        self.low + u32::from(self.retained.all)
+    }
+
     /// Messages that it keeps though they are finished, and their bytes.
     #[must_use]
     pub fn retained(&self) -> (u64, u64) {
         match self.retained.keep.is_set() {
-            true => (self.log.count_below(self.low), self.log.bytes_below(self.low)),
+            true => (self.log.count_below(self.kept_to()), self.log.bytes_below(self.kept_to())),
             false => (0, 0),
         }
     }

@@ -105,7 +105,9 @@ fn only(query: &Query<'_>, known: &[&str]) -> Result<(), Failure> {
 fn target(text: &[u8], action: SeekAction) -> Result<Target, Failure> {
     let time = || {
         let time: Timestamp = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
-        i64::try_from(time.as_nanosecond()).ok().map(Target::Time)
+        // What has no number is before or behind every message.
+        let time_ns = time.as_nanosecond().clamp(0, i64::MAX.into());
+        i64::try_from(time_ns).ok().map(Target::Time)
     };
     let message = || {
         let id = id::parse(text.try_into().ok()?)?;
@@ -143,6 +145,8 @@ mod tests {
         assert_eq!(read("2026-01-01T14:00:00+02:00"), Some(noon));
         let later = Target::Time(1_767_268_800_250_000_000);
         assert_eq!(read("2026-01-01T12:00:00.25Z"), Some(later));
+        assert_eq!(read("2999-01-01T00:00:00+02:00"), Some(Target::Time(i64::MAX)));
+        assert_eq!(read("1066-10-14T09:00:00Z"), Some(Target::Time(0)));
         assert_eq!(read("0000000000000c01"), Some(Target::Message(3)));
     }
 
