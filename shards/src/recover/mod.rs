@@ -128,8 +128,8 @@ pub struct Report {
     pub read_error: Option<DiskError>,
 }
 
-/// Finds out what there is that is not finished. `progress` is told how many bytes were read, and of
-/// how many.
+/// Finds out what there is that is not finished. `progress` is told how many bytes were read, and
+/// of how many.
 pub fn recover<R: ReadAt, S: BlockSink>(
     metadata: &[TopicMetadata],
     files: &[LogFile<R>],

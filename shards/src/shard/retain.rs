@@ -2,7 +2,7 @@
 //!
 //! It is whole segments, in the log like all others, below the lowest cursor. They go, the oldest
 //! first, when the rest is as much as is to be kept, or when they are too old; and before a publish
-//! is refused because memory or the disk is short: keeping what nobody waits for is in nobody's way.
+//! is refused because memory or the disk is short: what nobody waits for is in nobody's way.
 
 use super::{Alarm, Shard};
 use crate::limits::{FLOOR_PRESS_MS, RETAINED_SEGMENTS_MAX};
@@ -109,7 +109,7 @@ impl Shard {
             let finished = topic.handed == topic.head
                 && topic.log.pins() == 0
                 && topic.deferred.members().is_empty()
-                && topic.journaled_to == topic.head
+                && (!topic.noted || topic.journaled_to == topic.head)
                 && { channels }.all(|channel| channel.cursor == topic.handed);
             // The last segment goes with everything else, or stays.
             if !finished || topic.log.numbered_count() > 1 {
@@ -188,7 +188,7 @@ impl Topic {
         if due_ns <= now_ns { Oldest::Goes } else { Oldest::Stays(Some(due_ns)) }
     }
 
-    /// Number of the first segment with something that is not finished, as far as that was looked at.
+    /// Number of the first segment with something that is not finished, as it was last seen.
     fn kept_to(&self) -> u32 {
         self.low + u32::from(self.retained.all)
     }
@@ -199,6 +199,168 @@ impl Topic {
         match self.retained.keep.is_set() {
             true => (self.log.count_below(self.kept_to()), self.log.bytes_below(self.kept_to())),
             false => (0, 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    use crate::limits::{FLOOR_PRESS_MS, Options};
+    use crate::log::pool::CHUNK_BYTES;
+    use crate::placement::Placement;
+    use crate::policy::{Defaults, Keep};
+    use crate::request::{Publish, Reply, Request, Seek, SeekAction, Sought, Target};
+    use crate::shard::{Now, Parts, Shard};
+    use crate::wire::names::Name;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text.as_bytes()).unwrap()
+    }
+
+    const SECOND_NS: i64 = 1_000_000_000;
+    const START_NS: i64 = 1_780_272_000 * SECOND_NS;
+
+    fn now(seconds: u64) -> Now {
+        Now { mono_ms: seconds * 1000, wall_ns: START_NS + seconds as i64 * SECOND_NS }
+    }
+
+    /// A shard without a disk and with memory for some chunks, and a channel `t/c`.
+    fn shard(keep: Keep, chunks: usize) -> Shard {
+        let placement = Placement::new(0, 1, &[]);
+        let options = Options {
+            memory_limit_bytes: chunks * CHUNK_BYTES,
+            defaults: Defaults { keep, ..Defaults::default() },
+            ..Options::default()
+        };
+        let parts = Parts { options, placement, workers: 1, now: now(0), seed: 1, disk: false };
+        let grow = || Some(Vec::leak(alloc::vec![0; CHUNK_BYTES]));
+        let mut shard = Shard::new(parts, Box::new(grow));
+        for request in
+            [Request::CreateTopic(name("t")), Request::CreateChannel(name("t"), name("c"))]
+        {
+            shard.ask(0, 1, request);
+        }
+        shard.finish_turn();
+        while shard.take_reply().is_some() {}
+        shard
+    }
+
+    fn publish(shard: &mut Shard, count: u32, bytes: u32) -> Option<String> {
+        let publish = Publish {
+            topic: name("t"),
+            bytes: alloc::vec![7; (count * bytes) as usize],
+            lengths: alloc::vec![bytes; count as usize],
+            defer_ms: 0,
+        };
+        shard.ask(0, 2, Request::Publish(publish));
+        shard.finish_turn();
+        match shard.take_reply() {
+            Some((2, Reply::Done)) => None,
+            Some((2, Reply::Refused(reason))) => Some(reason),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn seek(shard: &mut Shard, to: Target, action: SeekAction) -> Sought {
+        let seek = Seek { topic: name("t"), channel: name("c"), to, action };
+        shard.ask(0, 3, Request::Seek(seek));
+        shard.finish_turn();
+        match shard.take_reply() {
+            Some((3, Reply::Sought(sought))) => sought,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Everything is finished.
+    fn finish(shard: &mut Shard) {
+        seek(shard, Target::Latest, SeekAction::Move);
+        shard.finish_turn();
+    }
+
+    fn there(shard: &mut Shard) -> u64 {
+        let sought = seek(shard, Target::Earliest, SeekAction::DryRun);
+        assert_eq!(sought.messages.0, sought.messages.1, "in memory it is known");
+        sought.messages.0
+    }
+
+    fn pressed(shard: &Shard) -> u64 {
+        shard.topics.iter().map(|(_, topic)| topic.retained.pressed_count).sum()
+    }
+
+    #[test]
+    fn as_many_bytes_are_kept_as_was_said_and_a_segment_more_at_most() {
+        let mut shard = shard(Keep { bytes: 3 << 20, age_ms: 0 }, 32);
+        for _ in 0..100 {
+            assert_eq!(publish(&mut shard, 10, 10_000), None);
+            finish(&mut shard);
+        }
+        let kept = there(&mut shard) * 10_042;
+        assert!((3 << 20..(4 << 20) + 20_000).contains(&kept), "{kept} bytes");
+        assert_eq!(pressed(&shard), 0);
+    }
+
+    #[test]
+    fn what_is_too_old_goes_by_itself() {
+        let mut shard = shard(Keep { bytes: 0, age_ms: 60_000 }, 32);
+        for minute in 0..3 {
+            shard.begin_turn(now(minute * 40));
+            assert_eq!(publish(&mut shard, 200, 10_000), None);
+            finish(&mut shard);
+        }
+        // The first of these are more than a minute old, as far as whole segments are.
+        let left = there(&mut shard);
+        assert!((400..600).contains(&left), "{left} are left");
+        let due_ms = shard.next_deadline_ms().expect("the rest goes later");
+        shard.begin_turn(Now { mono_ms: due_ms, ..now(due_ms / 1000 + 1) });
+        shard.begin_turn(now(200));
+        shard.finish_turn();
+        assert_eq!(there(&mut shard), 0);
+        assert_eq!(shard.next_deadline_ms(), None, "nothing is left to be waited for");
+    }
+
+    #[test]
+    fn it_makes_room_before_a_publish_is_refused() {
+        let mut shard = shard(Keep { bytes: 1 << 40, age_ms: 0 }, 4);
+        for _ in 0..40 {
+            assert_eq!(publish(&mut shard, 100, 10_000), None);
+            finish(&mut shard);
+        }
+        assert!(pressed(&shard) > 0 && there(&mut shard) > 0);
+        assert_eq!(pressed(&shard) + there(&mut shard), 4000, "what went is counted");
+        // What is not finished makes no room.
+        let refused = (0..40).find_map(|_| publish(&mut shard, 100, 10_000));
+        assert!(refused.is_some_and(|reason| reason.contains("memory limit reached")));
+        assert_eq!(seek(&mut shard, Target::Earliest, SeekAction::DryRun).messages, (0, 0));
+    }
+
+    #[test]
+    fn it_makes_room_on_the_disk_before_a_publish_is_refused() {
+        let mut shard = shard(Keep { bytes: 1 << 40, age_ms: 0 }, 32);
+        assert_eq!(publish(&mut shard, 100, 10_000), None);
+        finish(&mut shard);
+        shard.begin_turn(now(1));
+        shard.hold_floor(Some("limit reached: the disk".into()));
+        assert_eq!(publish(&mut shard, 1, 10), None, "it goes instead");
+        assert_eq!((pressed(&shard), there(&mut shard)), (100, 0));
+        shard.begin_turn(Now { mono_ms: 1000 + FLOOR_PRESS_MS, ..now(1) });
+        let refused = publish(&mut shard, 1, 10);
+        assert_eq!(refused.as_deref(), Some("limit reached: the disk"), "there is nothing left");
+        shard.hold_floor(None);
+        assert_eq!(publish(&mut shard, 1, 10), None);
+    }
+
+    #[test]
+    fn without_retention_nothing_is_kept() {
+        let mut shard = shard(Keep::default(), 4);
+        for _ in 0..10 {
+            assert_eq!(publish(&mut shard, 100, 10_000), None);
+            finish(&mut shard);
+            assert_eq!(there(&mut shard), 0);
+            assert_eq!(shard.space.pool.used_bytes(), 0);
         }
     }
 }

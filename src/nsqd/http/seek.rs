@@ -120,8 +120,8 @@ fn target(text: &[u8], action: SeekAction) -> Result<Target, Failure> {
     };
     found.ok_or_else(|| {
         let shown = String::from_utf8_lossy(text);
-        let wanted = "must be earliest, latest, a time like 2026-01-31T12:00:00Z or a message id of \
-                      16 hexadecimal digits";
+        let wanted = "must be earliest, latest, a time like 2026-01-31T12:00:00Z or a message id \
+                      of 16 hexadecimal digits";
         Failure::invalid(action.parameter(), &format!("{wanted}, not {shown:?}"))
     })
 }
