@@ -93,7 +93,14 @@ impl Ledger {
                 Some(false) => {}
                 // Nobody has ever had it: it is there already, or was emptied.
                 None if !channel.finished.contains(&number) => {
-                    channel.live.entry(number).or_insert(Entry { unsure: true, ..again });
+                    // It waits by the wall's clock now.
+                    let blurred = |entry: &mut Entry| {
+                        if entry.attempts == 0 && matches!(entry.state, State::Deferred(..)) {
+                            entry.state = again.state;
+                        }
+                    };
+                    let entry = channel.live.entry(number).and_modify(blurred);
+                    entry.or_insert(Entry { unsure: true, ..again });
                 }
                 None => {}
             }
