@@ -29,6 +29,7 @@ pub enum End {
 impl World {
     /// All shards end, and others, as many as are wanted, go on from the files.
     pub fn restart(&mut self, end: End, shards: u16) {
+        self.note_pressed();
         self.hang_up();
         if end == End::Stop {
             self.stop();

@@ -14,6 +14,7 @@ impl World {
     /// Moves a channel, or makes one that starts somewhere.
     pub(super) fn seek(&mut self, topic: usize, channel: usize) {
         self.check();
+        self.note_pressed();
         let (t, c) = (name(self.settings.topics[topic]), name(self.settings.channels[channel]));
         let creates = self.random.chance(50);
         let exact = !self.settings.ends.is_empty();
@@ -68,6 +69,14 @@ impl World {
         self.wait_for_disk();
         let at = self.replies.iter().rposition(|(other, _)| *other == ticket)?;
         Some(self.replies.swap_remove(at).1)
+    }
+
+    /// The ledger hears which topics have let go of what they kept, which no start remembers.
+    pub(super) fn note_pressed(&mut self) {
+        for shard in self.stats() {
+            let pressed = shard.topics.iter().filter(|topic| topic.retained_pressed_count > 0);
+            pressed.for_each(|topic| self.ledger.pressed(topic.name.as_str()));
+        }
     }
 
     /// Topics keep nothing any more.

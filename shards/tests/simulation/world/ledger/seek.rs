@@ -45,6 +45,11 @@ impl Ledger {
         topic.and_then(|topic| topic.channels.get(&channel)).is_some_and(|channel| channel.paused)
     }
 
+    /// A topic has let go of what it kept, because memory or disk was short.
+    pub fn pressed(&mut self, topic: &str) {
+        self.pressed.extend(self.find_topic(topic));
+    }
+
     /// A channel stands elsewhere. Nothing is under way, and topics keep everything.
     pub fn sought(&mut self, topic_index: usize, channel_index: usize, to: Target, sought: Sought) {
         let since = self.deleted[topic_index];
@@ -74,6 +79,7 @@ impl Ledger {
             let doubtful = message.outcome != Outcome::Acknowledged
                 || message.since() <= since
                 || held.contains_key(&number)
+                || self.pressed.contains(&topic_index)
                 || self.damaged.contains(&number)
                 || ephemeral
                 || channel.lossy;
