@@ -216,6 +216,8 @@ pub struct Ledger {
     vague: HashSet<Fact>,
     /// Messages that the disk may have lost.
     damaged: HashSet<u32>,
+    /// Messages that were to be acknowledged when everything ended: they may be there or not.
+    unkept: HashSet<u32>,
     /// Topics that have let go of what they kept.
     pressed: HashSet<usize>,
 }
@@ -251,6 +253,7 @@ impl Ledger {
             unwritten: Vec::new(),
             vague: HashSet::new(),
             damaged: HashSet::new(),
+            unkept: HashSet::new(),
             pressed: HashSet::new(),
             max_msg_timeout_ms: settings.options.max_msg_timeout_ms.unsigned_abs(),
         }

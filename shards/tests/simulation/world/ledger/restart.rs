@@ -44,7 +44,11 @@ impl Ledger {
             }
             let durability = options.durability_of(&name(self.topic_names[index]));
             self.bring_letters_in_doubt(index, end, durability);
-            self.restart_topic(index, Loss { end, durability, folder, copies: &copies });
+            let loss = Loss { end, durability, folder, copies: &copies };
+            let messages = (0..).zip(&self.messages).filter(|(_, message)| message.topic == index);
+            let unkept = messages.map(|(number, _)| number).filter(|&number| !loss.keeps(number));
+            self.unkept.extend(unkept.collect::<Vec<u32>>());
+            self.restart_topic(index, loss);
         }
         self.unwritten.clear();
     }

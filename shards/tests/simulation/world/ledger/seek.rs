@@ -80,6 +80,7 @@ impl Ledger {
                 || message.since() <= since
                 || held.contains_key(&number)
                 || self.pressed.contains(&topic_index)
+                || self.unkept.contains(&number)
                 || self.damaged.contains(&number)
                 || ephemeral
                 || channel.lossy;
