@@ -23,7 +23,7 @@ _nsqadmin() {
 
     case "${cmd}" in
         nsqadmin)
-            opts="-h --version --config --print-config --log-level --log-prefix --log-format --verbose --http-address --base-path --dev-static-dir --lookupd-http-address --nsqd-http-address --http-client-connect-timeout --http-client-request-timeout --http-client-tls-insecure-skip-verify --http-client-tls-root-ca-file --http-client-tls-cert --http-client-tls-key --admin-user --acl-http-header --acl-trusted-cidr --allowed-host --allow-config-from-cidr --allow-publish --allow-peek --notification-http-endpoint --poll-interval --history-time --history-memory --graphite-url --proxy-graphite --statsd-counter-format --statsd-gauge-format --statsd-prefix --statsd-interval --help"
+            opts="-h --version --config --print-config --check --log-level --log-prefix --log-format --verbose --http-address --base-path --dev-static-dir --lookupd-http-address --nsqd-http-address --http-client-connect-timeout --http-client-request-timeout --http-client-tls-insecure-skip-verify --http-client-tls-root-ca-file --http-client-tls-cert --http-client-tls-key --admin-user --acl-http-header --acl-trusted-cidr --allowed-host --allow-config-from-cidr --allow-publish --allow-peek --notification-http-endpoint --poll-interval --history-time --history-memory --graphite-url --proxy-graphite --statsd-counter-format --statsd-gauge-format --statsd-prefix --statsd-interval --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -38,6 +38,10 @@ _nsqadmin() {
                     return 0
                     ;;
                 --print-config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --check)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,7 @@
 complete -c nsqadmin -l version -d 'Print the version and exit [default: false]' -r
 complete -c nsqadmin -l config -d 'Path of a configuration file (TOML)' -r
 complete -c nsqadmin -l print-config -d 'Print every setting and where it comes from, and exit [default: false]' -r
+complete -c nsqadmin -l check -d 'Run the checks of a start, print the plan and exit [default: false]' -r
 complete -c nsqadmin -l log-level -d 'Least level logged: debug, info, warn, error, fatal [default: info]' -r
 complete -c nsqadmin -l log-prefix -d 'What every line of the log begins with [default: [nsqadmin] ]' -r
 complete -c nsqadmin -l log-format -d 'What a line of the log is: text as NSQ\'s, or json [default: text]' -r

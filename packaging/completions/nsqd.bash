@@ -237,6 +237,10 @@ _nsqd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --http-body-memory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --max-channel-consumers)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

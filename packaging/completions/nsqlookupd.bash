@@ -23,7 +23,7 @@ _nsqlookupd() {
 
     case "${cmd}" in
         nsqlookupd)
-            opts="-h --version --config --print-config --log-level --log-prefix --log-format --verbose --tcp-address --http-address --broadcast-address --inactive-producer-timeout --tombstone-lifetime --client-timeout --greeting-timeout --max-connections --max-http-connections --max-registrations --max-body-size --max-lookup-wait --http-idle-timeout --http-request-timeout --tls-cert --tls-key --tls-client-auth-policy --tls-root-ca-file --tls-required --tls-min-version --help"
+            opts="-h --version --config --print-config --check --log-level --log-prefix --log-format --verbose --tcp-address --http-address --broadcast-address --inactive-producer-timeout --tombstone-lifetime --client-timeout --greeting-timeout --max-connections --max-http-connections --max-registrations --max-body-size --max-lookup-wait --http-idle-timeout --http-request-timeout --tls-cert --tls-key --tls-client-auth-policy --tls-root-ca-file --tls-required --tls-min-version --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -38,6 +38,10 @@ _nsqlookupd() {
                     return 0
                     ;;
                 --print-config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --check)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

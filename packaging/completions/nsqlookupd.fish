@@ -1,6 +1,7 @@
 complete -c nsqlookupd -l version -d 'Print the version and exit [default: false]' -r
 complete -c nsqlookupd -l config -d 'Path of a configuration file (TOML)' -r
 complete -c nsqlookupd -l print-config -d 'Print every setting and where it comes from, and exit [default: false]' -r
+complete -c nsqlookupd -l check -d 'Run the checks of a start, print the plan and exit [default: false]' -r
 complete -c nsqlookupd -l log-level -d 'Least level logged: debug, info, warn, error, fatal [default: info]' -r
 complete -c nsqlookupd -l log-prefix -d 'What every line of the log begins with [default: [nsqlookupd] ]' -r
 complete -c nsqlookupd -l log-format -d 'What a line of the log is: text as NSQ\'s, or json [default: text]' -r

@@ -20,7 +20,7 @@ pub mod env;
 pub mod flag;
 #[cfg(test)]
 mod manual;
-mod print;
+pub mod print;
 pub mod settings;
 pub mod toml_file;
 pub mod value;

@@ -20,6 +20,8 @@ use crate::log::{LogFormat, LogLevel};
 pub struct AdminOptions {
     /// All flags with their values, for `/config`, and warnings for the log.
     pub settings: Settings,
+    /// Only check and print the plan.
+    pub check: bool,
     /// The least level that is logged.
     pub log_level: LogLevel,
     /// What every line of the log begins with.
@@ -148,6 +150,7 @@ fn read(mut settings: Settings) -> Result<AdminOptions, String> {
     let graphite = read_graphite(s)?;
     let base_path = normal_base_path(&s.text("base-path"));
     let options = AdminOptions {
+        check: s.bool("check"),
         log_level: s.log_level("log-level"),
         log_prefix: s.text("log-prefix"),
         log_format: LogFormat::parse(&s.text("log-format"))?,

@@ -28,6 +28,8 @@ const BASICS: &[Flag] = &[
         "Print every setting and where it comes from, and exit",
     )
     .only_flag(),
+    Flag::new("check", Bool, "false", "Run the checks of a start, print the plan and exit")
+        .only_flag(),
     Flag::new("log-level", LogLevel, "info", "Least level logged: debug, info, warn, error, fatal"),
     Flag::new("log-prefix", Text, "[nsqadmin] ", "What every line of the log begins with"),
     Flag::new("log-format", Text, "text", "What a line of the log is: text as NSQ's, or json"),

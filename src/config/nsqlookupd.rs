@@ -39,6 +39,8 @@ const BASICS: &[Flag] = &[
         "Print every setting and where it comes from, and exit",
     )
     .only_flag(),
+    Flag::new("check", Bool, "false", "Run the checks of a start, print the plan and exit")
+        .only_flag(),
     Flag::new("log-level", Level, "info", "Least level logged: debug, info, warn, error, fatal"),
     Flag::new("log-prefix", Text, "[nsqlookupd] ", "What every line of the log begins with"),
     Flag::new("log-format", Text, "text", "What a line of the log is: text as NSQ's, or json"),
@@ -135,6 +137,8 @@ const TLS: &[Flag] = &[
 pub struct LookupdOptions {
     /// What the operator should hear about, one line each.
     pub warnings: Vec<String>,
+    /// Only check and print the plan.
+    pub check: bool,
     /// The least level that is logged.
     pub log_level: LogLevel,
     /// What every line of the log begins with.
@@ -208,6 +212,7 @@ impl LookupdOptions {
 fn read(settings: Settings) -> Result<LookupdOptions, String> {
     let s = &settings;
     Ok(LookupdOptions {
+        check: s.bool("check"),
         log_level: s.log_level("log-level"),
         log_prefix: s.text("log-prefix"),
         log_format: LogFormat::parse(&s.text("log-format"))?,

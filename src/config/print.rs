@@ -1,6 +1,8 @@
 //! `--print-config`: every setting as a line of a configuration file, and where it comes from.
 
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use super::flag::{Default, Flag, Program};
@@ -94,6 +96,16 @@ fn duration(ns: i64) -> String {
 /// TOML takes what JSON escapes.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
+}
+
+/// The end of `--check`: the plan is on standard output, whatever the log shows.
+pub fn checked(plan: &[String]) -> ExitCode {
+    tracing::info!("all checks passed");
+    for line in plan {
+        // Nobody is left to be told that standard output is closed.
+        let _ = writeln!(io::stdout(), "{line}");
+    }
+    ExitCode::SUCCESS
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use signal_hook::iterator::Signals;
 use super::site::AdminSite;
 use crate::config::go_text::errno_text;
 use crate::config::nsqadmin::{AdminOptions, ClientTlsOptions, Sources, UpstreamOptions};
+use crate::config::print;
 use crate::config::value::TlsVersion;
 use crate::config::version;
 use crate::http::client::{Client, ClientOptions};
@@ -56,11 +57,17 @@ pub fn run(options: AdminOptions) -> ExitCode {
         return failed(problem);
     }
     tracing::info!("{}", version::daemon_line(NSQADMIN));
+    if options.check {
+        return check(&options).map_or_else(failed, |plan| print::checked(&plan));
+    }
     let admin = match start(options, "HTTP") {
         Ok(admin) => admin,
         Err(problem) => return failed(problem),
     };
     systemd::ready();
+    if let Err(problem) = admin.feed_watchdog() {
+        return log::fatal(NSQADMIN, &problem);
+    }
     // The only two that are waited for.
     let _ = signals.forever().next();
     systemd::stopping();
@@ -68,13 +75,47 @@ pub fn run(options: AdminOptions) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Does what a start does, as far as others would not notice. The plan, one line each.
+fn check(options: &AdminOptions) -> Result<Vec<String>, String> {
+    let bound = bind("HTTP", options)?;
+    let client = client_options(&options.upstream)?;
+    // Whether there is an executor to be had.
+    LightThread::start("check", |_| async {})?.stop(STOP_PATIENCE);
+    let mut lines = vec![format!("{}: bound to {}", bound.name, bound.address)];
+    let (what, addresses) = match &options.sources {
+        Sources::Lookupds(addresses) => ("LOOKUP: to be asked", addresses),
+        Sources::Nsqds(addresses) => ("NSQD: to be asked", addresses),
+    };
+    lines.extend(addresses.iter().map(|address| format!("{what}: {address}")));
+    let over_tls = if client.tls.is_some() { "can" } else { "cannot" };
+    lines.push(format!("TLS: nodes {over_tls} be asked over TLS"));
+    Ok(lines)
+}
+
+fn bind(name: &'static str, options: &AdminOptions) -> Result<BoundListener, String> {
+    listeners::bind(name, &options.http_address)?
+        .ok_or_else(|| "--http-address must not be empty".to_owned())
+}
+
 /// A running nsqadmin.
 #[derive(Debug)]
 pub struct Admin {
     thread: LightThread,
+    /// Where it is asked whether it turns.
+    pulse: flume::Sender<flume::Sender<()>>,
 }
 
 impl Admin {
+    /// Has systemd's watchdog fed, if there is one, as long as the thread answers.
+    fn feed_watchdog(&self) -> Result<(), String> {
+        let pulse = self.pulse.clone();
+        systemd::feed(move |patience| {
+            let (answer, answered) = flume::bounded(1);
+            // Full means that it has not answered the last time.
+            pulse.try_send(answer).is_ok() && answered.recv_timeout(patience).is_ok()
+        })
+    }
+
     /// Ends it.
     pub fn stop(self) {
         tracing::info!("{NSQADMIN}: closing");
@@ -88,17 +129,24 @@ impl Admin {
 /// When it cannot be; the text is complete.
 pub fn start(options: AdminOptions, name: &'static str) -> Result<Admin, String> {
     options.settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let bound = listeners::bind(name, &options.http_address)?
-        .ok_or_else(|| "--http-address must not be empty".to_owned())?;
+    let bound = bind(name, &options)?;
     let client = client_options(&options.upstream)?;
     tracing::info!("{name}: listening on {}", bound.address);
     let (ready, readiness) = flume::bounded(1);
+    let (pulse, asked) = flume::bounded::<flume::Sender<()>>(1);
     let thread = LightThread::start(NSQADMIN, move |stop| async move {
         match serve(options, client, bound) {
             Ok(listening) => {
                 // The starting thread waits for it.
                 let _ = ready.send(Ok(()));
+                let beating = glommio::spawn_local(async move {
+                    while let Ok(answer) = asked.recv_async().await {
+                        // Whoever asked may have given up.
+                        let _ = answer.try_send(());
+                    }
+                });
                 stop.wait().await;
+                beating.cancel().await;
                 listening.stop(STOP_GRACE).await;
             }
             Err(problem) => {
@@ -107,7 +155,7 @@ pub fn start(options: AdminOptions, name: &'static str) -> Result<Admin, String>
         }
     })?;
     match readiness.recv() {
-        Ok(Ok(())) => Ok(Admin { thread }),
+        Ok(Ok(())) => Ok(Admin { thread, pulse }),
         Ok(Err(problem)) => Err(problem),
         Err(_) => Err("the thread ended at its start".to_owned()),
     }

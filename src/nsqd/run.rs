@@ -38,6 +38,7 @@ use super::statistics::start::{Statistics, Surroundings, complete_prefix, latenc
 use super::worker::{Listening, Spoken};
 use crate::config::host;
 use crate::config::nsqd::NsqdOptions;
+use crate::config::print;
 use crate::config::value::{TlsRequired, Value};
 use crate::config::version::{self, NSQ_VERSION};
 use crate::log;
@@ -90,7 +91,7 @@ pub fn run(mut options: NsqdOptions, beside: StartBeside) -> ExitCode {
         tracing::info!("{}", startup::tls::version_line(&options.tls));
     }
     if options.check {
-        return startup::checked(&plan);
+        return print::checked(&plan);
     }
     // Before any thread starts, so that none of them takes a signal's default action.
     let signals = match Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]) {

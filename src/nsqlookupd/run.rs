@@ -20,6 +20,7 @@ use super::tcp::{self, TcpSettings};
 use super::wire::WireSettings;
 use crate::config::host;
 use crate::config::nsqlookupd::{LookupdOptions, LookupdTls};
+use crate::config::print;
 use crate::config::version::{self, NSQ_VERSION};
 use crate::http::server::{self, Limits};
 use crate::log;
@@ -40,6 +41,13 @@ pub fn run(options: LookupdOptions) -> ExitCode {
     };
     tracing::info!("{}", version::daemon_line("nsqlookupd"));
     options.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let failed = |problem| {
+        let text = format!("failed to instantiate nsqlookupd - {problem}");
+        log::fatal("nsqlookupd", &text)
+    };
+    if options.check {
+        return check(&options).map_or_else(failed, |plan| print::checked(&plan));
+    }
     // Before any thread starts, so that none of them takes a signal's default action.
     let mut signals = match Signals::new([SIGTERM, SIGINT]) {
         Ok(signals) => signals,
@@ -49,10 +57,7 @@ pub fn run(options: LookupdOptions) -> ExitCode {
     };
     let lookupd = match Lookupd::start(&options, ["TCP", "HTTP"]) {
         Ok(lookupd) => lookupd,
-        Err(problem) => {
-            let text = format!("failed to instantiate nsqlookupd - {problem}");
-            return log::fatal("nsqlookupd", &text);
-        }
+        Err(problem) => return failed(problem),
     };
     systemd::ready();
     if let Err(problem) = lookupd.feed_watchdog() {
@@ -65,6 +70,30 @@ pub fn run(options: LookupdOptions) -> ExitCode {
     lookupd.stop();
     tracing::info!("NSQLOOKUPD: bye");
     ExitCode::SUCCESS
+}
+
+/// Does what a start does, as far as others would not notice. The plan, one line each.
+fn check(options: &LookupdOptions) -> Result<Vec<String>, String> {
+    let (plan, listeners) = prepare(options, ["TCP", "HTTP"])?;
+    // Whether there is an executor to be had.
+    LightThread::start("check", |_| async {})?.stop(STOP_PATIENCE);
+    let mut lines: Vec<String> = listeners.iter().map(bound_line).collect();
+    let Plan { registry, tcp, tcp_connections_max, http, .. } = plan;
+    lines.push(match (&tcp.wire.tls, tcp.wire.tls_required) {
+        (None, _) => "TLS: nsqds are not served over TLS".to_owned(),
+        (Some(_), false) => "TLS: nsqds may use it".to_owned(),
+        (Some(_), true) => "TLS: nsqds have to use it".to_owned(),
+    });
+    lines.push(format!(
+        "LIMITS: {tcp_connections_max} nsqds, {} HTTP connections, {} registrations",
+        http.connections_max, registry.registrations_max
+    ));
+    lines.push(format!("NSQLOOKUPD: nsqds are told {}", options.broadcast_address));
+    Ok(lines)
+}
+
+fn bound_line(bound: &BoundListener) -> String {
+    format!("{}: bound to {}", bound.name, bound.address)
 }
 
 /// Numbers about nsqlookupd at one moment.
@@ -117,18 +146,10 @@ impl Lookupd {
     /// # Errors
     /// The reason, as the end of a line.
     pub fn start(options: &LookupdOptions, names: [&'static str; 2]) -> Result<Lookupd, String> {
-        let tcp = bound(listeners::bind(names[0], &options.tcp_address)?)?;
-        let http = bound(listeners::bind(names[1], &options.http_address)?)?;
+        let (plan, [tcp, http]) = prepare(options, names)?;
         let (tcp_address, http_address) = (tcp.address.clone(), http.address.clone());
         let lines =
             [&tcp, &http].map(|bound| format!("{}: listening on {}", bound.name, bound.address));
-        let plan = Plan {
-            registry: registry_settings(options),
-            tcp: tcp_settings(options, tcp.port(), http.port())?,
-            tcp_connections_max: options.connections_max,
-            http: http_limits(options),
-            lookup_wait_max: options.lookup_wait_max,
-        };
         let (asks, asked) = flume::bounded(16);
         let (ready, readiness) = flume::bounded(1);
         let thread = LightThread::start("nsqlookupd", move |_| async move {
@@ -183,6 +204,23 @@ fn local(address: &ListenAddress) -> String {
         }
         address => address.to_string(),
     }
+}
+
+/// What the thread is to know, and what it is to serve.
+fn prepare(
+    options: &LookupdOptions,
+    names: [&'static str; 2],
+) -> Result<(Plan, [BoundListener; 2]), String> {
+    let tcp = bound(listeners::bind(names[0], &options.tcp_address)?)?;
+    let http = bound(listeners::bind(names[1], &options.http_address)?)?;
+    let plan = Plan {
+        registry: registry_settings(options),
+        tcp: tcp_settings(options, tcp.port(), http.port())?,
+        tcp_connections_max: options.connections_max,
+        http: http_limits(options),
+        lookup_wait_max: options.lookup_wait_max,
+    };
+    Ok((plan, [tcp, http]))
 }
 
 fn bound(listener: Option<BoundListener>) -> Result<BoundListener, String> {

@@ -123,6 +123,39 @@ fn a_check_says_the_plan_and_leaves_everything_as_it_was() {
 }
 
 #[test]
+fn the_other_daemons_are_checked_too() {
+    let taken = Broker::start(Peer::Shoal { shards: 1 }, &[]);
+    let in_use = format!("--http-address={}", taken.http);
+    let (free, missing) = ("--http-address=127.0.0.1:0", "/nowhere/cert.pem");
+    let lookupd = &["nsqlookupd", "--check", "--log-level=fatal", "--tcp-address=127.0.0.1:0"];
+    let admin = &["nsqadmin", "--check", "--log-level=fatal", "--nsqd-http-address=127.0.0.1:1"];
+    let cert = format!("--tls-cert={missing}");
+    let key = format!("--tls-key={missing}");
+    let root = format!("--http-client-tls-root-ca-file={missing}");
+    for (daemon, good, bad) in [
+        (
+            &lookupd[..],
+            &["TCP: bound to 127.0.0.1:", "HTTP: bound to", "TLS: nsqds are not", "LIMITS: "][..],
+            &[&cert, &key][..],
+        ),
+        (&admin[..], &["HTTP: bound to 127.0.0.1:", "NSQD: to be asked: 127.0.0.1:1"], &[&root]),
+    ] {
+        let exit = run(shoal(&[daemon, &[free]].concat()));
+        assert_eq!(exit.status.code(), Some(0), "{}", exit.output);
+        for part in good {
+            assert!(exit.output.contains(part), "{part}: {}", exit.output);
+        }
+        let exit = run(shoal(&[daemon, &[in_use.as_str()]].concat()));
+        assert_eq!(exit.status.code(), Some(1), "{}", exit.output);
+        assert!(exit.output.contains("address already in use"), "{}", exit.output);
+        let bad: Vec<&str> = bad.iter().map(|flag| flag.as_str()).collect();
+        let exit = run(shoal(&[daemon, &[free], &bad].concat()));
+        assert_eq!(exit.status.code(), Some(1), "{}", exit.output);
+        assert!(exit.output.contains(missing), "{}", exit.output);
+    }
+}
+
+#[test]
 fn a_start_says_what_it_found_and_a_fatal_line_what_helps() {
     on_each_shoal(WHY, |peer| {
         let broker = Broker::start(peer, &[]);

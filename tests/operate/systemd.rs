@@ -70,16 +70,16 @@ fn a_broker_tells_its_life() {
 #[test]
 fn the_other_daemons_tell_theirs() {
     let address = "--http-address=127.0.0.1:0";
-    for (arguments, fed) in [
-        (&["nsqlookupd", "--tcp-address=127.0.0.1:0", address][..], true),
-        (&["nsqadmin", "--nsqd-http-address=127.0.0.1:1", address][..], false),
+    for arguments in [
+        &["nsqlookupd", "--tcp-address=127.0.0.1:0", address][..],
+        &["nsqadmin", "--nsqd-http-address=127.0.0.1:1", address][..],
     ] {
         let mut command = Command::new(program(Peer::Shoal { shards: 1 }));
         command.args(arguments).stderr(std::process::Stdio::null());
         let systemd = Systemd::listen(&mut command);
         let mut child = command.spawn().unwrap();
         systemd.await_text("READY=1");
-        if fed {
+        for _ in 0..3 {
             systemd.await_text("WATCHDOG=1");
         }
         // SAFETY: the pid is our own child's, which has not been waited for.

@@ -14,9 +14,7 @@ pub mod resources;
 pub mod tls;
 
 use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-use std::io::{self, Write as _};
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use shards::limits::Durability;
@@ -114,16 +112,6 @@ impl Prepared {
         lines.extend(lookupds.map(|address| format!("LOOKUP: to be told: {address}")));
         lines
     }
-}
-
-/// The end of `--check`: the plan is on standard output, whatever the log shows.
-pub fn checked(plan: &[String]) -> ExitCode {
-    tracing::info!("all checks passed");
-    for line in plan {
-        // Nobody is left to be told that standard output is closed.
-        let _ = writeln!(io::stdout(), "{line}");
-    }
-    ExitCode::SUCCESS
 }
 
 /// A full disk is no reason not to start: what is there can be served, and makes room.

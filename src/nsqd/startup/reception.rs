@@ -29,13 +29,13 @@ use crate::tls::ServerTls;
 /// What clients may hold.
 const LIMITS: Limits = Limits {
     connections_max: 1024,
-    idle: Duration::from_secs(5),
-    request: Duration::from_secs(5),
+    idle: Duration::from_secs(20),
+    request: Duration::from_secs(20),
     answer: Duration::from_secs(5),
     keep_alive: false,
 };
 /// How long those that are left may take to say what they want, and to hear.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(20);
 /// How long it may take to leave: it looks for connections that often, and more on a busy machine.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
 
