@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use super::packaging;
 use crate::harness::{Broker, Client, SOON, TempDir, on_each_shoal};
+use crate::upgrade::https::Https;
+use crate::upgrade::{Authority, tls_flags};
 
 /// Where the kernel's headers have the numbers of system calls.
 const HEADERS: [&str; 3] = [
@@ -100,7 +102,36 @@ fn a_broker_works_within_the_profile() {
     });
 }
 
-/// The test above could not fail if the filter did nothing.
+/// TLS, more messages than memory, and a stop with a backlog ask for nothing else.
+#[test]
+fn tls_and_a_backlog_beyond_memory_stay_within_the_profile() {
+    let Some(known) = numbers() else { return };
+    let allowed: Vec<u32> = allowed().iter().filter_map(|name| known.get(name).copied()).collect();
+    let authority = Authority::new();
+    on_each_shoal("only Shoal has a profile", |peer| {
+        let dir = TempDir::new();
+        let flags = tls_flags(&authority);
+        let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        flags.push("--memory-limit=64MB");
+        let mut command = Broker::command(peer, &flags, &dir);
+        confine(&mut command, filter(&allowed));
+        let mut broker = Broker::spawn(command, dir.into());
+        broker.post("/topic/create?topic=t");
+        broker.post("/channel/create?topic=t&channel=c");
+        let mut https = Https::new(broker.https(), &authority.client(None, true));
+        let batch = [&[b'x'; 1023][..], b"\n"].concat().repeat(4096);
+        for _ in 0..16 {
+            let published = https.request("POST", "/mpub?topic=t", &batch);
+            assert_eq!(published, Ok((200, b"OK".to_vec())));
+        }
+        let on_disk = broker.channel("t", "c")["backend_depth"].as_i64();
+        assert!(on_disk > Some(0), "{on_disk:?}");
+        let again = Broker::start_in(peer, &[], broker.stop());
+        assert_eq!(again.channel("t", "c")["depth"], 16 * 4096);
+    });
+}
+
+/// The tests above could not fail if the filter did nothing.
 #[test]
 fn without_io_uring_the_filter_stops_a_broker() {
     let Some(known) = numbers() else { return };

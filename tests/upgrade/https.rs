@@ -12,13 +12,15 @@ use super::{Authority, start, tls_flags};
 use crate::harness::{SOON, at_once, eventually, on_each_peer, on_each_shoal};
 use crate::operate::recovery::caught;
 
-struct Https {
+/// A connection.
+pub struct Https {
     stream: StreamOwned<ClientConnection, TcpStream>,
     received: Vec<u8>,
 }
 
 impl Https {
-    fn new(address: SocketAddr, config: &Arc<ClientConfig>) -> Https {
+    /// Connects; the handshake comes with the first request.
+    pub fn new(address: SocketAddr, config: &Arc<ClientConfig>) -> Https {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(SOON)).unwrap();
         let name = ServerName::try_from("127.0.0.1").unwrap();
@@ -27,7 +29,7 @@ impl Https {
     }
 
     /// Status and body; an error says that the connection came to nothing.
-    fn request(
+    pub fn request(
         &mut self,
         method: &str,
         target: &str,

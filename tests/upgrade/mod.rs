@@ -4,7 +4,7 @@
 mod authority;
 mod bad;
 mod foreign;
-mod https;
+pub mod https;
 mod layers;
 mod limits;
 mod long;
@@ -17,7 +17,7 @@ pub use authority::Authority;
 pub use secure::{Kind, Secure};
 
 /// The flags for a server with a certificate of this authority, and no HTTPS on a fixed port.
-fn tls_flags(authority: &Authority) -> Vec<String> {
+pub fn tls_flags(authority: &Authority) -> Vec<String> {
     vec![
         format!("--tls-cert={}", authority.path("server.pem")),
         format!("--tls-key={}", authority.path("server.key")),
