@@ -85,11 +85,11 @@ unit:
 # What a message costs in instructions and allocations: counted, so no neighbour disturbs it.
 guard:
 	mkdir -p $(TARGET_DIR)
-	$(CARGO) test -p parts --profile guard --locked --no-fail-fast 2>&1 | tee $(GUARD_LOG)
+	CARGO_INCREMENTAL=0 $(CARGO) test -p parts --profile guard --locked --no-fail-fast 2>&1 | tee $(GUARD_LOG)
 
 # Where more, or less, is meant: perf/parts/recorded.txt as it is now.
 guard-record:
-	PARTS_RECORD=1 $(CARGO) test -q -p parts --profile guard --locked --test instructions
+	CARGO_INCREMENTAL=0 PARTS_RECORD=1 $(CARGO) test -q -p parts --profile guard --locked --test instructions
 
 # The built binary, from outside, and with the clients that people use.
 blackbox: build
