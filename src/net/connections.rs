@@ -259,7 +259,7 @@ where
                 // with a TCP stream that it may not do with a unix one.
                 let socket = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
                 inner.begin(socket, &serve);
-                glommio::yield_if_needed().await;
+                glommio::executor().yield_now().await;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 Timer::new(LOOK_INTERVAL).await;

@@ -16,10 +16,13 @@ use crate::log;
 /// Entries of the executor's rings. More than this wait in the executor for their turn.
 const RING_ENTRIES: usize = 128;
 
-/// How often the thread is woken from outside. When the system takes the processor away between
-/// the reactor's last look and the first task's turn, for longer than glommio's preemption timer
-/// (100 ms), then glommio takes its timer for an empty queue and sleeps, though tasks can run. Only
-/// an event wakes it, so there is one after this time.
+/// glommio's preemption timer, on every thread. When the system takes the processor away between
+/// the reactor's last look and the first task's turn for longer than the timer (100 ms unless it
+/// is told), then glommio takes its timer for an empty queue and sleeps, though tasks can run. So
+/// the timer never fires: nothing here relies on it.
+pub const PREEMPT_NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How often the thread is woken from outside, whatever it sleeps for.
 const NUDGE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long a new thread may take to show that its executor works.
@@ -159,6 +162,7 @@ impl Nudged {
 
 fn executor() -> io::Result<LocalExecutor> {
     let builder = LocalExecutorBuilder::new(Placement::Unbound)
+        .preempt_timer(PREEMPT_NEVER)
         .io_memory(0)
         .ring_depth(RING_ENTRIES)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1));

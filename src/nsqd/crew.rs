@@ -23,6 +23,7 @@ use super::statistics::Outpost;
 use super::statistics::latency::Settings as Latency;
 use super::worker::{Listening, Mail, Worker, WorkerParts};
 use crate::log;
+use crate::net::thread::PREEMPT_NEVER;
 use crate::tls::ServerTls;
 
 /// Letters that fit between two workers; what finds no room waits with the sender.
@@ -149,6 +150,7 @@ fn work(core: Option<usize>, parts: WorkerParts, ready: &flume::Sender<Result<()
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let placement = core.map_or(CorePlacement::Unbound, CorePlacement::Fixed);
         let executor = LocalExecutorBuilder::new(placement)
+            .preempt_timer(PREEMPT_NEVER)
             .io_memory(0)
             .ring_depth(GLOMMIO_RING_ENTRIES)
             .blocking_thread_pool_placement(PoolPlacement::Unbound(1))

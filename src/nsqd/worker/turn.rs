@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Worker;
-use super::web::keep_alarm;
 use crate::nsqd::disk::Disk;
 
 impl Worker {
@@ -16,7 +15,6 @@ impl Worker {
     pub async fn run(mut self) -> io::Result<()> {
         // What there was before a restart: nothing else may happen for a while.
         self.line.report(&mut self.shard);
-        keep_alarm();
         self.write_start()?;
         let mut present = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {

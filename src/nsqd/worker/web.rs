@@ -41,11 +41,6 @@ use crate::nsqd::statistics::outpost::Counter;
 use crate::nsqd::statistics::{Page, Wanted};
 use crate::nsqd::transport::Layers;
 
-/// When the system takes the processor away at the wrong moment while the worker yields, glommio
-/// takes its preemption timer for an empty queue and sleeps, though tasks can run. A timer of its
-/// own ends such a sleep after this time.
-const ALARM_INTERVAL: Duration = Duration::from_millis(100);
-
 /// Rounds of tasks in one turn; a task that wakes itself goes on in the next.
 const ROUNDS_PER_TURN_MAX: usize = 16;
 /// Bytes sent in one turn, at which the tasks have to wait for the next one.
@@ -424,18 +419,6 @@ impl Connection {
     fn wants_input(&self) -> bool {
         self.peer.wants_input() || self.secure.as_ref().is_some_and(Secure::is_opening)
     }
-}
-
-/// Sees to it that this thread's executor never sleeps for longer than [`ALARM_INTERVAL`], whatever
-/// it takes its tasks for. It has no say, and costs nothing, while the worker sleeps in its own
-/// ring.
-pub(super) fn keep_alarm() {
-    glommio::spawn_local(async {
-        loop {
-            glommio::timer::sleep(ALARM_INTERVAL).await;
-        }
-    })
-    .detach();
 }
 
 impl Worker {
