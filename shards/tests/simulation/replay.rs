@@ -4,7 +4,7 @@ use shards::limits::{Durability, Options};
 use shards::policy::{Defaults, Keep};
 
 use super::log;
-use super::seeds::try_seeds;
+use super::seeds::{live, try_seeds};
 use super::world::{Canary, End, Settings};
 
 /// Topics keep so many bytes.
@@ -54,6 +54,15 @@ fn worlds_whose_channels_are_moved_and_that_end() {
     }
     let settings = log::ending(log::settings(Durability::Synced), &[End::PowerCut]);
     try_seeds(4, &seeking(Settings { jumps: false, ..settings }));
+}
+
+/// That a message was finished before it came again says nothing of whether it is afterwards.
+#[test]
+fn what_comes_again_is_finished_anew() {
+    let settings = log::ending(log::settings(Durability::Synced), &[End::PowerCut]);
+    for seed in [28, 48, 406] {
+        live(seed, seeking(Settings { jumps: false, ..settings.clone() }));
+    }
 }
 
 #[test]

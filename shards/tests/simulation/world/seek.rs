@@ -28,7 +28,8 @@ impl World {
         if creates && let Some(Reply::Sought(sought)) = self.ask_now(topic, Request::Seek(seek)) {
             // Nobody consumes it yet.
             self.ledger.create_channel(topic, channel);
-            self.ledger.sought(topic, channel, to, sought);
+            let undone = self.ledger.sought(topic, channel, to, sought);
+            self.folder.undo(&undone);
             return self.check();
         }
         let paused = self.ledger.is_paused(topic, channel);
@@ -42,7 +43,8 @@ impl World {
             self.ledger.complain(format!("{seek:?}: {dry:?} was to be expected, not {done:?}"));
         }
         if let Some(sought) = done {
-            self.ledger.sought(topic, channel, to, sought);
+            let undone = self.ledger.sought(topic, channel, to, sought);
+            self.folder.undo(&undone);
         }
         self.check();
         if !paused {

@@ -1,12 +1,12 @@
 //! One file: its bytes, and what a power cut would make of them; and what stands in segments.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use shards::journal::file::FileHeader;
 use shards::log::record::{self, Checked, Salt};
 
-use super::Fact;
+use super::{Fact, Folder};
 use crate::world::name;
 
 pub const SECTOR_BYTES: usize = 512;
@@ -71,6 +71,18 @@ impl File {
         }
         self.bytes[offset..end].copy_from_slice(bytes);
         self.flips.retain(|(at, _)| !(offset..end).contains(at));
+    }
+}
+
+impl Folder {
+    /// These are facts no more, and that is on the disk: when they come true again, they have to be
+    /// written down anew.
+    pub fn undo(&mut self, facts: &HashSet<Fact>) {
+        self.kept.retain(|fact, _| !facts.contains(fact));
+        for file in self.files.values_mut() {
+            file.fresh.retain(|(_, fact)| !facts.contains(fact));
+            file.stuck.retain(|fact| !facts.contains(fact));
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! What a seek permits, and what it demands.
 
+use std::collections::HashSet;
+
 use shards::id;
 use shards::request::{Sought, Target};
 
+use super::super::disk::Fact;
 use super::super::random::Random;
 use super::{Entry, Ledger, Outcome, Published, State};
 
@@ -50,14 +53,23 @@ impl Ledger {
         self.pressed.extend(self.find_topic(topic));
     }
 
-    /// A channel stands elsewhere. Nothing is under way, and topics keep everything.
-    pub fn sought(&mut self, topic_index: usize, channel_index: usize, to: Target, sought: Sought) {
+    /// A channel stands elsewhere. Nothing is under way, and topics keep everything. What was
+    /// finished before, and is not any more.
+    pub fn sought(
+        &mut self,
+        topic_index: usize,
+        channel_index: usize,
+        to: Target,
+        sought: Sought,
+    ) -> HashSet<Fact> {
+        let mut undone = HashSet::new();
         let since = self.deleted[topic_index];
         let ephemeral = self.topic_names[topic_index].ends_with("#ephemeral");
-        let Some(topic) = self.topics[topic_index].as_mut() else { return };
+        let Some(topic) = self.topics[topic_index].as_mut() else { return undone };
         let held = &topic.held;
         let Some(channel) = topic.channels.get_mut(&channel_index) else {
-            return self.complain("a channel that is not there was moved".to_owned());
+            self.complain("a channel that is not there was moved".to_owned());
+            return undone;
         };
         channel.emptied = None;
         for (number, message) in (0..).zip(&self.messages) {
@@ -94,6 +106,7 @@ impl Ledger {
             match behind {
                 Some(true) => {
                     channel.finished.remove(&number);
+                    undone.insert(Fact::Finish(topic_index, channel_index, number));
                     channel.dead.remove(&number);
                     channel.live.insert(number, again);
                 }
@@ -116,5 +129,7 @@ impl Ledger {
         for client in consumers {
             self.clients[client].last_first_id = [0; 16];
         }
+        self.unwritten.retain(|fact| !undone.contains(fact));
+        undone
     }
 }
