@@ -92,6 +92,8 @@ impl Shard {
                 }
             }
         }
+        // Nothing else may happen here that would have a turn ask for what has to be read.
+        self.start_loads();
     }
 
     fn send_next(&mut self, key: Key) -> Option<Sent> {
