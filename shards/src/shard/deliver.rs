@@ -488,6 +488,7 @@ impl Channel {
             let sequence = self.cursor;
             let at = topic.log.settle(sequence, self.at)?;
             let record = topic.log.settled(at);
+            debug_assert_eq!(record.sequence(), sequence, "the cursor and its place go together");
             self.cursor += 1;
             self.at = record.next;
             if record.delay_ms == 0 {

@@ -382,7 +382,8 @@ impl Channel {
 
     /// A segment that is not in memory is dropped as a whole, where that is not too much. What.
     fn drop_cold(&mut self, topic: &Topic, over: Over) -> Option<Range> {
-        let (_, segment) = topic.log.segments_from(self.at.segment).next()?;
+        // Where the channel stood may be gone: at the end of a segment that nobody needed any more.
+        let (number, segment) = topic.log.segments_from(self.at.segment).next()?;
         let (first, last) = (self.cursor, segment.last);
         let count = (last + 1).checked_sub(first)?;
         let excess = match over {
@@ -404,7 +405,7 @@ impl Channel {
         self.not_waiting -= skipped;
         self.dropped.add(over.reason(), count - skipped);
         self.cursor = last + 1;
-        self.at = Position { segment: self.at.segment + 1, offset: 0 };
+        self.at = Position { segment: number + 1, offset: 0 };
         Some(Range { first, last })
     }
 }

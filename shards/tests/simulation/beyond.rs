@@ -148,6 +148,32 @@ fn worlds_in_which_what_is_too_much_is_a_dead_letter() {
     try_seeds(2, &log::crowded(buried(log::settings(Durability::Written), MESSAGES)));
 }
 
+/// A shard that has nothing else to do reads what is on its way to another topic.
+#[test]
+fn a_message_for_another_topic_is_read_though_nothing_else_happens() {
+    let settings = log::crowded(log::settings(Durability::Synced));
+    [3, 479].into_iter().for_each(|seed| drop(live(seed, redriven(settings.clone()))));
+    let settings = log::crowded(buried(log::settings(Durability::Written), MESSAGES));
+    [45, 75, 114].into_iter().for_each(|seed| drop(live(seed, settings.clone())));
+}
+
+/// A channel stood at the end of a segment that was gone, and the next one was dropped unread: the
+/// channel then delivered messages under the numbers of others.
+#[test]
+fn a_channel_knows_where_it_stands_when_what_is_on_the_disk_is_dropped() {
+    let settings = log::crowded(log::settings(Durability::Synced));
+    for seed in [46, 478] {
+        live(seed, bounded(settings.clone(), OnFull::DropOldest));
+    }
+}
+
+/// More dead letters than a consumer takes at a time are counted as well.
+#[test]
+fn many_dead_letters_are_all_found() {
+    let dead = live(23, buried(even(Settings::default()), MESSAGES)).buried;
+    assert!(dead > 2500, "{dead} dead letters");
+}
+
 #[test]
 fn each_canary_is_found() {
     let settings = poisoned(Settings { jumps: false, ..Settings::default() });

@@ -130,18 +130,22 @@ impl World {
         self.ledger.ignore(index);
         let commands = format!("SUB {DEAD} {BACK}\nRDY 2500\n");
         self.write(index, commands.as_bytes(), None);
-        // What is in files comes when it was read.
-        for _ in 0..20 {
-            self.quiesce();
-            self.advance(1);
-        }
+        // What is in files comes when it was read, and no more at a time than RDY allows.
         let mut letters: HashMap<u32, usize> = HashMap::new();
-        for frame in std::mem::take(&mut self.connections[index].frames) {
-            let Frame::Message(message) = frame else { continue };
-            match self.ledger.read_letter(&message.body) {
-                Some(number) => *letters.entry(number).or_default() += 1,
-                None => self.ledger.complain("a dead letter is not what it was".to_owned()),
+        let mut idle_rounds = 0;
+        while idle_rounds < 20 {
+            self.quiesce();
+            idle_rounds += 1;
+            for frame in std::mem::take(&mut self.connections[index].frames) {
+                let Frame::Message(message) = frame else { continue };
+                match self.ledger.read_letter(&message.body) {
+                    Some(number) => *letters.entry(number).or_default() += 1,
+                    None => self.ledger.complain("a dead letter is not what it was".to_owned()),
+                }
+                self.write(index, &wire::answer("FIN", &message.id, ""), None);
+                idle_rounds = 0;
             }
+            self.advance(1);
         }
         self.connections[index].reset = true;
         self.buried = letters.values().sum();
