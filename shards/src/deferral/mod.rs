@@ -81,6 +81,11 @@ pub struct Deferrals {
     charged: usize,
     /// Chunks were lost: what has no entry any more is due then.
     lost_due_ms: u64,
+    /// Messages that were taken out by their numbers: entries of them may still be there.
+    removed: SequenceSet,
+    /// Those of them that were kept back again, with the entry that counts: when it is due, and
+    /// the deliveries.
+    renewed: BTreeMap<u64, (u64, u16)>,
 }
 
 /// Sorted entries, in chunks.
@@ -98,6 +103,13 @@ impl Deferrals {
     pub fn insert(&mut self, entry: Entry, fresh_max: usize, pool: &mut Pool) {
         let added = self.members.insert(entry.sequence);
         assert!(added, "a message is deferred once");
+        if self.removed.contains(entry.sequence) {
+            self.renewed.insert(entry.sequence, (entry.due_ms, entry.attempts));
+        }
+        self.push(entry, fresh_max, pool);
+    }
+
+    fn push(&mut self, entry: Entry, fresh_max: usize, pool: &mut Pool) {
         self.fresh.push(Reverse(entry));
         if self.fresh.len() >= fresh_max {
             self.seal(pool);
@@ -108,7 +120,7 @@ impl Deferrals {
     fn seal(&mut self, pool: &mut Pool) {
         let fresh = core::mem::take(&mut self.fresh).into_vec();
         let mut entries: Vec<Entry> = fresh.into_iter().map(|Reverse(entry)| entry).collect();
-        entries.retain(|entry| self.members.contains(entry.sequence));
+        entries.retain(|entry| self.counts(entry));
         entries.sort_unstable();
         let (mut rest, mut made) = (&entries[..], Vec::new());
         while let Some((chunk, behind)) = Chunk::make(rest, pool) {
@@ -128,11 +140,21 @@ impl Deferrals {
         self.runs.insert((first, *id), Run { chunks, at: 0, left: count - 1 });
     }
 
-    /// Takes in all that another index has, which is in memory, each due later by so much.
+    /// Takes in all that another index has, which is in memory, each due later by so much. What
+    /// was taken out of this one before is due when it was then, if that is sooner: records say so.
     pub fn adopt(&mut self, other: &Deferrals, later_ms: u64, fresh_max: usize, pool: &mut Pool) {
         other.each(|entry| {
-            self.insert(Entry { due_ms: entry.due_ms + later_ms, ..entry }, fresh_max, pool);
+            let added = self.members.insert(entry.sequence);
+            assert!(added, "a message is deferred once");
+            self.push(Entry { due_ms: entry.due_ms + later_ms, ..entry }, fresh_max, pool);
         });
+    }
+
+    /// Whether an entry is that of a message which is kept back, and not of one that was once.
+    fn counts(&self, entry: &Entry) -> bool {
+        let renewed = self.renewed.get(&entry.sequence);
+        self.members.contains(entry.sequence)
+            && renewed.is_none_or(|&renewed| renewed == (entry.due_ms, entry.attempts))
     }
 
     /// Takes the next message whose time has come. What is to be read first holds nothing else up.
@@ -151,7 +173,9 @@ impl Deferrals {
                 Some(key) => self.advance(key, space),
                 None => drop(self.fresh.pop()),
             }
-            if self.members.remove(entry.sequence) {
+            if self.counts(&entry) {
+                self.members.remove(entry.sequence);
+                self.renewed.remove(&entry.sequence);
                 if self.members.is_empty() {
                     self.clear(space);
                 }
@@ -185,6 +209,7 @@ impl Deferrals {
             return Next::Later;
         }
         self.members.remove(sequence);
+        self.renewed.remove(&sequence);
         Next::Due(Entry { due_ms: self.lost_due_ms, sequence, attempts: 0 })
     }
 
@@ -225,6 +250,10 @@ impl Deferrals {
 
     /// Forgets the messages of a range. How many it were.
     pub fn remove_range(&mut self, range: crate::journal::state::Range) -> u64 {
+        let members = self.members.from(range.first);
+        let gone = members.take_while(|&sequence| sequence <= range.last);
+        gone.for_each(|sequence| drop(self.removed.insert(sequence)));
+        self.renewed.retain(|sequence, _| !(range.first..=range.last).contains(sequence));
         self.members.remove_range(range)
     }
 
@@ -239,6 +268,8 @@ impl Deferrals {
 
     fn charge(&mut self, pool: &mut Pool) {
         let bytes = self.members.bytes()
+            + self.removed.bytes()
+            + self.renewed.len() * size_of::<(u64, (u64, u16))>() * 2
             + self.fresh.capacity() * size_of::<Entry>()
             + self.chunks.capacity() * size_of::<(u32, Chunk)>()
             + self.runs.len() * size_of::<((Entry, u32), Run)>() * 2;
@@ -257,7 +288,7 @@ impl Deferrals {
     /// Tells of every message, in no order, as far as chunks are in memory.
     pub fn each(&self, mut tell: impl FnMut(Entry)) {
         let mut tell = |entry: Entry| {
-            if self.members.contains(entry.sequence) {
+            if self.counts(&entry) {
                 tell(entry);
             }
         };

@@ -279,3 +279,37 @@ fn without_memory_the_limit_is_passed() {
     }
     assert_eq!((index.pop(5000, &mut space), space.pool.used_bytes()), (Next::Later, 0));
 }
+
+/// A consumer puts a message off, a seek has it come again, and it is put off anew.
+#[test]
+fn what_is_kept_back_again_is_due_then_and_not_when_it_was_before() {
+    // In the heap, and in runs.
+    for fresh_max in [100, 2] {
+        let mut space = space(2 << 20);
+        let mut index = Deferrals::default();
+        let entry = |sequence, due_ms, attempts| Entry { due_ms, sequence, attempts };
+        for sequence in 1..=4 {
+            index.insert(entry(sequence, 1000, 5), fresh_max, &mut space.pool);
+        }
+        let range = crate::journal::state::Range { first: 0, last: 2 };
+        for (due_ms, attempts) in [(1500, 1), (2000, 2)] {
+            assert_eq!(index.remove_range(range), if due_ms == 1500 { 2 } else { 1 });
+            index.insert(entry(1, due_ms, attempts), fresh_max, &mut space.pool);
+        }
+        index.insert(entry(2, 500, 1), fresh_max, &mut space.pool);
+        let mut told = Vec::new();
+        index.each(|entry| told.push((entry.sequence, entry.due_ms)));
+        told.sort_unstable();
+        assert_eq!(told, [(1, 2000), (2, 500), (3, 1000), (4, 1000)]);
+        let due = |index: &mut Deferrals, now_ms, space: &mut Space| {
+            let mut all = Vec::new();
+            while let Next::Due(entry) = index.pop(now_ms, space) {
+                all.push((entry.sequence, entry.attempts));
+            }
+            all
+        };
+        assert_eq!(due(&mut index, 1999, &mut space), [(2, 1), (3, 5), (4, 5)]);
+        assert_eq!(due(&mut index, 2000, &mut space), [(1, 2)]);
+        assert_eq!((index.wake_ms(0), space.pool.used_bytes()), (None, 0));
+    }
+}
