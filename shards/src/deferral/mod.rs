@@ -251,8 +251,9 @@ impl Deferrals {
     /// Forgets the messages of a range. How many it were.
     pub fn remove_range(&mut self, range: crate::journal::state::Range) -> u64 {
         let members = self.members.from(range.first);
-        let gone = members.take_while(|&sequence| sequence <= range.last);
-        gone.for_each(|sequence| drop(self.removed.insert(sequence)));
+        for sequence in members.take_while(|&sequence| sequence <= range.last) {
+            self.removed.insert(sequence);
+        }
         self.renewed.retain(|sequence, _| !(range.first..=range.last).contains(sequence));
         self.members.remove_range(range)
     }
