@@ -46,6 +46,9 @@ fn take(broker: &Broker, channel: &str, count: usize) -> Vec<(u32, String)> {
     let messages = messages.collect();
     consumer.silent(Duration::from_millis(50));
     broker.await_channel("t", channel, "in_flight_count", 0);
+    drop(consumer);
+    // While it is there, it would get what a seek brings back.
+    broker.await_channel("t", channel, "client_count", 0);
     messages
 }
 

@@ -26,6 +26,17 @@ impl Published {
             }
         }
     }
+
+    /// What it is when it comes again; when that is due is known where the clock never jumps.
+    fn again(&self, unsure: bool, jumps: bool) -> Entry {
+        let due_ms = self.handed.map_or(0, |(_, ms)| ms) + self.delay_ms;
+        let state = match self.delay_ms {
+            0 => State::Waiting,
+            _ if jumps => State::Deferred(0, u64::MAX),
+            _ => State::Deferred(due_ms.saturating_sub(ROUNDING_MS), u64::MAX),
+        };
+        Entry { state, attempts: 0, unsure, loose: false }
+    }
 }
 
 impl Ledger {
@@ -96,13 +107,7 @@ impl Ledger {
                 || self.damaged.contains(&number)
                 || ephemeral
                 || channel.lossy;
-            let due_ms = message.handed.map_or(0, |(_, ms)| ms) + message.delay_ms;
-            let state = match message.delay_ms {
-                0 => State::Waiting,
-                _ if self.jumps => State::Deferred(0, u64::MAX),
-                _ => State::Deferred(due_ms.saturating_sub(ROUNDING_MS), u64::MAX),
-            };
-            let again = Entry { state, attempts: 0, unsure: doubtful, loose: false };
+            let again = message.again(doubtful, self.jumps);
             match behind {
                 Some(true) => {
                     channel.finished.remove(&number);
@@ -125,8 +130,7 @@ impl Ledger {
                 None => {}
             }
         }
-        let consumers = channel.consumers.clone();
-        for client in consumers {
+        for &client in &channel.consumers {
             self.clients[client].last_first_id = [0; 16];
         }
         self.unwritten.retain(|fact| !undone.contains(fact));
