@@ -214,6 +214,25 @@ fn name((kind, durability): Who) -> String {
     durability.map_or_else(|| kind.to_owned(), |one| format!("{kind}, {}", one.name()))
 }
 
+/// A line of a table of ratios: what was done, what it is compared with, and what was found.
+fn ratio_line(
+    text: &mut String,
+    row: &Row,
+    (base, durability): (&str, Option<Durability>),
+    found: &[f64],
+    goal: String,
+) {
+    let cells = [
+        row.title.to_owned(),
+        base.to_owned(),
+        durability.map_or_else(missing, |one| one.name().to_owned()),
+        with_range(Spread::of(found.iter().copied())),
+        found.len().to_string(),
+        goal,
+    ];
+    line(text, &cells);
+}
+
 /// What one broker cost for what another did, round by round, so that a machine that is slower in
 /// one round than in the next does not show.
 fn ratios(row: &Row, samples: &[Sample], above: Who, below: Who) -> Vec<f64> {

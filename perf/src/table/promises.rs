@@ -1,11 +1,11 @@
 //! What one promise costs against another, round by round, so that a machine that is slower in
 //! one round than in the next does not show.
 
-use super::cells::{line, missing, with_range};
-use super::{promised, ratios};
+use super::cells::missing;
+use super::{promised, ratio_line, ratios};
 use crate::broker::{Durability, Kind};
 use crate::rows::Row;
-use crate::sample::{Sample, Spread};
+use crate::sample::Sample;
 
 /// So much may `written` cost against `memory`, where messages come and go.
 const STEADY_MAX: f64 = 1.25;
@@ -36,15 +36,7 @@ pub fn render(text: &mut String, rows: &[Row], samples: &[Sample]) {
                 (Durability::Memory, Durability::Written) => format!("≤ {}", ratio_max(row)),
                 _ => missing(),
             };
-            let cells = [
-                row.title.to_owned(),
-                base.name().to_owned(),
-                durability.name().to_owned(),
-                with_range(Spread::of(found.iter().copied())),
-                found.len().to_string(),
-                goal,
-            ];
-            line(text, &cells);
+            ratio_line(text, row, (base.name(), Some(durability)), &found, goal);
         }
     }
 }

@@ -1,10 +1,9 @@
 //! What work over several shards costs against the same work on one, round by round.
 
-use super::cells::{line, missing, with_range};
-use super::{promised, ratios_of_rows};
+use super::{promised, ratio_line, ratios_of_rows};
 use crate::broker::Kind;
 use crate::rows::{Goal, Row};
-use crate::sample::{Sample, Spread};
+use crate::sample::Sample;
 
 /// The table, if rows were measured that are compared with another.
 pub fn render(text: &mut String, rows: &[Row], samples: &[Sample]) {
@@ -14,15 +13,8 @@ pub fn render(text: &mut String, rows: &[Row], samples: &[Sample]) {
         for durability in promised(row, samples) {
             let shoal = (Kind::Shoal, durability);
             let found = ratios_of_rows(samples, (row.name, shoal), (of, shoal));
-            let cells = [
-                row.title.to_owned(),
-                of.to_owned(),
-                durability.map_or_else(missing, |one| one.name().to_owned()),
-                with_range(Spread::of(found.iter().copied())),
-                found.len().to_string(),
-                format!("≤ {factor}"),
-            ];
-            line(&mut lines, &cells);
+            let goal = format!("≤ {factor}");
+            ratio_line(&mut lines, row, (of, durability), &found, goal);
         }
     }
     if lines.is_empty() {
